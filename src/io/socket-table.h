@@ -1,0 +1,38 @@
+#pragma once
+
+/* Socket table: the TCP sockets of a container, read from /proc/PID/net/tcp and tcp6, which any user may read. Two uses: which
+ * ports listen (a cheap look that tells when an expensive check is worth its price) and how many clients are connected. */
+
+#include <netinet/in.h>
+#include "util/macro.h"
+
+typedef struct SocketTable {
+        /* Changes whenever a listening socket appears or goes; 0 if there is none. */
+        uint64_t listening_hash;
+        size_t n_listening;
+        /* Sockets of `port` that are established (or half closed with data under way), without loopback and `ignored` peers. */
+        size_t n_established;
+} SocketTable;
+
+typedef struct AddressPrefix {
+        int family;                     /* AF_INET or AF_INET6 */
+        union {
+                struct in_addr ipv4;
+                struct in6_addr ipv6;
+        };
+        unsigned length;
+} AddressPrefix;
+
+/* "10.0.0.0/8", "::1", "fd00::/8". -EINVAL. */
+int address_prefix_parse(AddressPrefix *ret, const char *text);
+/* An IPv4-mapped IPv6 address matches IPv4 prefixes. */
+bool address_prefix_matches(const AddressPrefix *prefix, int family, const void *address);
+
+/* `pid` 0 reads the caller's own namespace. `port` 0 counts no connections. -ENOENT or -ESRCH if the process has gone. */
+int socket_table_read(SocketTable *ret, pid_t pid, uint16_t port, const AddressPrefix *ignored, size_t n_ignored);
+
+/* Parses one file's text into the running totals; for tests and the fuzzer. `family` is AF_INET or AF_INET6. */
+int socket_table_parse(SocketTable *table, int family, const char *text, uint16_t port, const AddressPrefix *ignored,
+                       size_t n_ignored);
+/* True if a socket listens on `port` on an address that others can reach (wildcard or not loopback). */
+int socket_table_listens(pid_t pid, uint16_t port);

@@ -1,0 +1,159 @@
+#pragma once
+
+/* Service: one stack of dependencies.json as plain data; Config: the whole file. What the members mean is said in
+ * wakechain.json(5). Every default is applied here already, so that readers never ask "was it given?". */
+
+#include "util/macro.h"
+#include "util/strv.h"
+#include "util/time.h"
+
+#define SERVICE_NAME_MAX 64
+#define REDIRECT_PORT_OFFSET 20000
+#define REDIRECT_PORT_MAX 32767         /* above, an outgoing connection may hold it: ip_local_port_range */
+
+typedef enum DependencyKind {
+        DEPENDENCY_CONTAINER,
+        DEPENDENCY_UNIT,
+        DEPENDENCY_SERVICE,
+        _DEPENDENCY_KIND_MAX,
+        _DEPENDENCY_KIND_INVALID = -EINVAL,
+} DependencyKind;
+
+typedef enum DependencyType {
+        DEPENDENCY_REQUIRED,
+        DEPENDENCY_OPTIONAL,
+        _DEPENDENCY_TYPE_MAX,
+        _DEPENDENCY_TYPE_INVALID = -EINVAL,
+} DependencyType;
+
+typedef enum DependencyCondition {
+        CONDITION_READY,
+        CONDITION_STARTED,
+        CONDITION_COMPLETED,
+        _CONDITION_MAX,
+        _CONDITION_INVALID = -EINVAL,
+} DependencyCondition;
+
+/* At most one of command, http and tcp is set; none: the engine's health, or startup_delay. */
+typedef struct HealthCheck {
+        char *command;                  /* for the host's shell */
+        char *http;                     /* URL; an empty host is the container's address: http://:8080/health */
+        char *tcp;                      /* "port" or "address:port" */
+        uint64_t interval_usec;         /* longest pause between two tries; default 1 s */
+        uint64_t budget_usec;           /* the time allowed: see wakechain.json(5); default 30 s */
+} HealthCheck;
+
+typedef struct Dependency {
+        DependencyKind kind;
+        char *name;                     /* of the container, unit or service */
+        char *network;                  /* never NULL unless the service has none: its own or the service's */
+        DependencyType type;
+        int start_order;
+        int parallel_group;
+        HealthCheck health;
+        char **depends_on;
+        DependencyCondition condition;
+        uint64_t startup_delay_usec;    /* default 5 s */
+        uint64_t estimated_usec;        /* estimatedTime, else startupDelay if given, else 5 s */
+        bool keep;
+} Dependency;
+
+typedef enum PageMode {
+        PAGE_AUTO,
+        PAGE_ALWAYS,
+        PAGE_NEVER,
+        _PAGE_MODE_MAX,
+        _PAGE_MODE_INVALID = -EINVAL,
+} PageMode;
+
+typedef enum SleepMethod {
+        SLEEP_STOP,
+        SLEEP_PAUSE,
+        _SLEEP_METHOD_MAX,
+        _SLEEP_METHOD_INVALID = -EINVAL,
+} SleepMethod;
+
+typedef enum PrewarmMode {
+        PREWARM_OFF,
+        PREWARM_DEPENDENCIES,
+        PREWARM_ALL,
+        _PREWARM_MODE_MAX,
+        _PREWARM_MODE_INVALID = -EINVAL,
+} PrewarmMode;
+
+typedef struct Service {
+        char *name;                     /* the key: the unit's instance */
+        char *container;                /* the main container (member `name`) */
+        uint16_t port;                  /* 0: none, so no front */
+        char *compose_dir;
+        char *network;
+        bool cross_network;
+        Dependency *dependencies;       /* as in the file, the main container among them (appended if missing) */
+        size_t n_dependencies;
+
+        char **listen;                  /* proxy mode; NULL: redirect mode if there is a port */
+        uint16_t redirect_port;         /* redirect mode only, else 0 */
+        char *backend;                  /* as given; NULL: found out after the start */
+        uint64_t idle_timeout_usec;     /* 0: never; default 15 min */
+        uint64_t global_timeout_usec;   /* default 5 min */
+        uint64_t drain_timeout_usec;    /* default 10 s */
+        uint64_t idle_bytes_usec;       /* later: idleBytes */
+        PageMode page;
+        char *page_title;
+        bool page_details;
+        int proxy_protocol;             /* 0, 1, 2 */
+        char **ignore_addresses;
+        char **ignore_user_agents;
+        char **ignore_paths;
+        char **allow;
+        char **deny;
+        bool adopt;
+        PrewarmMode prewarm;
+        char *schedule_wake;
+        char *schedule_sleep;
+        SleepMethod sleep;
+
+        /* Paths of members that are understood, and checked, but that no program acts on yet. A wake warns of each. */
+        char **unsupported;
+} Service;
+
+typedef enum EngineKind {
+        ENGINE_DOCKER,
+        ENGINE_PODMAN,
+        ENGINE_SWARM,
+        _ENGINE_KIND_MAX,
+        _ENGINE_KIND_INVALID = -EINVAL,
+} EngineKind;
+
+typedef struct Config {
+        char *path;                     /* the main file */
+        EngineKind engine;
+        char *engine_socket;            /* never NULL */
+        bool api_sleep_over_tcp;
+        char **api_hosts;
+        Service *services;              /* sorted by name; broken ones are not among them */
+        size_t n_services;
+} Config;
+
+bool service_name_is_valid(const char *name);
+
+static inline bool service_is_redirected(const Service *service) {
+        return service->port > 0 && !service->listen;
+}
+static inline bool service_has_front(const Service *service) {
+        return service->port > 0 || service->listen;
+}
+
+/* The dependency that is the main container. Never NULL in a config that was loaded. */
+const Dependency *service_main(const Service *service);
+
+void service_done(Service *service);
+Config *config_free(Config *config);
+DEFINE_CLEANUP(Config *, config_free);
+
+/* NULL if there is no such service. */
+const Service *config_find(const Config *config, const char *name);
+
+const char *dependency_kind_to_string(DependencyKind kind);
+const char *dependency_type_to_string(DependencyType type);
+DependencyType dependency_type_from_string(const char *text);

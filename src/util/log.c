@@ -1,0 +1,81 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/log.h"
+
+/* Whether standard error is the journal's stream is told by $JOURNAL_STREAM (systemd.exec(5)): device and inode, to be
+ * compared with the descriptor, because the variable is inherited by children whose standard error goes elsewhere. */
+
+static int log_max_level = LOG_INFO;
+static bool log_journal = false;
+
+static const char *const level_names[] = {
+        [LOG_EMERG] = "emerg",     [LOG_ALERT] = "alert",   [LOG_CRIT] = "crit", [LOG_ERR] = "err",
+        [LOG_WARNING] = "warning", [LOG_NOTICE] = "notice", [LOG_INFO] = "info", [LOG_DEBUG] = "debug",
+};
+
+void log_open(void) {
+        const char *level = getenv("SYSTEMD_LOG_LEVEL"), *stream = getenv("JOURNAL_STREAM");
+        unsigned long long device, inode;
+        struct stat st;
+
+        if (stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) >= 0)
+                log_journal = st.st_dev == device && st.st_ino == inode;
+
+        if (!level)
+                return;
+        for (int i = 0; i < (int) ELEMENTSOF(level_names); i++)
+                if (streq(level, level_names[i]) || (level[0] == '0' + i && level[1] == '\0'))
+                        log_max_level = i;
+}
+
+bool log_enabled(int level) {
+        return level <= log_max_level;
+}
+
+bool log_to_journal(void) {
+        return log_journal;
+}
+
+void log_write(int level, int error, const char *format, ...) {
+        _cleanup_free_ char *message = NULL;
+        va_list arguments;
+        int r;
+
+        va_start(arguments, format);
+        errno = abs(error);
+        r = vasprintf(&message, format, arguments);
+        va_end(arguments);
+        if (r < 0) {
+                message = NULL;
+                return;
+        }
+
+        if (!log_journal)
+                fprintf(stderr, "%s\n", message);
+        else if (error != 0)
+                (void) sd_journal_send("MESSAGE=%s", message, "PRIORITY=%i", level, "ERRNO=%i", abs(error), NULL);
+        else
+                (void) sd_journal_send("MESSAGE=%s", message, "PRIORITY=%i", level, NULL);
+}
+
+void log_write_message(int level, const char *format, ...) {
+        _cleanup_free_ char *message = NULL;
+        va_list arguments;
+        int r;
+
+        assert(strncmp(format, "MESSAGE=", 8) == 0);
+        (void) level;
+
+        va_start(arguments, format);
+        r = vasprintf(&message, format, arguments);
+        va_end(arguments);
+        if (r < 0) {
+                message = NULL;
+                return;
+        }
+
+        fprintf(stderr, "%s\n", message + strlen("MESSAGE="));
+}

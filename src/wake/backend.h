@@ -1,0 +1,29 @@
+#pragma once
+
+/* Backend: where a service's clients are forwarded, and which container publishes its port. */
+
+#include "io/engine.h"
+#include "io/redirect.h"
+#include "model/service.h"
+
+#define BACKEND_NO_MEMBER SIZE_MAX
+
+typedef struct Backend {
+        size_t member; /* the dependency that clients reach, or BACKEND_NO_MEMBER: `address` */
+        uint16_t port; /* inside that container */
+        char *address; /* host:port as configured */
+        size_t publisher; /* the dependency that publishes service->port, or BACKEND_NO_MEMBER */
+        uint16_t publisher_port; /* its inner port */
+        RedirectBindings bindings; /* of the publisher */
+} Backend;
+
+void backend_done(Backend *backend);
+
+/* `infos` has one entry for each dependency, NULL for those without a container. Returns -ENOMEM, or -ENODATA with a sentence in
+ * `reterr_text` (the caller frees) if it cannot be told where clients are to go. A service without a front has no backend: 0
+ * with no member and no address. */
+int backend_resolve(Backend *ret, const Service *service, const ContainerInfo *const *infos, char **reterr_text);
+
+/* The addresses to forward to, as they are now. An empty list if the container has none. */
+int backend_addresses(const Backend *backend, const Service *service, const ContainerInfo *const *infos,
+                      char ***ret);

@@ -1,0 +1,180 @@
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/time.h"
+#include "wake/door.h"
+
+/* Door: one nftables transaction per move, under the lock that wakechain-redirect takes to rebuild the whole table. The lock is
+ * never waited for in the call: a timer tries again. */
+
+#define LOCK_RETRY (2 * USEC_PER_MSEC)
+
+typedef int (*DoorMove)(Redirect *redirect, const Service *service, const RedirectBindings *bindings);
+
+struct Door {
+        sd_event *event; /* borrowed */
+        const Service *service; /* borrowed */
+        const char *root; /* borrowed */
+        DoorHandler handler;
+        void *userdata;
+
+        Redirect *redirect;
+        RedirectBindings bindings;
+        sd_event_source *timer;
+        DoorMove move;
+        bool open;
+        uint64_t seen_connections;
+};
+
+int door_new(Door **ret, sd_event *event, const Service *service, const char *root, DoorHandler handler,
+             void *userdata) {
+        _cleanup_(door_freep) Door *door = NULL;
+        int r;
+
+        assert(ret);
+        assert(service_is_redirected(service));
+
+        door = malloc(sizeof(*door));
+        if (!door)
+                return -ENOMEM;
+        *door = (Door){
+                .event = event,
+                .service = service,
+                .root = root,
+                .handler = handler,
+                .userdata = userdata,
+        };
+        r = redirect_bindings_load(&door->bindings, root, service->name);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(door);
+        return 0;
+}
+
+Door *door_free(Door *door) {
+        if (!door)
+                return NULL;
+
+        sd_event_source_disable_unref(door->timer);
+        redirect_bindings_done(&door->bindings);
+        redirect_free(door->redirect);
+        return mfree(door);
+}
+
+static int door_load(Door *door) {
+        return door->redirect ? 0 : redirect_new(&door->redirect);
+}
+
+void door_prepare(Door *door) {
+        int r;
+
+        r = door_load(door);
+        if (r < 0)
+                log_debug_errno(r, "Failed to open nftables, trying again when it is needed: %m");
+}
+
+void door_set_bindings(Door *door, RedirectBindings *bindings) {
+        int r;
+
+        if (!bindings->known)
+                return;
+
+        r = redirect_bindings_save(bindings, door->root, door->service->name);
+        if (r < 0)
+                log_warning_errno(r, "Failed to keep the addresses that %s is published on, ignoring: %m",
+                                  door->service->name);
+        redirect_bindings_done(&door->bindings);
+        door->bindings = *bindings;
+        *bindings = (RedirectBindings){};
+}
+
+static uint64_t door_count(Door *door) {
+        RedirectState state;
+
+        if (redirect_look(door->redirect, door->service, &door->bindings, &state) < 0)
+                return UINT64_MAX;
+        return state.new_connections;
+}
+
+static int door_try(Door *door) {
+        _cleanup_close_ int lock = -EBADF;
+        int r;
+
+        r = door_load(door);
+        if (r < 0)
+                return r;
+        lock = redirect_lock(door->root);
+        if (lock == -EAGAIN)
+                return lock;
+        if (lock < 0)
+                log_debug_errno(lock, "Failed to lock the redirects, going on without: %m");
+
+        return door->move(door->redirect, door->service, &door->bindings);
+}
+
+static void door_finish(Door *door, int error) {
+        if (error < 0)
+                log_error_errno(error, "Failed to change the redirect of port %u: %s%s%m", door->service->port,
+                                door->redirect ? redirect_error(door->redirect) : "", door->redirect ? ": " : "");
+        else
+                door->open = door->move == redirect_lift;
+        if (error >= 0 && door->open)
+                door->seen_connections = door_count(door);
+        door->handler(door, error, door->userdata);
+}
+
+static int door_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Door *door = ASSERT_PTR(userdata);
+        int r;
+
+        door->timer = sd_event_source_disable_unref(door->timer);
+        r = door_try(door);
+        if (r == -EAGAIN)
+                r = sd_event_add_time_relative(door->event, &door->timer, CLOCK_MONOTONIC, LOCK_RETRY, 1,
+                                               door_on_timer, door);
+        else {
+                door_finish(door, r);
+                return 0;
+        }
+        if (r < 0)
+                door_finish(door, r);
+        return 0;
+}
+
+/* Always from the loop, so that the handler is never called from inside the caller's own call. */
+static void door_start(Door *door, DoorMove move) {
+        int r;
+
+        door->move = move;
+        door->timer = sd_event_source_disable_unref(door->timer);
+        r = sd_event_add_time_relative(door->event, &door->timer, CLOCK_MONOTONIC, 0, 1, door_on_timer, door);
+        if (r < 0)
+                door_finish(door, r);
+}
+
+void door_open(Door *door) {
+        door_start(door, redirect_lift);
+}
+
+void door_close(Door *door) {
+        door_start(door, redirect_up);
+}
+
+bool door_is_open(const Door *door) {
+        return door->open;
+}
+
+bool door_look(Door *door, pid_t pid, uint16_t port, const AddressPrefix *ignored, size_t n_ignored) {
+        uint64_t connections;
+        SocketTable table;
+        bool used;
+
+        connections = door_count(door);
+        used = connections != door->seen_connections || connections == UINT64_MAX;
+        door->seen_connections = connections;
+        if (used)
+                return true;
+
+        if (pid > 0 && socket_table_read(&table, pid, port, ignored, n_ignored) >= 0)
+                return table.n_established > 0;
+        return pid > 0;
+}

@@ -1,0 +1,189 @@
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "config/config.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "wake/control.h"
+#include "wake/record.h"
+#include "wake/report.h"
+#include "wake/waker.h"
+
+/* wakechain-wake NAME: run by wake@NAME.service. Ends with 0 when the stack sleeps again, with 1 when its wake has failed. */
+
+extern char **environ;
+
+static const char *arg_name;
+
+/* The listening socket of wake-control@NAME.socket, and the locks that an earlier life has stored. */
+typedef struct Passed {
+        int control_fd;
+        int *fds;
+        char **names;
+        size_t n;
+} Passed;
+
+static void passed_done(Passed *passed) {
+        free(passed->fds);
+        strv_free(passed->names);
+        fd_close(passed->control_fd);
+}
+
+static int passed_read(Passed *passed) {
+        _cleanup_(strv_freep) char **names = NULL;
+        int n;
+
+        n = sd_listen_fds_with_names(true, &names);
+        if (n < 0)
+                return log_error_errno(n, "Failed to read the passed descriptors: %m");
+
+        passed->fds = new0(int, (size_t) n + 1);
+        if (!passed->fds)
+                return log_oom();
+        for (int i = 0; i < n; i++) {
+                int fd = SD_LISTEN_FDS_START + i;
+
+                if (passed->control_fd < 0 && sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) > 0) {
+                        passed->control_fd = fd;
+                        continue;
+                }
+                if (strv_append(&passed->names, names[i]) < 0)
+                        return log_oom();
+                passed->fds[passed->n++] = fd;
+        }
+        return 0;
+}
+
+static json_object *no_status(void *userdata) {
+        return NULL;
+}
+
+static void on_no_request(Control *control, ControlRequest request, WakeTrigger trigger, void *userdata) {
+}
+
+/* The config does not let us wake it: told wherever a failed wake is told. */
+static int refuse(sd_event *event, const Passed *passed, const char *message) {
+        _cleanup_(control_freep) Control *control = NULL;
+        Status status = {
+                .service = (char *) arg_name,
+                .state = SERVICE_FAILED,
+                .since_usec = time_now(CLOCK_REALTIME),
+                .trigger = TRIGGER_MANUAL,
+                .reason = FAILURE_CONFIG_INVALID,
+                .error = (char *) message,
+        };
+
+        record_begin(arg_name, "");
+        record_service(LOG_ERR, WAKECHAIN_MESSAGE_FAILED, SERVICE_FAILED, FAILURE_CONFIG_INVALID,
+                       "%s failed to wake: %s", arg_name, message);
+        (void) report_write(&status, "");
+        if (passed->control_fd >= 0 &&
+            control_new(&control, event, passed->control_fd, arg_name, no_status, on_no_request, NULL) >= 0)
+                control_fail(control, FAILURE_CONFIG_INVALID, message);
+        return EXIT_FAILURE;
+}
+
+static int load(sd_event *event, const Passed *passed, Config **ret, const Service **ret_service) {
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_(problem_list_done) ProblemList problems = {};
+        _cleanup_free_ char *message = NULL;
+        const Service *service;
+        size_t n = 0;
+        int r;
+
+        r = config_load(&config, "", NULL, &problems);
+        if (r == -ENOENT)
+                return refuse(event, passed, "there is no dependencies.json");
+        service = r < 0 ? NULL : config_find(config, arg_name);
+        if (service) {
+                *ret_service = service;
+                *ret = TAKE_PTR(config);
+                return 0;
+        }
+
+        for (size_t i = 0; i < problems.n_problems; i++) {
+                const Problem *problem = &problems.problems[i];
+                _cleanup_free_ char *line = problem_to_string(problem);
+
+                if (problem->level != PROBLEM_ERROR || (problem->service && !streq(problem->service, arg_name)))
+                        continue;
+                log_error("%s", strempty(line));
+                if (!message)
+                        message = strdup(strempty(line));
+                n++;
+        }
+        if (n == 0)
+                return refuse(event, passed, "dependencies.json has no such service");
+        return refuse(event, passed, strempty(message));
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        waker_stop(ASSERT_PTR(userdata));
+        return 0;
+}
+
+static int run(void) {
+        _cleanup_(passed_done) Passed passed = { .control_fd = -EBADF };
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_(waker_freep) Waker *waker = NULL;
+        const Service *service = NULL;
+        sigset_t signals;
+        int r;
+
+        (void) sigemptyset(&signals);
+        (void) sigaddset(&signals, SIGTERM);
+        (void) sigaddset(&signals, SIGINT);
+        (void) sigaddset(&signals, SIGCHLD);
+        (void) sigprocmask(SIG_BLOCK, &signals, NULL);
+        (void) signal(SIGPIPE, SIG_IGN);
+
+        r = sd_event_default(&event);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the event loop: %m");
+        r = passed_read(&passed);
+        if (r < 0)
+                return r;
+        r = load(event, &passed, &config, &service);
+        if (r != 0)
+                return r;
+
+        r = waker_new(&waker, event, config, service,
+                      &(WakerOptions){ .root = "", .control_fd = passed.control_fd, .environment = environ });
+        if (r < 0)
+                return log_error_errno(r, "Failed to prepare the wake of %s: %m", arg_name);
+        for (size_t i = 0; i < passed.n; i++)
+                waker_adopt_descriptor(waker, passed.names[i], passed.fds[i]);
+
+        r = sd_event_add_signal(event, NULL, SIGTERM, on_signal, waker);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGINT, on_signal, waker);
+        if (r >= 0)
+                r = waker_run(waker);
+        if (r < 0)
+                return log_error_errno(r, "Failed to begin the wake of %s: %m", arg_name);
+        return sd_event_loop(event);
+}
+
+int main(int argc, char *argv[]) {
+        int r;
+
+        log_open();
+        if (argc != 2 || argv[1][0] == '-') {
+                fprintf(stderr,
+                        "Usage: %s NAME\n\nWakes the service NAME of dependencies.json; see wakechain-wake(8).\n",
+                        program_invocation_short_name);
+                return argc == 2 && streq(argv[1], "--help") ? EXIT_SUCCESS : EXIT_FAILURE;
+        }
+        arg_name = argv[1];
+        if (!service_name_is_valid(arg_name)) {
+                log_error("'%s' is no valid service name.", arg_name);
+                return EXIT_FAILURE;
+        }
+
+        r = run();
+        return r < 0 ? EXIT_FAILURE : r;
+}

@@ -1,0 +1,46 @@
+#include <stdio.h>
+
+#include "util/fd.h"
+#include "wake/report.h"
+
+/* Report: a file of its own for each service, replaced by rename(), so that no reader ever sees half of one. */
+
+#define STATUS_FILE_MAX ((size_t) 1024 * 1024)
+
+static char *report_path(const char *service, const char *root) {
+        char *path;
+
+        return asprintf(&path, "%s" STATUS_FOLDER "/%s.json", root, service) < 0 ? NULL : path;
+}
+
+int report_write(const Status *status, const char *root) {
+        _cleanup_free_ char *path = report_path(status->service, root);
+        json_object *object = status_to_json(status);
+        const char *text;
+        size_t size;
+        int r;
+
+        text = object ? json_object_to_json_string_length(object,
+                                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
+                                                          &size)
+                      : NULL;
+        r = path && text ? file_replace(path, text, size, 0640, false) : -ENOMEM;
+        json_object_put(object);
+        return r;
+}
+
+int report_read(Status **ret, const char *service, const char *root) {
+        _cleanup_free_ char *path = report_path(service, root), *text = NULL;
+        json_object *object;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = file_read(path, STATUS_FILE_MAX, &text, NULL);
+        if (r < 0)
+                return r;
+        object = json_tokener_parse(text);
+        r = object ? status_from_json(ret, object) : -EBADMSG;
+        json_object_put(object);
+        return r;
+}

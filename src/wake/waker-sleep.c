@@ -1,0 +1,201 @@
+#include <stdio.h>
+
+#include "wake/waker-internal.h"
+
+/* Waker, the way down: a failed wake, idleness, an administrator. All end in the same stop, which takes the port back first and then
+ * stops the steps in reverse order. Only idleness can be called off, by a client that came in between. */
+
+static void waker_begin_stopping(Waker *waker);
+
+void waker_fail(Waker *waker, FailureReason reason, const char *format, ...) {
+        va_list arguments;
+
+        waker->reason = reason;
+        free(waker->error);
+        va_start(arguments, format);
+        if (vasprintf(&waker->error, format, arguments) < 0)
+                waker->error = NULL;
+        va_end(arguments);
+
+        record_service(LOG_ERR, WAKECHAIN_MESSAGE_FAILED, SERVICE_FAILED, reason, "%s failed to wake: %s",
+                       waker->service->name, strempty(waker->error));
+        waker->cause = SLEEP_FAILED;
+        waker_set_state(waker, SERVICE_FAILED);
+        /* Nobody needs to wait for the clearing up. Who asks from now on waits in the backlog, for the next process. */
+        if (waker->control)
+                control_fail(waker->control, reason, strempty(waker->error));
+        waker_begin_stopping(waker);
+}
+
+static void waker_end(Waker *waker) {
+        if (waker->phase == WAKER_ENDED)
+                return;
+        waker->phase = WAKER_ENDED;
+
+        if (waker->cause == SLEEP_FAILED)
+                waker_publish(waker);
+        else {
+                record_service(LOG_INFO, WAKECHAIN_MESSAGE_ASLEEP, SERVICE_ASLEEP, FAILURE_NONE, "%s asleep",
+                               waker->service->name);
+                waker_set_state(waker, SERVICE_ASLEEP);
+        }
+        (void) sd_event_exit(waker->event, waker->cause == SLEEP_FAILED ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+/* Whether this stop takes back only what this very wake has started: a rollback, or a stop in the middle of a wake. */
+static bool waker_rolls_back(const Waker *waker) {
+        return waker->cause == SLEEP_FAILED;
+}
+
+static void waker_stop_step(Waker *waker, const PlanStep *step) {
+        uint64_t budget_usec = 0;
+
+        for (size_t i = 0; i < step->n_members; i++) {
+                Container *container = waker->containers[step->members[i]];
+
+                if (!container)
+                        continue;
+                if (container_is_ours(container, waker_rolls_back(waker)))
+                        budget_usec = MAX(budget_usec, container_stop_budget(container));
+                container_stop(container, waker_rolls_back(waker));
+        }
+        /* A container may be allowed more time to stop than the unit was given for all. */
+        if (budget_usec > 0)
+                notify_extend_timeout(budget_usec + 5 * USEC_PER_SEC);
+}
+
+static bool waker_step_has_stopped(const Waker *waker, const PlanStep *step) {
+        for (size_t i = 0; i < step->n_members; i++) {
+                const Container *container = waker->containers[step->members[i]];
+
+                if (container && container_phase(container) != CONTAINER_STOPPED)
+                        return false;
+        }
+        return true;
+}
+
+/* `step` counts down: steps above it have stopped, it itself is being stopped. */
+void waker_go_on_stopping(Waker *waker) {
+        while (waker->step > 0 && waker_step_has_stopped(waker, &waker->plan->steps[waker->step - 1])) {
+                waker->step--;
+                if (waker->step > 0)
+                        waker_stop_step(waker, &waker->plan->steps[waker->step - 1]);
+        }
+        if (waker->step == 0)
+                waker_end(waker);
+}
+
+static void waker_begin_stopping_containers(Waker *waker) {
+        waker->phase = WAKER_STOPPING;
+        waker->step = waker->plan->n_steps;
+        if (waker->cause != SLEEP_FAILED) {
+                if (waker->state != SERVICE_STOPPING)
+                        waker_set_state(waker, SERVICE_STOPPING);
+                /* systemd takes an end before readiness for a failure, which being put to sleep in the middle of a wake is not. */
+                if (!waker->was_ready)
+                        notify_ready();
+                notify_stopping();
+        }
+        if (waker->control)
+                control_pause(waker->control);
+        if (waker->step > 0)
+                waker_stop_step(waker, &waker->plan->steps[waker->step - 1]);
+        waker_changed(waker);
+}
+
+/* The port comes back first: no connection shall meet a container that is about to stop. */
+static void waker_begin_stopping(Waker *waker) {
+        waker->deadline = sd_event_source_disable_unref(waker->deadline);
+        waker->reach_probe = probe_free(waker->reach_probe);
+        waker->idle = idle_free(waker->idle);
+
+        if (waker->cause != SLEEP_IDLE && waker->control)
+                control_pause(waker->control);
+        if (!waker->door) {
+                waker_begin_stopping_containers(waker);
+                return;
+        }
+        waker->phase = WAKER_CLOSING;
+        waker->door_moved = false;
+        door_close(waker->door);
+}
+
+static const char *const cause_texts[] = {
+        [SLEEP_IDLE] = "nobody used it",
+        [SLEEP_ASKED] = "asked to",
+        [SLEEP_LOST] = "one of its containers was stopped by somebody else",
+        [SLEEP_FAILED] = "its wake failed",
+};
+
+void waker_sleep(Waker *waker, SleepCause cause) {
+        if (waker->phase >= WAKER_CLOSING) {
+                /* Under way already; but now it is not to be called off any more. */
+                if (waker->cause == SLEEP_IDLE)
+                        waker->cause = cause;
+                return;
+        }
+
+        waker->cause = cause;
+        record_service(LOG_INFO, WAKECHAIN_MESSAGE_STOPPING, SERVICE_STOPPING, FAILURE_NONE,
+                       "%s goes to sleep: %s", waker->service->name, cause_texts[cause]);
+        /* While it may still be called off, nobody is told. */
+        if (cause != SLEEP_IDLE)
+                waker_set_state(waker, SERVICE_STOPPING);
+        waker_begin_stopping(waker);
+}
+
+/* Idle */
+
+static size_t waker_own_addresses(Waker *waker, AddressPrefix *prefixes, size_t size) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < waker->service->n_dependencies; i++) {
+                const ContainerInfo *info = waker->containers[i] ? container_info(waker->containers[i]) : NULL;
+
+                for (size_t j = 0; info && j < info->n_networks; j++) {
+                        const ContainerNetwork *network = &info->networks[j];
+
+                        if (network->ipv4 && n < size && address_prefix_parse(&prefixes[n], network->ipv4) >= 0)
+                                n++;
+                        if (network->ipv6 && n < size && address_prefix_parse(&prefixes[n], network->ipv6) >= 0)
+                                n++;
+                }
+        }
+        return n;
+}
+
+bool waker_is_used(void *userdata) {
+        Waker *waker = ASSERT_PTR(userdata);
+        const ContainerInfo *publisher;
+        AddressPrefix own[64];
+
+        if (waker->control && control_holders(waker->control) > 0)
+                return true;
+        if (!waker->door || waker->backend.publisher == BACKEND_NO_MEMBER)
+                return false;
+
+        publisher = container_info(waker->containers[waker->backend.publisher]);
+        return door_look(waker->door, publisher->pid, waker->backend.publisher_port, own,
+                         waker_own_addresses(waker, own, ELEMENTSOF(own)));
+}
+
+void waker_on_idle(Idle *idle, void *userdata) {
+        waker_sleep(ASSERT_PTR(userdata), SLEEP_IDLE);
+}
+
+/* The port is ours again. A client that came between the last look and now has a connection to the container: it wins. */
+static void waker_decide_sleep(Waker *waker) {
+        if (waker->cause == SLEEP_IDLE && waker_is_used(waker)) {
+                log_debug("A client came in between, %s stays awake.", waker->service->name);
+                waker->phase = WAKER_OPENING;
+                waker->door_moved = false;
+                door_open(waker->door);
+                return;
+        }
+        waker_begin_stopping_containers(waker);
+}
+
+void waker_go_on_closing(Waker *waker) {
+        if (waker->door_moved)
+                waker_decide_sleep(waker);
+}

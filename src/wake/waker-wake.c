@@ -1,0 +1,197 @@
+#include "wake/waker-internal.h"
+
+/* Waker, the way up: prepared, step by step, the backend, the port. */
+
+static void waker_begin_awake(Waker *waker) {
+        bool first = waker->state != SERVICE_AWAKE;
+        char span[SPAN_MAX];
+        int r;
+
+        waker->phase = WAKER_AWAKE;
+        waker->deadline = sd_event_source_disable_unref(waker->deadline);
+        if (first) {
+                waker_set_state(waker, SERVICE_AWAKE);
+                notify_ready();
+                waker->was_ready = true;
+                record_service(LOG_INFO, WAKECHAIN_MESSAGE_AWAKE, SERVICE_AWAKE, FAILURE_NONE, "%s awake after %s",
+                               waker->service->name, span_to_string(waker_elapsed(waker), span));
+        }
+        if (waker->service->idle_timeout_usec > 0 && waker->service->idle_timeout_usec != USEC_INFINITY) {
+                r = idle_new(&waker->idle, waker->event, waker->service->idle_timeout_usec, waker_is_used,
+                             waker_on_idle, waker);
+                if (r < 0)
+                        log_warning_errno(r, "Failed to watch for idleness, %s stays awake: %m",
+                                          waker->service->name);
+        }
+}
+
+void waker_on_door(Door *door, int error, void *userdata) {
+        Waker *waker = ASSERT_PTR(userdata);
+
+        /* A door that cannot be moved costs the direct way, not the service: the front forwards meanwhile. */
+        waker->door_moved = true;
+        waker_changed(waker);
+}
+
+static void waker_open(Waker *waker) {
+        waker->phase = WAKER_OPENING;
+        waker->door_moved = false;
+        if (waker->door && waker->backend.publisher != BACKEND_NO_MEMBER)
+                door_open(waker->door);
+        else
+                waker->door_moved = true;
+        waker_changed(waker);
+}
+
+static void waker_on_reached(Probe *probe, ProbeVerdict verdict, const char *detail, void *userdata) {
+        Waker *waker = ASSERT_PTR(userdata);
+
+        waker->reach_probe = probe_free(waker->reach_probe);
+        if (verdict == PROBE_READY)
+                waker_open(waker);
+        else
+                waker_fail(waker, FAILURE_HEALTH_CHECK_FAILED, "nothing accepts at its backend %s: %s",
+                           waker->backend.address, detail);
+}
+
+static void waker_reach(Waker *waker) {
+        const ContainerInfo *info = NULL;
+        int r;
+
+        waker->phase = WAKER_REACHING;
+        if (!waker->backend.address) {
+                waker_open(waker);
+                return;
+        }
+
+        waker->reach = (Dependency){
+                .name = waker->backend.address,
+                .health = { .tcp = waker->backend.address,
+                            .interval_usec = USEC_PER_SEC / 4,
+                            .budget_usec = USEC_INFINITY },
+        };
+        for (size_t i = 0; !info && i < waker->service->n_dependencies; i++)
+                info = waker_infos(waker)[i];
+        r = probe_new(&waker->reach_probe, waker->event, waker->engine, &waker->reach, info, NULL, 0,
+                      waker->options.environment, waker_on_reached, waker);
+        if (r < 0)
+                waker_fail(waker, FAILURE_HEALTH_CHECK_FAILED, "its backend %s cannot be asked: %s",
+                           waker->backend.address, strerror(-r));
+}
+
+/* One start at a time within a step, so that each has the processor to itself; nobody waits for another's readiness. */
+static void waker_start_next(Waker *waker, const PlanStep *step) {
+        for (size_t i = 0; i < step->n_members; i++) {
+                Container *container = waker->containers[step->members[i]];
+
+                if (!container)
+                        continue;
+                if (container_is_starting(container))
+                        return;
+                if (container_phase(container) != CONTAINER_PREPARED)
+                        continue;
+                container_start(container);
+                if (container_is_starting(container))
+                        return;
+        }
+}
+
+static bool waker_step_is_done(const Waker *waker, const PlanStep *step) {
+        for (size_t i = 0; i < step->n_members; i++) {
+                const Container *container = waker->containers[step->members[i]];
+                ContainerPhase phase = container ? container_phase(container) : CONTAINER_READY;
+
+                /* What nobody waits for must still have been started in its turn. */
+                if (phase <= CONTAINER_STARTING ||
+                    (waker_needs(waker, step->members[i]) && phase != CONTAINER_READY))
+                        return false;
+        }
+        return true;
+}
+
+void waker_go_on_stepping(Waker *waker) {
+        while (waker->step < waker->plan->n_steps) {
+                const PlanStep *step = &waker->plan->steps[waker->step];
+
+                waker_start_next(waker, step);
+                if (!waker_step_is_done(waker, step))
+                        return;
+                waker->step++;
+        }
+        waker_reach(waker);
+}
+
+static void waker_resolve_backend(Waker *waker) {
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = backend_resolve(&waker->backend, waker->service, waker_infos(waker), &text);
+        if (r == -ENODATA) {
+                waker_fail(waker, FAILURE_CONFIG_INVALID, "%s", text);
+                return;
+        }
+        if (r < 0) {
+                waker_fail(waker, FAILURE_START_FAILED, "out of memory");
+                return;
+        }
+        waker->backend_resolved = true;
+        if (waker->backend.member != BACKEND_NO_MEMBER && waker->containers[waker->backend.member])
+                container_set_backend_port(waker->containers[waker->backend.member], waker->backend.port);
+        if (waker->door)
+                door_set_bindings(waker->door, &waker->backend.bindings);
+}
+
+void waker_refresh_backends(Waker *waker) {
+        _cleanup_(strv_freep) char **backends = NULL;
+
+        if (!waker->backend_resolved ||
+            backend_addresses(&waker->backend, waker->service, waker_infos(waker), &backends) < 0)
+                return;
+        strv_free(waker->backends);
+        waker->backends = TAKE_PTR(backends);
+}
+
+static void waker_tell_begin(Waker *waker) {
+        if (waker->taken_over)
+                record_service(LOG_NOTICE, WAKECHAIN_MESSAGE_TAKEN_OVER, waker->state, FAILURE_NONE,
+                               "%s taken over from a process that was killed", waker->service->name);
+        else
+                record_service(LOG_INFO, WAKECHAIN_MESSAGE_WAKING, SERVICE_WAKING, FAILURE_NONE,
+                               "%s wakes, trigger: %s", waker->service->name,
+                               wake_trigger_to_string(waker->trigger));
+        for (char **path = waker->service->unsupported; path && *path; path++)
+                record_service(LOG_WARNING, WAKECHAIN_MESSAGE_UNSUPPORTED, SERVICE_WAKING, FAILURE_NONE,
+                               "%s is not yet supported, ignoring", *path);
+}
+
+static bool waker_is_prepared(const Waker *waker) {
+        for (size_t i = 0; i < waker->service->n_dependencies; i++)
+                if (waker->containers[i] && !container_is_prepared(waker->containers[i]))
+                        return false;
+        return true;
+}
+
+void waker_go_on_preparing(Waker *waker) {
+        if (!waker_is_prepared(waker))
+                return;
+
+        waker_tell_begin(waker);
+        if (waker->resume_sleep && control_holders(waker->control) == 0) {
+                waker_sleep(waker, SLEEP_ASKED);
+                return;
+        }
+        waker_resolve_backend(waker);
+        if (waker->phase != WAKER_PREPARING)
+                return;
+        waker->phase = WAKER_STEPPING;
+        waker->step = 0;
+        waker_go_on_stepping(waker);
+        /* The first container starts: time to load nftables. */
+        if (waker->door && waker->phase == WAKER_STEPPING)
+                door_prepare(waker->door);
+}
+
+void waker_go_on_opening(Waker *waker) {
+        if (waker->door_moved)
+                waker_begin_awake(waker);
+}

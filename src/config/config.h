@@ -4,6 +4,10 @@
 
 #include "model/service.h"
 
+#define CONFIG_SIZE_MAX (16 * 1024 * 1024)
+#define CONFIG_SERVICES_MAX 4096
+#define CONFIG_DEPENDENCIES_MAX 256     /* of one service */
+
 typedef enum ProblemLevel {
         PROBLEM_ERROR,                  /* costs the service that it names (or, with none, the file) */
         PROBLEM_WARNING,
@@ -13,7 +17,7 @@ typedef struct Problem {
         ProblemLevel level;
         char *file;
         char *service;                  /* NULL: concerns no single service */
-        char *path;                     /* services.clemence.dependencies[0].healthCheck.interval; "" is the top level */
+        char *path; /* services.clemence.dependencies[0].healthCheck.interval; "" is the top level */
         char *value;                    /* as JSON, shortened; NULL: the member is missing */
         char *text;                     /* what was expected, and the nearest known name */
 } Problem;
@@ -21,17 +25,19 @@ typedef struct Problem {
 typedef struct ProblemList {
         Problem *problems;
         size_t n_problems;
-        size_t n_errors;
+        size_t n_errors, n_warnings;    /* also those that are not kept */
+        size_t n_more;                  /* how many are not kept: the last one kept says so */
 } ProblemList;
 
 void problem_list_done(ProblemList *list);
 /* One line without a newline: "FILE: PATH: VALUE: TEXT". The caller frees. NULL when out of memory. */
 char *problem_to_string(const Problem *problem);
 
-/* Loads the first file of the search path, or `path` if it is not NULL, below `root` ("" for the real one), and merges
- * dependencies.d/. Returns 0 with a config of the services that are sound, even if there are problems with others;
- * -ENOENT if there is no file; -EBADMSG if the main file cannot be used at all (then `problems` says why); any other
- * negative errno if it cannot be read. `problems` is filled in all cases and must be released by the caller. */
+/* Loads the first file of the search path, or `path` if it is not NULL, below `root` ("" for the real one), and
+ * merges dependencies.d/. Returns 0 with a config of the services that are sound, even if there are problems
+ * with others; -ENOENT if there is no file; -EBADMSG if the main file cannot be used at all (then `problems`
+ * says why); any other negative errno if it cannot be read. `problems` is filled in all cases and must be
+ * released by the caller. */
 int config_load(Config **ret, const char *root, const char *path, ProblemList *problems);
 
 /* The same from memory, one file, for tests and the fuzzer. */

@@ -97,7 +97,7 @@ typedef struct Service {
         uint64_t idle_timeout_usec;     /* 0: never; default 15 min */
         uint64_t global_timeout_usec;   /* default 5 min */
         uint64_t drain_timeout_usec;    /* default 10 s */
-        uint64_t idle_bytes_usec;       /* later: idleBytes */
+        bool idle_bytes;                /* a connection without client bytes for idle_timeout counts as idle */
         PageMode page;
         char *page_title;
         bool page_details;

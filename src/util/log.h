@@ -20,12 +20,12 @@ void log_write_message(int level, const char *format, ...);
 
 /* The expression's value is the (negative) error, so that `return log_error_errno(r, …)` reads well. `%m` is the error's
  * text. */
-#define log_full_errno(level, error, ...)                                                                             \
-        ({                                                                                                            \
-                int _level = (level), _error = (error);                                                               \
-                if (log_enabled(_level))                                                                              \
-                        log_write(_level, _error, __VA_ARGS__);                                                       \
-                _error > 0 ? -_error : _error;                                                                        \
+#define log_full_errno(level, error, ...)                       \
+        ({                                                      \
+                int _level = (level), _error = (error);         \
+                if (log_enabled(_level))                        \
+                        log_write(_level, _error, __VA_ARGS__); \
+                _error > 0 ? -_error : _error;                  \
         })
 #define log_error_errno(error, ...) log_full_errno(LOG_ERR, error, __VA_ARGS__)
 #define log_warning_errno(error, ...) log_full_errno(LOG_WARNING, error, __VA_ARGS__)
@@ -38,13 +38,13 @@ void log_write_message(int level, const char *format, ...);
 #define log_oom() log_error_errno(-ENOMEM, "Out of memory.")
 
 /* Takes formats "FIELD=…" with their arguments, "MESSAGE=…" the first of them. */
-#define log_struct(level, ...)                                                                                        \
-        do {                                                                                                          \
-                int _level = (level);                                                                                 \
-                if (!log_enabled(_level))                                                                             \
-                        break;                                                                                        \
-                if (log_to_journal())                                                                                 \
-                        (void) sd_journal_send(__VA_ARGS__, "PRIORITY=%i", _level, NULL);                             \
-                else                                                                                                  \
-                        log_write_message(_level, __VA_ARGS__);                                                       \
+#define log_struct(level, ...)                                                            \
+        do {                                                                              \
+                int _level = (level);                                                     \
+                if (!log_enabled(_level))                                                 \
+                        break;                                                            \
+                if (log_to_journal())                                                     \
+                        (void) sd_journal_send(__VA_ARGS__, "PRIORITY=%i", _level, NULL); \
+                else                                                                      \
+                        log_write_message(_level, __VA_ARGS__);                           \
         } while (false)

@@ -22,35 +22,35 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define CLAMP(value, low, high) MIN(MAX(value, low), high)
 
-#define TAKE_PTR(pointer)                                                                                             \
-        ({                                                                                                            \
-                __typeof__(pointer) *_p = &(pointer);                                                                 \
-                __typeof__(pointer) _v = *_p;                                                                         \
-                *_p = NULL;                                                                                           \
-                _v;                                                                                                   \
+#define TAKE_PTR(pointer)                             \
+        ({                                            \
+                __typeof__(pointer) *_p = &(pointer); \
+                __typeof__(pointer) _v = *_p;         \
+                *_p = NULL;                           \
+                _v;                                   \
         })
 
-#define TAKE_FD(fd)                                                                                                   \
-        ({                                                                                                            \
-                int *_p = &(fd);                                                                                      \
-                int _v = *_p;                                                                                         \
-                *_p = -EBADF;                                                                                         \
-                _v;                                                                                                   \
+#define TAKE_FD(fd)              \
+        ({                       \
+                int *_p = &(fd); \
+                int _v = *_p;    \
+                *_p = -EBADF;    \
+                _v;              \
         })
 
-#define ASSERT_PTR(pointer)                                                                                           \
-        ({                                                                                                            \
-                __typeof__(pointer) _v = (pointer);                                                                   \
-                assert(_v);                                                                                           \
-                _v;                                                                                                   \
+#define ASSERT_PTR(pointer)                         \
+        ({                                          \
+                __typeof__(pointer) _v = (pointer); \
+                assert(_v);                         \
+                _v;                                 \
         })
 
 /* Defines FUNCTIONp(), for _cleanup_(), from a destructor that takes and returns TYPE. */
-#define DEFINE_CLEANUP(type, function)                                                                                \
-        static inline void function##p(type *object) {                                                                \
-                if (*object)                                                                                          \
-                        (void) function(*object);                                                                     \
-        }                                                                                                             \
+#define DEFINE_CLEANUP(type, function)                 \
+        static inline void function##p(type *object) { \
+                if (*object)                           \
+                        (void) function(*object);      \
+        }                                              \
         struct _semicolon_##function
 
 static inline void freep(void *pointer) {
@@ -58,10 +58,10 @@ static inline void freep(void *pointer) {
 }
 #define _cleanup_free_ _cleanup_(freep)
 
-#define mfree(memory)                                                                                                 \
-        ({                                                                                                            \
-                free(memory);                                                                                         \
-                (__typeof__(memory)) NULL;                                                                            \
+#define mfree(memory)                      \
+        ({                                 \
+                free(memory);              \
+                (__typeof__(memory)) NULL; \
         })
 
 #define new0(type, count) ((type *) calloc((count), sizeof(type)))

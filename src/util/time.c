@@ -34,7 +34,8 @@ const char *span_to_string(uint64_t span_usec, char buffer[static SPAN_MAX]) {
         else if (seconds < 3600)
                 (void) snprintf(buffer, SPAN_MAX, "%" PRIu64 "min %" PRIu64 "s", seconds / 60, seconds % 60);
         else
-                (void) snprintf(buffer, SPAN_MAX, "%" PRIu64 "h %" PRIu64 "min", seconds / 3600, seconds % 3600 / 60);
+                (void) snprintf(buffer, SPAN_MAX, "%" PRIu64 "h %" PRIu64 "min", seconds / 3600,
+                                seconds % 3600 / 60);
         return buffer;
 }
 

@@ -1,0 +1,338 @@
+#include "config/kinds.h"
+#include "config/loader.h"
+
+/* Service members: the tables of what a service, a dependency and a health check may have, and what holds where
+ * nothing is given. A member that is checked but that no program acts on yet is marked LATER; where the value
+ * that is in force anyway may be written down, LATER_UNLESS. */
+
+#define LATER JSON_MARKED
+#define LATER_UNLESS JSON_MARKED_UNLESS
+
+#define IDLE_TIMEOUT_USEC (15 * USEC_PER_MINUTE)
+#define GLOBAL_TIMEOUT_USEC (5 * USEC_PER_MINUTE)
+#define DRAIN_TIMEOUT_USEC (10 * USEC_PER_SEC)
+#define STARTUP_DELAY_USEC (5 * USEC_PER_SEC)
+#define INTERVAL_USEC USEC_PER_SEC
+#define BUDGET_USEC (30 * USEC_PER_SEC)
+#define START_ORDER 1
+#define NOT_GIVEN USEC_INFINITY         /* for durations, none of which is that long */
+
+typedef struct HealthMembers {
+        HealthCheck health;
+        uint64_t timeout_usec;
+        int retries;
+} HealthMembers;
+
+static const JsonField health_fields[] = { { "command", &kind_command, offsetof(HealthMembers, health.command) },
+                                           { "http", &kind_url, offsetof(HealthMembers, health.http) },
+                                           { "interval", &kind_timeout,
+                                             offsetof(HealthMembers, health.interval_usec) },
+                                           { "retries", &kind_retries, offsetof(HealthMembers, retries) },
+                                           { "tcp", &kind_tcp, offsetof(HealthMembers, health.tcp) },
+                                           { "timeout", &kind_timeout, offsetof(HealthMembers, timeout_usec) },
+                                           {} };
+
+static int parse_health(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
+                        void *member) {
+        HealthMembers members = { .health.interval_usec = NOT_GIVEN, .timeout_usec = NOT_GIVEN };
+        uint64_t tries_usec = 0;
+        int r;
+
+        r = json_table_walk(walk, health_fields, &(JsonSource){ .path = path, .object = value }, &members);
+        if (!!members.health.command + !!members.health.http + !!members.health.tcp > 1)
+                json_walk_refuse(walk, path, value, "expected one of 'command', 'http' and 'tcp', not several");
+
+        if (members.health.interval_usec == NOT_GIVEN)
+                members.health.interval_usec = INTERVAL_USEC;
+        if (members.retries > 0 &&
+            __builtin_mul_overflow(members.health.interval_usec, (uint64_t) members.retries, &tries_usec))
+                tries_usec = USEC_INFINITY - 1;
+        if (members.timeout_usec != NOT_GIVEN)
+                members.health.budget_usec = MAX(members.timeout_usec, tries_usec);
+        else
+                members.health.budget_usec = members.retries > 0 ? tries_usec : BUDGET_USEC;
+        *(HealthCheck *) member = members.health;
+        return r;
+}
+
+static const JsonKind kind_health = { JSON_TYPE(object), parse_health, "an object" };
+
+static const JsonName type_names[] = { { "required", DEPENDENCY_REQUIRED },
+                                       { "optional", DEPENDENCY_OPTIONAL },
+                                       {} };
+static const JsonKind kind_type = { JSON_TYPE(string), json_parse_name, "\"required\" or \"optional\"",
+                                    .names = type_names };
+
+static const JsonName condition_names[] = {
+        { "ready", CONDITION_READY }, { "started", CONDITION_STARTED }, { "completed", CONDITION_COMPLETED }, {}
+};
+static const JsonKind kind_condition = {
+        JSON_TYPE(string),
+        json_parse_name,
+        "\"ready\", \"started\" or \"completed\"",
+        .names = condition_names,
+};
+
+typedef struct DependencyMembers {
+        Dependency dependency;
+        char *names[_DEPENDENCY_KIND_MAX];
+} DependencyMembers;
+
+static const JsonField dependency_fields[] = {
+        { "condition", &kind_condition, offsetof(DependencyMembers, dependency.condition), LATER_UNLESS,
+          CONDITION_READY },
+        { "container", &kind_container, offsetof(DependencyMembers, names[DEPENDENCY_CONTAINER]) },
+        { "dependsOn", &kind_dependency_names, offsetof(DependencyMembers, dependency.depends_on), LATER },
+        { "estimatedTime", &kind_duration, offsetof(DependencyMembers, dependency.estimated_usec) },
+        { "healthCheck", &kind_health, offsetof(DependencyMembers, dependency.health) },
+        { "keep", &kind_boolean, offsetof(DependencyMembers, dependency.keep) },
+        { "network", &kind_network, offsetof(DependencyMembers, dependency.network) },
+        { "parallelGroup", &kind_order, offsetof(DependencyMembers, dependency.parallel_group) },
+        { "service", &kind_service, offsetof(DependencyMembers, names[DEPENDENCY_SERVICE]), LATER },
+        { "startOrder", &kind_order, offsetof(DependencyMembers, dependency.start_order) },
+        { "startupDelay", &kind_duration, offsetof(DependencyMembers, dependency.startup_delay_usec) },
+        { "type", &kind_type, offsetof(DependencyMembers, dependency.type) },
+        { "unit", &kind_unit, offsetof(DependencyMembers, names[DEPENDENCY_UNIT]), LATER },
+        {}
+};
+
+static void dependency_init(Dependency *dependency) {
+        *dependency = (Dependency){
+                .start_order = START_ORDER,
+                .health = { .interval_usec = INTERVAL_USEC, .budget_usec = BUDGET_USEC },
+                .startup_delay_usec = NOT_GIVEN,
+                .estimated_usec = NOT_GIVEN,
+        };
+}
+
+static void dependency_complete(Dependency *dependency) {
+        if (dependency->estimated_usec == NOT_GIVEN)
+                dependency->estimated_usec = dependency->startup_delay_usec;
+        if (dependency->startup_delay_usec == NOT_GIVEN)
+                dependency->startup_delay_usec = STARTUP_DELAY_USEC;
+        if (dependency->estimated_usec == NOT_GIVEN)
+                dependency->estimated_usec = STARTUP_DELAY_USEC;
+}
+
+/* Which of container, unit and service it is: exactly one. */
+static void dependency_take_name(JsonWalk *walk, const JsonPath *path, json_object *value,
+                                 DependencyMembers *members) {
+        size_t given = 0;
+
+        for (DependencyKind kind = 0; kind < _DEPENDENCY_KIND_MAX; kind++) {
+                given += json_object_object_get_ex(value, dependency_kind_to_string(kind), NULL);
+                if (!members->names[kind])
+                        continue;
+                free(members->dependency.name);
+                members->dependency.name = TAKE_PTR(members->names[kind]);
+                members->dependency.kind = kind;
+        }
+
+        if (given == 0)
+                json_walk_refuse(walk, path, value, "'container' is missing, expected the name of a container");
+        else if (given > 1)
+                json_walk_refuse(walk, path, value,
+                                 "expected one of 'container', 'unit' and 'service', not several");
+}
+
+static int parse_dependency(JsonWalk *walk, const JsonPath *path, json_object *value, Dependency *ret) {
+        DependencyMembers members = {};
+        int r = 0;
+
+        dependency_init(&members.dependency);
+        if (json_object_is_type(value, json_type_object)) {
+                r = json_table_walk(walk, dependency_fields, &(JsonSource){ .path = path, .object = value },
+                                    &members);
+                dependency_take_name(walk, path, value, &members);
+        } else
+                json_walk_refuse(walk, path, value, "expected an object with 'container'");
+
+        dependency_complete(&members.dependency);
+        *ret = members.dependency;
+        return r;
+}
+
+/* Fills the service's list. What is refused keeps its place in it, so that indexes are those of the file. */
+static int parse_dependencies(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
+                              void *member) {
+        size_t n = json_object_array_length(value);
+        Service *service = member;
+
+        if (n > CONFIG_DEPENDENCIES_MAX)
+                return -ERANGE;
+        service->dependencies = new0(Dependency, n + 1); /* one more, for the main container */
+        if (!service->dependencies)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                JsonPath element = json_path_element(path, i);
+                int r;
+
+                r = parse_dependency(walk, &element, json_object_array_get_idx(value, i),
+                                     &service->dependencies[service->n_dependencies++]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static const JsonKind kind_dependencies = { JSON_TYPE(array), parse_dependencies,
+                                            "a list of at most 256 objects" };
+
+static const JsonField ignore_fields[] = {
+        { "addresses", &kind_networks, offsetof(Service, ignore_addresses), LATER },
+        { "paths", &kind_url_paths, offsetof(Service, ignore_paths), LATER },
+        { "userAgents", &kind_user_agents, offsetof(Service, ignore_user_agents), LATER },
+        {}
+};
+
+static const JsonField schedule_fields[] = { { "sleep", &kind_calendar, offsetof(Service, schedule_sleep), LATER },
+                                             { "wake", &kind_calendar, offsetof(Service, schedule_wake), LATER },
+                                             {} };
+
+/* Objects whose members are the service's: `member` is the service. */
+static int parse_ignore(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
+                        void *member) {
+        return json_table_walk(walk, ignore_fields, &(JsonSource){ .path = path, .object = value }, member);
+}
+
+static int parse_schedule(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
+                          void *member) {
+        return json_table_walk(walk, schedule_fields, &(JsonSource){ .path = path, .object = value }, member);
+}
+
+static const JsonKind kind_ignore = {
+        JSON_TYPE(object),
+        parse_ignore,
+        "an object with 'addresses', 'userAgents' or 'paths'",
+};
+static const JsonKind kind_schedule = { JSON_TYPE(object), parse_schedule, "an object with 'wake' or 'sleep'" };
+
+static const JsonName page_names[] = {
+        { "auto", PAGE_AUTO }, { "always", PAGE_ALWAYS }, { "never", PAGE_NEVER }, {}
+};
+static const JsonKind kind_page = {
+        JSON_TYPE(string),
+        json_parse_name,
+        "\"auto\", \"always\" or \"never\"",
+        .names = page_names,
+};
+
+static const JsonName proxy_protocol_names[] = { { "v1", 1 }, { "v2", 2 }, {} };
+static const JsonKind kind_proxy_protocol = {
+        JSON_TYPE(string),
+        json_parse_name,
+        "\"v1\" or \"v2\"",
+        .names = proxy_protocol_names,
+};
+
+static const JsonName prewarm_names[] = {
+        { "off", PREWARM_OFF }, { "dependencies", PREWARM_DEPENDENCIES }, { "all", PREWARM_ALL }, {}
+};
+static const JsonKind kind_prewarm = {
+        JSON_TYPE(string),
+        json_parse_name,
+        "\"off\", \"dependencies\" or \"all\"",
+        .names = prewarm_names,
+};
+
+static const JsonName sleep_names[] = { { "stop", SLEEP_STOP }, { "pause", SLEEP_PAUSE }, {} };
+static const JsonKind kind_sleep = { JSON_TYPE(string), json_parse_name, "\"stop\" or \"pause\"",
+                                     .names = sleep_names };
+
+static const JsonField service_fields[] = {
+        { "adopt", &kind_boolean, offsetof(Service, adopt) },
+        { "allow", &kind_networks, offsetof(Service, allow), JSON_GUARD },
+        { "backend", &kind_backend, offsetof(Service, backend) },
+        { "composeDir", &kind_folder, offsetof(Service, compose_dir) },
+        { "crossNetworkDeps", &kind_boolean, offsetof(Service, cross_network) },
+        { "deny", &kind_networks, offsetof(Service, deny), JSON_GUARD },
+        { "dependencies", &kind_dependencies, 0, JSON_OWN },
+        { "details", &kind_boolean, offsetof(Service, page_details), LATER },
+        { "drainTimeout", &kind_duration, offsetof(Service, drain_timeout_usec), LATER },
+        { "globalTimeout", &kind_timeout, offsetof(Service, global_timeout_usec) },
+        { "idleBytes", &kind_boolean, offsetof(Service, idle_bytes), LATER },
+        { "idleTimeout", &kind_idle_timeout, offsetof(Service, idle_timeout_usec) },
+        { "ignore", &kind_ignore, 0 },
+        { "listen", &kind_listen, offsetof(Service, listen), JSON_OWN },
+        { "name", &kind_container, offsetof(Service, container), JSON_OWN | JSON_MANDATORY },
+        { "network", &kind_network, offsetof(Service, network) },
+        { "page", &kind_page, offsetof(Service, page), LATER_UNLESS, PAGE_NEVER },
+        { "port", &kind_port, offsetof(Service, port), JSON_OWN },
+        { "prewarm", &kind_prewarm, offsetof(Service, prewarm), LATER_UNLESS, PREWARM_OFF },
+        { "proxyProtocol", &kind_proxy_protocol, offsetof(Service, proxy_protocol), LATER },
+        { "redirectPort", &kind_redirect_port, offsetof(Service, redirect_port), JSON_OWN },
+        { "schedule", &kind_schedule, 0 },
+        { "sleep", &kind_sleep, offsetof(Service, sleep), LATER_UNLESS, SLEEP_STOP },
+        { "title", &kind_title, offsetof(Service, page_title), LATER },
+        {}
+};
+
+static void service_init(Service *service) {
+        char *name = service->name;
+
+        *service = (Service){
+                .name = name,
+                .idle_timeout_usec = IDLE_TIMEOUT_USEC,
+                .global_timeout_usec = GLOBAL_TIMEOUT_USEC,
+                .drain_timeout_usec = DRAIN_TIMEOUT_USEC,
+                .page_details = true,
+        };
+}
+
+/* The main container is a dependency too: the last one, if the file does not say which. */
+static int service_add_main(Service *service) {
+        Dependency *dependency;
+        int last = START_ORDER - 1;
+
+        if (!service->container)
+                return 0;
+        for (size_t i = 0; i < service->n_dependencies; i++) {
+                dependency = &service->dependencies[i];
+                if (dependency->kind == DEPENDENCY_CONTAINER && dependency->name &&
+                    streq(dependency->name, service->container))
+                        return 0;
+                last = MAX(last, dependency->start_order);
+        }
+
+        if (!service->dependencies) {
+                service->dependencies = new0(Dependency, 1);
+                if (!service->dependencies)
+                        return -ENOMEM;
+        }
+        dependency = &service->dependencies[service->n_dependencies++];
+        dependency_init(dependency);
+        dependency_complete(dependency);
+        dependency->start_order = last + 1;
+        dependency->name = strdup(service->container);
+        return dependency->name ? 0 : -ENOMEM;
+}
+
+int service_read(Loader *loader, const JsonPath *path, json_object *object) {
+        static const JsonPath defaults_path = { .name = "defaults", .length = 8 };
+        Service *service = &loader->entry->service;
+        int r;
+
+        service_init(service);
+        r = json_table_walk(&loader->walk, service_fields,
+                            &(JsonSource){ path, object, &defaults_path, loader->defaults }, service);
+        if (r < 0)
+                return r;
+        return service_add_main(service);
+}
+
+int service_check_defaults(Loader *loader, const JsonPath *path, json_object *object) {
+        const char *own = loader->walk.own;
+        __typeof__(loader->walk.marked) marked = loader->walk.marked;
+        Service scratch = {};
+        int r;
+
+        service_init(&scratch);
+        loader->walk.own = "belongs to one service, and cannot hold for all";
+        loader->walk.marked = NULL;
+        r = json_table_walk(&loader->walk, service_fields, &(JsonSource){ .path = path, .object = object },
+                            &scratch);
+        loader->walk.own = own;
+        loader->walk.marked = marked;
+        service_done(&scratch);
+        return r;
+}

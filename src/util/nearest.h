@@ -1,0 +1,18 @@
+#pragma once
+
+/* Nearest: of many known names, the one that somebody meant who wrote another. */
+
+#include "util/macro.h"
+
+typedef struct Nearest {
+        const char *word;               /* as written; borrowed */
+        const char *name;               /* the best so far, borrowed; NULL if none is near enough */
+        size_t distance;
+} Nearest;
+
+static inline Nearest nearest_to(const char *word) {
+        return (Nearest){ .word = word };
+}
+
+/* Offers one known name. */
+void nearest_offer(Nearest *nearest, const char *name);

@@ -1,0 +1,308 @@
+#include "config/config.h"
+#include "test.h"
+
+/* What a sound config means: the users' own file, defaults, budgets, modes, and members that nothing acts on yet. */
+
+static Config *load(const char *text, ProblemList *problems) {
+        Config *config = NULL;
+
+        ASSERT_OK(config_parse(&config, "test.json", text, strlen(text), problems));
+        for (size_t i = 0; i < problems->n_problems; i++)
+                fprintf(stderr, "%s: %s\n", problems->problems[i].path, problems->problems[i].text);
+        ASSERT_EQ(problems->n_problems, 0);
+        return config;
+}
+
+/* Loads `text`, in which ' stands for ", and has no problems. */
+static Config *load_fine(const char *text) {
+        _cleanup_(problem_list_done) ProblemList problems = {};
+        _cleanup_free_ char *json = strdup(text);
+
+        for (char *c = json; *c; c++)
+                if (*c == '\'')
+                        *c = '"';
+        return load(json, &problems);
+}
+
+static void assert_dependency(const Dependency *dependency, const char *name, DependencyType type, int order,
+                              int group, unsigned budget_ms) {
+        ASSERT_STREQ(dependency->name, name);
+        ASSERT_EQ(dependency->kind, DEPENDENCY_CONTAINER);
+        ASSERT_EQ(dependency->type, type);
+        ASSERT_EQ(dependency->start_order, order);
+        ASSERT_EQ(dependency->parallel_group, group);
+        ASSERT_EQ(dependency->health.budget_usec, budget_ms * USEC_PER_MSEC);
+}
+
+static void test_users_file_loads_unchanged(void) {
+        _cleanup_(problem_list_done) ProblemList problems = {};
+        _cleanup_(config_freep) Config *config = NULL;
+        const Service *service;
+
+        ASSERT_OK(config_load(&config, "", EXAMPLES "/dependencies.json", &problems));
+        ASSERT_EQ(problems.n_problems, 0);
+        ASSERT_EQ(config->n_services, 4);
+        ASSERT_EQ(config->engine, ENGINE_DOCKER);
+        ASSERT_STREQ(config->engine_socket, "/run/docker.sock");
+
+        service = config_find(config, "clemence");
+        ASSERT_STREQ(service->container, "wordpress-clemence");
+        ASSERT_STREQ(service->compose_dir, "/opt/wordpress-clemence");
+        ASSERT_STREQ(service->network, "wordpress-clemence_clemence-network");
+        ASSERT_EQ(service->port, 9002);
+        ASSERT_EQ(service->redirect_port, 29002);
+        ASSERT_TRUE(service_is_redirected(service) && !service->cross_network && !service->unsupported);
+        ASSERT_EQ(service->n_dependencies, 3);
+        assert_dependency(&service->dependencies[0], "mysql-clemence", DEPENDENCY_REQUIRED, 1, 0, 30000);
+        assert_dependency(&service->dependencies[1], "wordpress-clemence", DEPENDENCY_REQUIRED, 2, 0, 30000);
+        assert_dependency(&service->dependencies[2], "nginx-clemence", DEPENDENCY_OPTIONAL, 3, 0, 10000);
+        ASSERT_STREQ(service->dependencies[0].health.command,
+                     "docker exec mysql-clemence mysqladmin ping -h localhost -u root -p$MYSQL_ROOT_PASSWORD");
+        ASSERT_EQ(service->dependencies[0].health.interval_usec, 2 * USEC_PER_SEC);
+        ASSERT_STREQ(service->dependencies[0].network, "wordpress-clemence_clemence-network");
+
+        service = config_find(config, "nextcloud");
+        ASSERT_TRUE(service->cross_network);
+        ASSERT_STREQ(service->dependencies[1].network, "databases-shared");
+        ASSERT_NULL(service->dependencies[3].health.command);
+
+        service = config_find(config, "ragflow");
+        assert_dependency(&service->dependencies[3], "ragflow-es-01", DEPENDENCY_REQUIRED, 1, 1, 60000);
+        assert_dependency(&service->dependencies[4], "ragflow-server", DEPENDENCY_REQUIRED, 2, 0, 90000);
+}
+
+static void test_defaults_of_a_minimal_service(void) {
+        _cleanup_(config_freep) Config *config = load_fine("{'services':{'bot':{'name':'bot'}}}");
+        const Service *service = &config->services[0];
+
+        ASSERT_EQ(service->port, 0);
+        ASSERT_EQ(service->redirect_port, 0);
+        ASSERT_FALSE(service_has_front(service));
+        ASSERT_EQ(service->idle_timeout_usec, 15 * USEC_PER_MINUTE);
+        ASSERT_EQ(service->global_timeout_usec, 5 * USEC_PER_MINUTE);
+        ASSERT_EQ(service->drain_timeout_usec, 10 * USEC_PER_SEC);
+        ASSERT_EQ(service->page, PAGE_AUTO);
+        ASSERT_TRUE(service->page_details);
+        ASSERT_EQ(service->sleep, SLEEP_STOP);
+        ASSERT_EQ(service->n_dependencies, 1);
+        assert_dependency(service_main(service), "bot", DEPENDENCY_REQUIRED, 1, 0, 30000);
+        ASSERT_EQ(service_main(service)->startup_delay_usec, 5 * USEC_PER_SEC);
+        ASSERT_EQ(service_main(service)->estimated_usec, 5 * USEC_PER_SEC);
+        ASSERT_EQ(service_main(service)->health.interval_usec, USEC_PER_SEC);
+        ASSERT_NULL(service_main(service)->network);
+}
+
+static void test_main_is_appended_as_the_last_step(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'s':{'name':'app','network':'n','dependencies':[{'container':'db','startOrder':7,"
+                        "'startupDelay':'2s'},{'container':'cache','estimatedTime':'1min 30s'}]}}}");
+        const Service *service = &config->services[0];
+
+        ASSERT_EQ(service->n_dependencies, 3);
+        assert_dependency(&service->dependencies[2], "app", DEPENDENCY_REQUIRED, 8, 0, 30000);
+        ASSERT_STREQ(service->dependencies[2].network, "n");
+        ASSERT_EQ(service->dependencies[0].startup_delay_usec, 2 * USEC_PER_SEC);
+        ASSERT_EQ(service->dependencies[0].estimated_usec, 2 * USEC_PER_SEC);
+        ASSERT_EQ(service->dependencies[1].startup_delay_usec, 5 * USEC_PER_SEC);
+        ASSERT_EQ(service->dependencies[1].estimated_usec, 90 * USEC_PER_SEC);
+        ASSERT_EQ(service->dependencies[1].start_order, 1);
+}
+
+static void test_budget_is_long_enough_for_the_tries(void) {
+        static const struct {
+                const char *members;
+                unsigned budget_ms;
+        } cases[] = {
+                { "", 30000 },
+                { "'timeout':5000", 5000 },
+                { "'retries':7", 7000 },
+                { "'interval':2000", 30000 },
+                { "'interval':2000,'retries':4", 8000 },
+                { "'interval':2000,'retries':4,'timeout':30000", 30000 },
+                { "'interval':2000,'retries':40,'timeout':'30s'", 80000 },
+                { "'interval':'2s','timeout':'1min'", 60000 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(config_freep) Config *config = NULL;
+                _cleanup_free_ char *text = NULL;
+
+                ASSERT_TRUE(asprintf(&text,
+                                     "{'services':{'s':{'name':'s','dependencies':[{'container':'s','healthCheck':{%s}}]}}}",
+                                     cases[i].members) > 0);
+                config = load_fine(text);
+                ASSERT_EQ(service_main(&config->services[0])->health.budget_usec,
+                          cases[i].budget_ms * USEC_PER_MSEC);
+        }
+}
+
+static void test_durations_are_ms_or_texts(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'a':{'name':'a','idleTimeout':1500},'b':{'name':'b','idleTimeout':'infinity'},"
+                        "'c':{'name':'c','idleTimeout':0},'d':{'name':'d','idleTimeout':'1h 30min'},"
+                        "'e':{'name':'e','idleTimeout':2e3}}}");
+
+        ASSERT_EQ(config->services[0].idle_timeout_usec, 1500 * USEC_PER_MSEC);
+        ASSERT_EQ(config->services[1].idle_timeout_usec, 0);
+        ASSERT_EQ(config->services[2].idle_timeout_usec, 0);
+        ASSERT_EQ(config->services[3].idle_timeout_usec, 90 * USEC_PER_MINUTE);
+        ASSERT_EQ(config->services[4].idle_timeout_usec, 2 * USEC_PER_SEC);
+}
+
+static void test_health_checks_of_all_kinds(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'s':{'name':'s','dependencies':["
+                        "{'container':'a','healthCheck':{'tcp':5432}},{'container':'b','healthCheck':{'tcp':'[::1]:80'}},"
+                        "{'container':'c','healthCheck':{'http':'http://:8080/health?x=1'}},"
+                        "{'container':'d','healthCheck':{'http':'https://localhost:8443'}},"
+                        "{'container':'e','healthCheck':{'command':'a %h \\\"b\\\"\\nc; [Service]'}}]}}}");
+        const Dependency *dependencies = config->services[0].dependencies;
+
+        ASSERT_STREQ(dependencies[0].health.tcp, "5432");
+        ASSERT_STREQ(dependencies[1].health.tcp, "[::1]:80");
+        ASSERT_STREQ(dependencies[2].health.http, "http://:8080/health?x=1");
+        ASSERT_STREQ(dependencies[3].health.http, "https://localhost:8443");
+        ASSERT_STREQ(dependencies[4].health.command, "a %h \"b\"\nc; [Service]");
+}
+
+static void test_proxy_mode(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'a':{'name':'a','port':50000,'listen':'8443','allow':'10.0.0.0/8','deny':['::/0','1.2.3.4']},"
+                        "'b':{'name':'b','listen':['127.0.0.1:80','[::1]:80','/run/b.sock','@b'],'backend':'b:80'}}}");
+
+        ASSERT_FALSE(service_is_redirected(&config->services[0]));
+        ASSERT_EQ(config->services[0].redirect_port, 0);
+        ASSERT_STREQ(config->services[0].listen[0], "8443");
+        ASSERT_STREQ(config->services[0].allow[0], "10.0.0.0/8");
+        ASSERT_STREQ(config->services[0].deny[1], "1.2.3.4");
+        ASSERT_EQ(strv_length(config->services[1].listen), 4);
+        ASSERT_TRUE(service_has_front(&config->services[1]));
+        ASSERT_NULL(config->services[0].unsupported);
+        ASSERT_NULL(config->services[1].unsupported);
+}
+
+static void test_services_may_share_a_port(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'a':{'name':'a','port':80},'b':{'name':'b','port':80,'redirectPort':20081},"
+                        "'c':{'name':'c','port':13000,'redirectPort':20082},"
+                        "'d':{'name':'d','port':1,'listen':['10.0.0.1:80','udp:20080']},"
+                        "'e':{'name':'e','port':1,'listen':'[::1]:81'},'f':{'name':'f','port':1,'listen':'0.0.0.0:81'}}}");
+
+        ASSERT_EQ(config->n_services, 6);
+        ASSERT_EQ(config->services[0].redirect_port, 20080);
+        ASSERT_EQ(config->services[1].redirect_port, 20081);
+        ASSERT_EQ(config->services[2].redirect_port, 20082);
+}
+
+static void test_defaults_hold_for_all(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'a':{'name':'a','idleTimeout':1},'b':{'name':'b','network':'n'}},"
+                        "'defaults':{'idleTimeout':'1h','network':'shared','adopt':true,'page':'never','title':'x'}}");
+
+        ASSERT_EQ(config->services[0].idle_timeout_usec, USEC_PER_MSEC);
+        ASSERT_EQ(config->services[1].idle_timeout_usec, 60 * USEC_PER_MINUTE);
+        ASSERT_STREQ(config->services[0].network, "shared");
+        ASSERT_STREQ(service_main(&config->services[1])->network, "n");
+        ASSERT_TRUE(config->services[1].adopt);
+        ASSERT_EQ(config->services[0].page, PAGE_NEVER);
+        ASSERT_STREQ(config->services[1].page_title, "x");
+        ASSERT_EQ(strv_length(config->services[0].unsupported), 1);
+        ASSERT_STREQ(config->services[0].unsupported[0], "defaults.title");
+}
+
+static void test_engine(void) {
+        _cleanup_(config_freep) Config *podman = load_fine("{'engine':'podman','services':{'a':{'name':'a'}}}");
+        _cleanup_(config_freep) Config *own =
+                        load_fine("{'engineSocket':'/x.sock','services':{'a':{'name':'a'}}}");
+
+        ASSERT_EQ(podman->engine, ENGINE_PODMAN);
+        ASSERT_STREQ(podman->engine_socket, "/run/podman/podman.sock");
+        ASSERT_STREQ(podman->services[0].unsupported[0], "engine");
+        ASSERT_STREQ(own->engine_socket, "/x.sock");
+        ASSERT_NULL(own->services[0].unsupported);
+}
+
+static void test_later_members_are_listed(void) {
+        static const char *const later[] = {
+                "services.s.dependencies[0].condition",
+                "services.s.dependencies[0].dependsOn",
+                "services.s.dependencies[1].service",
+                "services.s.dependencies[2].unit",
+                "services.s.details",
+                "services.s.drainTimeout",
+                "services.s.idleBytes",
+                "services.s.ignore.addresses",
+                "services.s.ignore.paths",
+                "services.s.ignore.userAgents",
+                "services.s.listen[1]",
+                "services.s.page",
+                "services.s.prewarm",
+                "services.s.proxyProtocol",
+                "services.s.schedule.sleep",
+                "services.s.schedule.wake",
+                "services.s.sleep",
+                "services.s.title",
+                "api.hosts",
+                "api.sleepOverTcp",
+        };
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'api':{'hosts':['x.example'],'sleepOverTcp':true},'services':{'t':{'name':'t'},'s':{'name':'s','port':1,"
+                        "'listen':['80','udp:53'],'page':'auto','title':'é','details':false,'proxyProtocol':'v2',"
+                        "'ignore':{'addresses':['10.0.0.0/8'],'userAgents':'x','paths':['/x']},'idleBytes':true,"
+                        "'drainTimeout':0,'prewarm':'all','schedule':{'wake':'Mon..Fri 07:30','sleep':'22:00'},"
+                        "'sleep':'pause','adopt':true,'dependencies':[{'container':'s','condition':'started',"
+                        "'dependsOn':['t','x.service'],'keep':true},{'service':'t'},{'unit':'x.service'}]}}}");
+        const Service *service = config_find(config, "s");
+
+        for (size_t i = 0; i < ELEMENTSOF(later); i++)
+                if (!strv_contains(service->unsupported, later[i]))
+                        TEST_FAIL("%s is not listed", later[i]);
+        ASSERT_EQ(strv_length(service->unsupported), ELEMENTSOF(later));
+        ASSERT_EQ(service->proxy_protocol, 2);
+        ASSERT_EQ(service->sleep, SLEEP_PAUSE);
+        ASSERT_EQ(service->prewarm, PREWARM_ALL);
+        ASSERT_TRUE(service->idle_bytes && config->api_sleep_over_tcp);
+        ASSERT_STREQ(service->schedule_wake, "Mon..Fri 07:30");
+        ASSERT_EQ(service->dependencies[1].kind, DEPENDENCY_SERVICE);
+        ASSERT_NULL(service->dependencies[2].network);
+}
+
+static void test_what_is_in_force_anyway_may_be_written(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'engine':'docker','services':{'s':{'name':'s','page':'never','prewarm':'off','sleep':'stop',"
+                        "'dependencies':[{'container':'s','condition':'ready'}]}}}");
+
+        ASSERT_NULL(config->services[0].unsupported);
+}
+
+static void test_notes_are_ignored(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'$schema':'x','x-anchors':{},'comment':'y','services':{'x-s':{'name':'s','_note':1,'//':2,"
+                        "'dependencies':[{'container':'s','comment':'z','healthCheck':{'x-y':1}}]}}}");
+
+        ASSERT_EQ(config->n_services, 1);
+}
+
+static void test_byte_order_mark_is_skipped(void) {
+        _cleanup_(config_freep) Config *config = load_fine("\xef\xbb\xbf{'services':{}}");
+
+        ASSERT_EQ(config->n_services, 0);
+}
+
+int main(void) {
+        test_users_file_loads_unchanged();
+        test_defaults_of_a_minimal_service();
+        test_main_is_appended_as_the_last_step();
+        test_budget_is_long_enough_for_the_tries();
+        test_durations_are_ms_or_texts();
+        test_health_checks_of_all_kinds();
+        test_proxy_mode();
+        test_services_may_share_a_port();
+        test_defaults_hold_for_all();
+        test_engine();
+        test_later_members_are_listed();
+        test_what_is_in_force_anyway_may_be_written();
+        test_notes_are_ignored();
+        test_byte_order_mark_is_skipped();
+        return 0;
+}

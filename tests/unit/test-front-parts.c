@@ -1,0 +1,134 @@
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "front/answer.h"
+#include "front/backend.h"
+#include "front/front.h"
+#include "test.h"
+
+static void test_http_is_recognised(void) {
+        static const struct {
+                const char *text;
+                HttpVerdict verdict;
+        } cases[] = {
+                { "", HTTP_MORE },
+                { "G", HTTP_MORE },
+                { "GET", HTTP_MORE },
+                { "GET ", HTTP_YES },
+                { "GET / HTTP/1.1\r\n", HTTP_YES },
+                { "HEAD / HTTP/1.0\r\n", HTTP_HEAD },
+                { "POST /x", HTTP_YES },
+                { "PROPFIND /x", HTTP_MORE },
+                { "PROPFIND /x HTTP/1.1\r\n", HTTP_YES },
+                { "M-SEARCH * HTTP/1.1\r\n", HTTP_YES },
+                { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP_NO },
+                { "get / HTTP/1.1\r\n", HTTP_NO },
+                { "EHLO example.org\r\n", HTTP_NO },
+                { "SSH-2.0-OpenSSH_9.2\r\n", HTTP_NO },
+                { "GET\r\n", HTTP_NO },
+                { "ABCDEFGHIJKLMNOPQRSTUVWXYZ", HTTP_NO },
+                { "\x16\x03\x01", HTTP_NO },
+                { "\r\n", HTTP_NO },
+                { " GET / HTTP/1.1\r\n", HTTP_NO },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+                if (http_recognise(cases[i].text, strlen(cases[i].text)) != cases[i].verdict)
+                        TEST_FAIL("'%s'", cases[i].text);
+        ASSERT_EQ(http_recognise("\0GET", 4), HTTP_NO);
+}
+
+static void test_a_line_without_end_gets_a_verdict(void) {
+        char text[HTTP_PEEK_SIZE];
+
+        memset(text, 'x', sizeof(text));
+        memcpy(text, "PROPFIND ", 9);
+        ASSERT_EQ(http_recognise(text, sizeof(text)), HTTP_NO);
+}
+
+static void test_answer(void) {
+        _cleanup_(answer_unrefp) Answer *answer = NULL;
+        size_t head, all;
+        const char *text;
+
+        ASSERT_OK(answer_new(&answer, "demo could not be woken", 1500000));
+        (void) answer_text(answer, HTTP_HEAD, &head);
+        text = answer_text(answer, HTTP_YES, &all);
+        ASSERT_EQ(all - head, strlen("demo could not be woken\n"));
+        ASSERT_TRUE(memmem(text, head, "\r\nRetry-After: 2\r\n", 18));
+        ASSERT_TRUE(memmem(text, head, "\r\nContent-Length: 24\r\n", 22));
+        ASSERT_TRUE(memcmp(text + head - 4, "\r\n\r\n", 4) == 0);
+        (void) answer_unref(answer_ref(answer));
+}
+
+static void test_addresses(void) {
+        static const struct {
+                const char *text;
+                int family; /* -1: refused */
+        } cases[] = {
+                { "172.18.0.4:80", AF_INET },
+                { "[fd00::2]:80", AF_INET6 },
+                { "[::ffff:1.2.3.4]:65535", AF_INET6 },
+                { "/run/x.sock", AF_UNIX },
+                { "", -1 },
+                { ":80", -1 },
+                { "172.18.0.4", -1 },
+                { "172.18.0.4:", -1 },
+                { "172.18.0.4:0", -1 },
+                { "172.18.0.4:65536", -1 },
+                { "172.18.0.4:+80", -1 },
+                { "172.18.0.4: 80", -1 },
+                { "fd00::2:80", -1 },
+                { "[fd00::2:80", -1 },
+                { "[]:80", -1 },
+                { "[:80", -1 },
+                { "localhost:80", -1 },
+                { "[0123456789012345678901234567890123456789012345678901]:1", -1 },
+                { "/123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890"
+                  "123456789012345678901234567890",
+                  -1 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Address address;
+                int r = address_parse(&address, cases[i].text);
+
+                if (cases[i].family < 0 ? r != -EINVAL : r < 0 || address.any.sa_family != cases[i].family)
+                        TEST_FAIL("'%s'", cases[i].text);
+        }
+}
+
+static void test_backends_are_compared(void) {
+        char *one[] = { (char *) "1.2.3.4:5", (char *) "nonsense", (char *) "/a", NULL };
+        char *same[] = { (char *) "1.2.3.4:5", (char *) "/a", NULL };
+        char *other[] = { (char *) "1.2.3.4:6", (char *) "/a", NULL };
+        _cleanup_(backends_freep) Backends *a = NULL, *b = NULL, *c = NULL, *none = NULL;
+
+        ASSERT_OK(backends_new(&a, one));
+        ASSERT_OK(backends_new(&b, same));
+        ASSERT_OK(backends_new(&c, other));
+        ASSERT_OK(backends_new(&none, NULL));
+        ASSERT_TRUE(backends_equal(a, b));
+        ASSERT_FALSE(backends_equal(a, c));
+        ASSERT_FALSE(backends_equal(a, none));
+        ASSERT_FALSE(backends_equal(a, NULL));
+}
+
+static void test_pauses_grow_to_the_limit(void) {
+        ASSERT_EQ(front_pause_usec(1, USEC_PER_MINUTE), 0);
+        ASSERT_EQ(front_pause_usec(2, USEC_PER_MINUTE), 100000);
+        ASSERT_EQ(front_pause_usec(3, USEC_PER_MINUTE), 200000);
+        ASSERT_EQ(front_pause_usec(50, USEC_PER_MINUTE), USEC_PER_MINUTE);
+        ASSERT_EQ(front_pause_usec(UINT32_MAX, USEC_PER_MINUTE), USEC_PER_MINUTE);
+        ASSERT_EQ(front_pause_usec(5, 0), 0);
+}
+
+int main(void) {
+        test_http_is_recognised();
+        test_a_line_without_end_gets_a_verdict();
+        test_answer();
+        test_addresses();
+        test_backends_are_compared();
+        test_pauses_grow_to_the_limit();
+        return 0;
+}

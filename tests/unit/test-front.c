@@ -1,0 +1,876 @@
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "test.h"
+#include "util/fd.h"
+
+/* The whole program wakechain-front, started as PID 1 would start it, between clients, a waker and a backend that
+ * are all played here. Every step waits for what it expects to see; RECEIVE_SEC is only for when it does not
+ * come. */
+
+#define RECEIVE_SEC 20
+#define BULK_SIZE ((size_t) 8 * 1024 * 1024)
+
+static const char *arg_program = NULL;
+
+typedef struct Stage {
+        char folder[64], control_path[128], listen_path[128], backend_path[128];
+        int control; /* listening, like wake-control@.socket */
+        int listener; /* passed to the front */
+        int backend; /* listening, or bound only */
+        char backend_address[160];
+        pid_t front;
+        bool is_unix;
+} Stage;
+
+static int with_timeout(int fd) {
+        struct timeval span = { .tv_sec = RECEIVE_SEC };
+
+        ASSERT_TRUE(fd >= 0);
+        ASSERT_OK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &span, sizeof(span)));
+        ASSERT_OK(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &span, sizeof(span)));
+        return fd;
+}
+
+static int unix_socket(const char *path, bool listening) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = with_timeout(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+
+        strcpy(address.sun_path, path);
+        ASSERT_OK(bind(fd, (struct sockaddr *) &address, sizeof(address)));
+        if (listening)
+                ASSERT_OK(listen(fd, 1024));
+        return fd;
+}
+
+static int tcp_socket(bool listening) {
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        int fd = with_timeout(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+
+        ASSERT_OK(bind(fd, (struct sockaddr *) &address, sizeof(address)));
+        if (listening)
+                ASSERT_OK(listen(fd, 1024));
+        return fd;
+}
+
+static uint16_t port_of(int fd) {
+        struct sockaddr_in address;
+        socklen_t size = sizeof(address);
+
+        ASSERT_OK(getsockname(fd, (struct sockaddr *) &address, &size));
+        return ntohs(address.sin_port);
+}
+
+static void stage_open(Stage *stage, bool is_unix, bool backend_listens) {
+        *stage = (Stage){ .folder = "/tmp/test-front-XXXXXX", .is_unix = is_unix };
+        ASSERT_TRUE(mkdtemp(stage->folder));
+        snprintf(stage->control_path, sizeof(stage->control_path), "%s/control", stage->folder);
+        snprintf(stage->listen_path, sizeof(stage->listen_path), "%s/listen", stage->folder);
+        snprintf(stage->backend_path, sizeof(stage->backend_path), "%s/backend", stage->folder);
+        stage->control = unix_socket(stage->control_path, true);
+        stage->listener = is_unix ? unix_socket(stage->listen_path, true) : tcp_socket(true);
+        stage->backend = is_unix ? unix_socket(stage->backend_path, backend_listens) : tcp_socket(backend_listens);
+        if (is_unix)
+                strcpy(stage->backend_address, stage->backend_path);
+        else
+                snprintf(stage->backend_address, sizeof(stage->backend_address), "127.0.0.1:%u",
+                         port_of(stage->backend));
+}
+
+static void stage_start(Stage *stage, rlim_t nofile, const char *option) {
+        char control[256], pid[32];
+
+        snprintf(control, sizeof(control), "--control=%s", stage->control_path);
+        stage->front = fork();
+        ASSERT_TRUE(stage->front >= 0);
+        if (stage->front > 0)
+                return;
+
+        if (nofile > 0)
+                (void) setrlimit(RLIMIT_NOFILE, &(struct rlimit){ nofile, nofile });
+        (void) dup2(stage->listener, 3);
+        (void) close_range(4, ~0U, 0);
+        snprintf(pid, sizeof(pid), "%d", getpid());
+        (void) setenv("LISTEN_PID", pid, true);
+        (void) setenv("LISTEN_FDS", "1", true);
+        (void) setenv("SYSTEMD_LOG_LEVEL", "err", false);
+        execl(arg_program, arg_program, control, "demo", option, NULL);
+        _exit(127);
+}
+
+static void stage_close(Stage *stage) {
+        int status;
+
+        if (stage->front > 0) {
+                ASSERT_OK(kill(stage->front, SIGTERM));
+                ASSERT_EQ(waitpid(stage->front, &status, 0), stage->front);
+                ASSERT_EQ(status, 0);
+        }
+        fd_close(stage->control);
+        fd_close(stage->listener);
+        fd_close(stage->backend);
+        (void) unlink(stage->control_path);
+        (void) unlink(stage->listen_path);
+        (void) unlink(stage->backend_path);
+        ASSERT_OK(rmdir(stage->folder));
+}
+
+static int client_connect(Stage *stage) {
+        struct sockaddr_storage address;
+        socklen_t size = sizeof(address);
+        int fd;
+
+        ASSERT_OK(getsockname(stage->listener, (struct sockaddr *) &address, &size));
+        fd = with_timeout(socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        if (connect(fd, (struct sockaddr *) &address, size) < 0)
+                TEST_FAIL("connect: %m");
+        return fd;
+}
+
+static void send_all(int fd, const void *data, size_t size) {
+        for (size_t done = 0; done < size;) {
+                ssize_t n = send(fd, (const uint8_t *) data + done, size - done, MSG_NOSIGNAL);
+
+                if (n < 0)
+                        TEST_FAIL("send: %m");
+                done += (size_t) n;
+        }
+}
+
+static void send_text(int fd, const char *text) {
+        send_all(fd, text, strlen(text));
+}
+
+static void expect_text(int fd, const char *text) {
+        char buffer[256] = "";
+
+        ASSERT_EQ(recv(fd, buffer, strlen(text), MSG_WAITALL), strlen(text));
+        ASSERT_STREQ(buffer, text);
+}
+
+static void expect_end(int fd) {
+        char byte;
+
+        ASSERT_EQ(recv(fd, &byte, 1, 0), 0);
+}
+
+static void expect_reset(int fd) {
+        char byte;
+
+        ASSERT_EQ(recv(fd, &byte, 1, 0), -1);
+        ASSERT_EQ(errno, ECONNRESET);
+}
+
+static void reset(int fd) {
+        struct linger linger = { .l_onoff = 1 };
+
+        ASSERT_OK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+        ASSERT_OK(close(fd));
+}
+
+static int accept_one(int listener) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+        if (fd < 0)
+                TEST_FAIL("accept: %m");
+        return with_timeout(fd);
+}
+
+static bool nobody_waits(int listener) {
+        return poll(&(struct pollfd){ .fd = listener, .events = POLLIN }, 1, 0) == 0;
+}
+
+/* The waker's side: takes the call of Hold. */
+static int waker_accept(Stage *stage) {
+        char message[512];
+        size_t size = 0;
+        json_object *object, *value;
+        int fd = accept_one(stage->control);
+
+        do {
+                ASSERT_TRUE(size < sizeof(message));
+                ASSERT_EQ(recv(fd, message + size, 1, 0), 1);
+        } while (message[size++] != '\0');
+
+        object = json_tokener_parse(message);
+        ASSERT_TRUE(json_object_object_get_ex(object, "method", &value));
+        ASSERT_STREQ(json_object_get_string(value), "io.wakechain.Hold");
+        ASSERT_TRUE(json_object_object_get_ex(object, "more", &value) && json_object_get_boolean(value));
+        json_object_put(object);
+        return fd;
+}
+
+static void waker_status(int fd, const char *state, const char *backend) {
+        char message[512];
+        int n;
+
+        n = snprintf(message, sizeof(message),
+                     "{\"parameters\":{\"status\":{\"service\":\"demo\",\"state\":\"%s\",\"backends\":[%s%s%s]}},"
+                     "\"continues\":true}",
+                     state, backend ? "\"" : "", backend ? backend : "", backend ? "\"" : "");
+        send_all(fd, message, (size_t) n + 1);
+}
+
+static void waker_fail(int fd) {
+        static const char message[] = "{\"error\":\"io.wakechain.WakeFailed\",\"parameters\":{\"reason\":"
+                                      "\"health_check_failed\",\"message\":\"secret-name did not answer\"}}";
+
+        send_all(fd, message, sizeof(message));
+}
+
+static void expect_503(int fd, bool body) {
+        char buffer[2048];
+        ssize_t n;
+
+        n = recv(fd, buffer, sizeof(buffer) - 1, MSG_WAITALL);
+        ASSERT_TRUE(n > 0);
+        buffer[n] = '\0';
+        ASSERT_TRUE(strncmp(buffer, "HTTP/1.1 503 ", 13) == 0);
+        ASSERT_TRUE(strstr(buffer, "\r\nRetry-After: "));
+        ASSERT_TRUE(strstr(buffer, "\r\nCache-Control: no-store\r\n"));
+        ASSERT_TRUE(strstr(buffer, "\r\nConnection: close\r\n"));
+        ASSERT_TRUE(!!strstr(buffer, "\r\n\r\ndemo ") == body);
+        ASSERT_NULL(strstr(buffer, "secret-name"));
+        expect_end(fd);
+}
+
+static void expect_echo(int client, int backend) {
+        send_text(client, "ping");
+        expect_text(backend, "ping");
+        send_text(backend, "pong");
+        expect_text(client, "pong");
+}
+
+/* A client that is served from the start. */
+static int serve_one(Stage *stage, int *ret_waker, int *ret_backend) {
+        int client = client_connect(stage);
+
+        *ret_waker = waker_accept(stage);
+        waker_status(*ret_waker, "awake", stage->backend_address);
+        *ret_backend = accept_one(stage->backend);
+        expect_echo(client, *ret_backend);
+        return client;
+}
+
+static void test_holds_until_awake_then_forwards(bool is_unix) {
+        Stage stage;
+        int client, second, waker, backend;
+
+        stage_open(&stage, is_unix, true);
+        stage_start(&stage, 0, NULL);
+        client = client_connect(&stage);
+        waker = waker_accept(&stage); /* before its first byte */
+        send_text(client, "early");
+        waker_status(waker, "waking", NULL);
+        second = client_connect(&stage);
+        ASSERT_TRUE(nobody_waits(stage.backend));
+
+        waker_status(waker, "awake", stage.backend_address);
+        backend = accept_one(stage.backend);
+        expect_text(backend, "early");
+        send_text(backend, "reply");
+        expect_text(client, "reply");
+        fd_close(client);
+        expect_end(backend);
+        fd_close(backend);
+
+        backend = accept_one(stage.backend);
+        expect_echo(second, backend);
+        fd_close(backend);
+        expect_end(second);
+        fd_close(second);
+
+        /* One that comes while awake. */
+        client = client_connect(&stage);
+        backend = accept_one(stage.backend);
+        expect_echo(client, backend);
+        fd_close(client);
+        fd_close(backend);
+
+        /* The Hold ends when all have gone. */
+        expect_end(waker);
+        fd_close(waker);
+        ASSERT_TRUE(nobody_waits(stage.control));
+        stage_close(&stage);
+}
+
+static uint64_t random_next(uint64_t *state) {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        return *state ^= *state << 17;
+}
+
+/* Byte `i` of the stream `seed`: cheap, and no byte can be missed or doubled unseen. */
+static uint8_t stream_byte(uint64_t seed, size_t i) {
+        return (uint8_t) ((seed + i) * UINT64_C(0x9e3779b97f4a7c15) >> 56);
+}
+
+/* Sends and receives at once, in pieces of random size; both streams are of BULK_SIZE bytes and end there. */
+static void bulk(int fd, uint64_t send_seed, uint64_t receive_seed, bool slow) {
+        _cleanup_free_ uint8_t *buffer = malloc(300000);
+        uint64_t random = send_seed + 77;
+        size_t sent = 0, received = 0;
+        bool ended = false;
+
+        ASSERT_TRUE(buffer);
+        while (!ended || sent < BULK_SIZE) {
+                struct pollfd entry = { .fd = fd,
+                                        .events = (ended ? 0 : POLLIN) | (sent < BULK_SIZE ? POLLOUT : 0) };
+                size_t size = 1 + random_next(&random) % (random & 256 ? 300000 : 700);
+                ssize_t n;
+
+                ASSERT_TRUE(poll(&entry, 1, RECEIVE_SEC * 1000) > 0);
+                if (entry.revents & POLLOUT) {
+                        size = MIN(size, BULK_SIZE - sent);
+                        for (size_t i = 0; i < size; i++)
+                                buffer[i] = stream_byte(send_seed, sent + i);
+                        n = send(fd, buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+                        ASSERT_TRUE(n > 0 || errno == EAGAIN);
+                        sent += (size_t) MAX(n, 0);
+                        if (sent == BULK_SIZE)
+                                ASSERT_OK(shutdown(fd, SHUT_WR));
+                }
+                if (entry.revents & (POLLIN | POLLHUP) && !ended) {
+                        n = recv(fd, buffer, slow ? MIN(size, 5000U) : size, MSG_DONTWAIT);
+                        ASSERT_TRUE(n >= 0);
+                        for (ssize_t i = 0; i < n; i++)
+                                ASSERT_EQ(buffer[i], stream_byte(receive_seed, received + (size_t) i));
+                        received += (size_t) n;
+                        ended = n == 0;
+                }
+        }
+        ASSERT_EQ(received, BULK_SIZE);
+}
+
+static void test_every_byte_arrives_both_ways(bool is_unix) {
+        Stage stage;
+        int client, waker, backend, status;
+        pid_t child;
+
+        stage_open(&stage, is_unix, true);
+        stage_start(&stage, 0, NULL);
+        client = serve_one(&stage, &waker, &backend);
+
+        child = fork();
+        ASSERT_TRUE(child >= 0);
+        if (child == 0) {
+                bulk(backend, 1, 2, false);
+                _exit(0);
+        }
+        bulk(client, 2, 1, true);
+        ASSERT_EQ(waitpid(child, &status, 0), child);
+        ASSERT_EQ(status, 0);
+        fd_close(client);
+        fd_close(backend);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_half_close_is_kept(bool is_unix) {
+        Stage stage;
+        int client, waker, backend;
+
+        stage_open(&stage, is_unix, true);
+        stage_start(&stage, 0, NULL);
+
+        /* As `printf … | nc -N` does, while held. */
+        client = client_connect(&stage);
+        send_text(client, "request");
+        ASSERT_OK(shutdown(client, SHUT_WR));
+        waker = waker_accept(&stage);
+        waker_status(waker, "waking", NULL);
+        waker_status(waker, "awake", stage.backend_address);
+        backend = accept_one(stage.backend);
+        expect_text(backend, "request");
+        expect_end(backend);
+        send_text(backend, "a late reply");
+        expect_text(client, "a late reply");
+        fd_close(backend);
+        expect_end(client);
+        fd_close(client);
+
+        /* The backend ends first. */
+        client = client_connect(&stage);
+        backend = accept_one(stage.backend);
+        send_text(backend, "banner");
+        ASSERT_OK(shutdown(backend, SHUT_WR));
+        expect_text(client, "banner");
+        expect_end(client);
+        send_text(client, "still talking");
+        expect_text(backend, "still talking");
+        fd_close(client);
+        expect_end(backend);
+        fd_close(backend);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_reset_is_passed_on(void) {
+        Stage stage;
+        int client, waker, backend;
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, NULL);
+        client = serve_one(&stage, &waker, &backend);
+        reset(client);
+        expect_reset(backend);
+        fd_close(backend);
+
+        client = client_connect(&stage);
+        backend = accept_one(stage.backend);
+        expect_echo(client, backend);
+        send_text(backend, "last words");
+        reset(backend);
+        expect_text(client, "last words");
+        expect_reset(client);
+        fd_close(client);
+
+        /* A backend that answers without reading all of the request. */
+        client = client_connect(&stage);
+        backend = accept_one(stage.backend);
+        send_text(client, "POST");
+        expect_text(backend, "POST");
+        send_text(client, "unread");
+        send_text(backend, "413");
+        (void) recv(backend, (char[8]){}, 6, MSG_PEEK | MSG_WAITALL);
+        fd_close(backend);
+        expect_text(client, "413");
+        expect_reset(client);
+        fd_close(client);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_failed_wake_is_answered(void) {
+        Stage stage;
+        int get, head, upload, silent, tls, waker, again;
+        char body[100000] = "POST / HTTP/1.1\r\n\r\n";
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, NULL);
+        get = client_connect(&stage);
+        send_text(get, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        head = client_connect(&stage);
+        send_text(head, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+        upload = client_connect(&stage);
+        send_all(upload, body, sizeof(body));
+        silent = client_connect(&stage);
+        tls = client_connect(&stage);
+        send_all(tls, "\x16\x03\x01\x02\x00\x01", 6);
+        waker = waker_accept(&stage);
+        waker_status(waker, "waking", NULL);
+        waker_status(waker, "failed", NULL);
+        waker_fail(waker);
+        expect_end(waker);
+        fd_close(waker);
+
+        expect_503(get, true);
+        expect_503(head, false);
+        expect_503(upload, true);
+        expect_reset(tls);
+        expect_reset(silent);
+
+        /* The next one tries again, at once. */
+        again = client_connect(&stage);
+        waker = waker_accept(&stage);
+        fd_close(waker);
+        fd_close(get);
+        fd_close(head);
+        fd_close(upload);
+        fd_close(silent);
+        fd_close(tls);
+        fd_close(again);
+        stage_close(&stage);
+}
+
+static void test_failures_in_a_row_pause(void) {
+        Stage stage;
+        int client, waker, backend;
+
+        stage_open(&stage, false, true);
+        /* A front that would end while nobody is there, were it not for the pause. */
+        stage_start(&stage, 0, "--exit-idle-time=20s");
+        for (int i = 0; i < 6; i++) {
+                client = client_connect(&stage);
+                send_text(client, "GET / HTTP/1.0\r\n\r\n");
+                /* Answered in a pause, until the pause is over: then there is a Hold again. */
+                while (poll((struct pollfd[]){ { .fd = client, .events = POLLIN },
+                                               { .fd = stage.control, .events = POLLIN } },
+                            2, RECEIVE_SEC * 1000) > 0 &&
+                       nobody_waits(stage.control)) {
+                        expect_503(client, true);
+                        fd_close(client);
+                        client = client_connect(&stage);
+                        send_text(client, "GET / HTTP/1.0\r\n\r\n");
+                }
+                waker = waker_accept(&stage);
+                waker_fail(waker);
+                fd_close(waker);
+                expect_503(client, true);
+                fd_close(client);
+        }
+
+        /* Right after a failure in a row: at once, and without a Hold. */
+        client = client_connect(&stage);
+        send_text(client, "GET / HTTP/1.0\r\n\r\n");
+        expect_503(client, true);
+        fd_close(client);
+        ASSERT_TRUE(nobody_waits(stage.control));
+        client = -EBADF;
+
+        /* A success forgets. */
+        do {
+                fd_close(client);
+                client = client_connect(&stage);
+                send_text(client, "GET / HTTP/1.0\r\n\r\n");
+                ASSERT_TRUE(poll((struct pollfd[]){ { .fd = client, .events = POLLIN },
+                                                    { .fd = stage.control, .events = POLLIN } },
+                                 2, RECEIVE_SEC * 1000) > 0);
+        } while (nobody_waits(stage.control));
+        waker = waker_accept(&stage);
+        waker_status(waker, "awake", stage.backend_address);
+        backend = accept_one(stage.backend);
+        expect_text(backend, "GET / HTTP/1.0\r\n\r\n");
+        fd_close(backend);
+        fd_close(client);
+        expect_end(waker);
+        fd_close(waker);
+        for (int i = 0; i < 2; i++) {
+                client = client_connect(&stage);
+                send_text(client, "GET / HTTP/1.0\r\n\r\n");
+                waker = waker_accept(&stage);
+                waker_fail(waker);
+                fd_close(waker);
+                expect_503(client, true);
+                fd_close(client);
+        }
+        stage_close(&stage);
+}
+
+static void test_no_waker_is_a_failed_wake(void) {
+        Stage stage;
+        int client;
+
+        stage_open(&stage, false, true);
+        ASSERT_OK(unlink(stage.control_path));
+        stage_start(&stage, 0, "--pause-max=0");
+        for (int i = 0; i < 50; i++) {
+                client = client_connect(&stage);
+                send_text(client, "GET / HTTP/1.1\r\n\r\n");
+                expect_503(client, true);
+                fd_close(client);
+        }
+        stage_close(&stage);
+}
+
+static void test_backend_that_is_late(void) {
+        char both[256];
+        Stage stage;
+        int client, waker, backend, refusing = tcp_socket(false);
+
+        stage_open(&stage, false, false);
+        stage_start(&stage, 0, NULL);
+        client = client_connect(&stage);
+        waker = waker_accept(&stage);
+        snprintf(both, sizeof(both), "127.0.0.1:%u\",\"%s", port_of(refusing), stage.backend_address);
+        waker_status(waker, "awake", both);
+        ASSERT_EQ(poll(&(struct pollfd){ .fd = client, .events = POLLIN }, 1, 50), 0);
+        ASSERT_OK(listen(stage.backend, 10));
+        backend = accept_one(stage.backend);
+        expect_echo(client, backend);
+        fd_close(client);
+        fd_close(backend);
+
+        /* Other backends while connecting: used at once. */
+        waker_status(waker, "waking", NULL);
+        client = client_connect(&stage);
+        snprintf(both, sizeof(both), "127.0.0.1:%u", port_of(refusing));
+        waker_status(waker, "awake", both);
+        waker_status(waker, "awake", stage.backend_address);
+        backend = accept_one(stage.backend);
+        expect_echo(client, backend);
+        fd_close(client);
+        fd_close(backend);
+        fd_close(refusing);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_client_that_gives_up(void) {
+        Stage stage;
+        int client, gone, waker, backend;
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, NULL);
+        gone = client_connect(&stage);
+        waker = waker_accept(&stage);
+        client = client_connect(&stage);
+        waker_status(waker, "waking", NULL);
+        reset(gone);
+        waker_status(waker, "awake", stage.backend_address);
+        /* The reset one may or may not have been seen before the status; the other one is served in any case. */
+        send_text(client, "x");
+        for (;;) {
+                char byte = 0;
+
+                backend = accept_one(stage.backend);
+                if (recv(backend, &byte, 1, 0) == 1 && byte == 'x')
+                        break;
+                fd_close(backend);
+        }
+        expect_echo(client, backend);
+        fd_close(client);
+        fd_close(backend);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_five_hundred_at_once(void) {
+        enum { N = 500 };
+        Stage stage;
+        static int clients[N], backends[N];
+        static bool seen[N];
+        int waker;
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, NULL);
+        for (int i = 0; i < N; i++) {
+                clients[i] = client_connect(&stage);
+                send_all(clients[i], &i, sizeof(i));
+        }
+        waker = waker_accept(&stage);
+        waker_status(waker, "waking", NULL);
+        waker_status(waker, "awake", stage.backend_address);
+        for (int i = 0; i < N; i++) {
+                int n = -1;
+
+                backends[i] = accept_one(stage.backend);
+                ASSERT_EQ(recv(backends[i], &n, sizeof(n), MSG_WAITALL), sizeof(n));
+                ASSERT_TRUE(n >= 0 && n < N && !seen[n]);
+                seen[n] = true;
+                send_all(backends[i], &n, sizeof(n));
+        }
+        for (int i = 0; i < N; i++) {
+                int n = -1;
+
+                ASSERT_EQ(recv(clients[i], &n, sizeof(n), MSG_WAITALL), sizeof(n));
+                ASSERT_EQ(n, i);
+        }
+        ASSERT_TRUE(nobody_waits(stage.control));
+        for (int i = 0; i < N; i++) {
+                fd_close(clients[i]);
+                fd_close(backends[i]);
+        }
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_waker_that_crashes(void) {
+        Stage stage;
+        int client, held, waker, backend;
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, NULL);
+
+        /* While waking: the client goes on waiting. */
+        client = client_connect(&stage);
+        waker = waker_accept(&stage);
+        waker_status(waker, "waking", NULL);
+        fd_close(waker);
+        waker = waker_accept(&stage);
+        waker_status(waker, "waking", NULL);
+        waker_status(waker, "awake", stage.backend_address);
+        backend = accept_one(stage.backend);
+        expect_echo(client, backend);
+
+        /* While awake: forwarding goes on, and the stack is held again. */
+        fd_close(waker);
+        expect_echo(client, backend);
+        waker = waker_accept(&stage);
+        waker_status(waker, "waking", NULL);
+        held = client_connect(&stage);
+        expect_echo(client, backend);
+        waker_status(waker, "awake", stage.backend_address);
+        fd_close(client);
+        expect_end(backend);
+        fd_close(backend);
+        backend = accept_one(stage.backend);
+        expect_echo(held, backend);
+
+        /* Again and again: given up, and those that are forwarded stay. */
+        fd_close(waker);
+        waker = waker_accept(&stage);
+        client = client_connect(&stage);
+        send_text(client, "GET / HTTP/1.1\r\n\r\n");
+        for (int i = 0; i < 4; i++) {
+                fd_close(waker);
+                waker = waker_accept(&stage);
+        }
+        fd_close(waker);
+        expect_503(client, true);
+        fd_close(client);
+        expect_echo(held, backend);
+        fd_close(held);
+        fd_close(backend);
+        stage_close(&stage);
+}
+
+static void test_stop_sticks_until_a_new_client(void) {
+        static const char stopping[] = "{\"error\":\"io.wakechain.Stopping\"}";
+        Stage stage;
+        int old, client, late, waker, backend, backend2;
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, NULL);
+        old = serve_one(&stage, &waker, &backend);
+        waker_status(waker, "stopping", NULL);
+        waker_status(waker, "asleep", NULL);
+        fd_close(waker);
+        expect_echo(old, backend);
+        ASSERT_TRUE(nobody_waits(stage.control));
+
+        /* A new client wakes; this Hold comes upon a waker that is still going: the client waits for the next
+         * one. */
+        client = client_connect(&stage);
+        waker = waker_accept(&stage);
+        waker_status(waker, "stopping", NULL);
+        late = client_connect(&stage);
+        waker_status(waker, "asleep", NULL);
+        fd_close(waker);
+        waker = waker_accept(&stage);
+        send_all(waker, stopping, sizeof(stopping));
+        fd_close(waker);
+        waker = waker_accept(&stage);
+        waker_status(waker, "waking", NULL);
+        waker_status(waker, "awake", stage.backend_address);
+        backend2 = accept_one(stage.backend);
+        expect_echo(client, backend2);
+        fd_close(client);
+        fd_close(backend2);
+        backend2 = accept_one(stage.backend);
+        expect_echo(late, backend2);
+        fd_close(late);
+        fd_close(backend2);
+        expect_echo(old, backend);
+        fd_close(old);
+        fd_close(backend);
+        expect_end(waker);
+        fd_close(waker);
+
+        /* Stopped while waking: who waited is told. */
+        client = client_connect(&stage);
+        send_text(client, "GET / HTTP/1.1\r\n\r\n");
+        waker = waker_accept(&stage);
+        waker_status(waker, "waking", NULL);
+        waker_status(waker, "stopping", NULL);
+        expect_503(client, true);
+        fd_close(client);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_few_descriptors_pause_accepting(void) {
+        enum { N = 60 };
+        Stage stage;
+        int clients[N], waker;
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 64, NULL);
+        for (uint8_t i = 0; i < N; i++) {
+                clients[i] = client_connect(&stage);
+                send_all(clients[i], &i, 1);
+        }
+        waker = waker_accept(&stage);
+        waker_status(waker, "awake", stage.backend_address);
+        /* As each one ends another one gets in, until all have been served. */
+        for (int n = 0; n < N; n++) {
+                int backend = accept_one(stage.backend);
+                uint8_t i;
+
+                ASSERT_EQ(recv(backend, &i, 1, 0), 1);
+                ASSERT_TRUE(i < N);
+                expect_echo(clients[i], backend);
+                fd_close(backend);
+                expect_end(clients[i]);
+                fd_close(clients[i]);
+        }
+        ASSERT_TRUE(nobody_waits(stage.control));
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_exits_when_unused(void) {
+        Stage stage;
+        int client, waker, backend, status;
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, "--exit-idle-time=50ms");
+        client = serve_one(&stage, &waker, &backend);
+        fd_close(client);
+        expect_end(backend);
+        fd_close(backend);
+        expect_end(waker);
+        fd_close(waker);
+        ASSERT_EQ(waitpid(stage.front, &status, 0), stage.front);
+        ASSERT_EQ(status, 0);
+        stage.front = 0;
+
+        /* The socket has stayed; the next front serves. */
+        client = client_connect(&stage);
+        stage_start(&stage, 0, NULL);
+        waker = waker_accept(&stage);
+        fd_close(waker);
+        fd_close(client);
+        stage_close(&stage);
+}
+
+static const struct {
+        const char *name;
+        void (*plain)(void);
+        void (*of_kind)(bool is_unix);
+} tests[] = {
+        { "holds until awake, then forwards", NULL, test_holds_until_awake_then_forwards },
+        { "every byte arrives, both ways", NULL, test_every_byte_arrives_both_ways },
+        { "half-close is kept", NULL, test_half_close_is_kept },
+        { "a reset is passed on", test_reset_is_passed_on, NULL },
+        { "a failed wake is answered", test_failed_wake_is_answered, NULL },
+        { "failures in a row pause", test_failures_in_a_row_pause, NULL },
+        { "no waker is a failed wake", test_no_waker_is_a_failed_wake, NULL },
+        { "a backend that is late", test_backend_that_is_late, NULL },
+        { "a client that gives up", test_client_that_gives_up, NULL },
+        { "five hundred at once", test_five_hundred_at_once, NULL },
+        { "a waker that crashes", test_waker_that_crashes, NULL },
+        { "a stop sticks until a new client", test_stop_sticks_until_a_new_client, NULL },
+        { "few descriptors pause accepting", test_few_descriptors_pause_accepting, NULL },
+        { "exits when unused", test_exits_when_unused, NULL },
+};
+
+int main(int argc, char *argv[]) {
+        struct rlimit limit;
+
+        if (argc < 2)
+                TEST_FAIL("The program to be tested is to be named.");
+        arg_program = argv[1];
+        (void) alarm(150);
+        ASSERT_OK(getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = MIN(limit.rlim_max, 4096U);
+        ASSERT_OK(setrlimit(RLIMIT_NOFILE, &limit));
+
+        for (size_t i = 0; i < ELEMENTSOF(tests); i++) {
+                fprintf(stderr, "%s\n", tests[i].name);
+                if (tests[i].plain)
+                        tests[i].plain();
+                for (int is_unix = 0; tests[i].of_kind && is_unix < 2; is_unix++)
+                        tests[i].of_kind(is_unix);
+        }
+        return 0;
+}

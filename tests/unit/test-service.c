@@ -1,0 +1,65 @@
+#include "model/service.h"
+#include "test.h"
+
+static void test_names_are_unit_instances(void) {
+        static const char *const good[] = { "clemence", "a", "A-b_c.d", "..a", "0" };
+        static const char *const bad[] = { "", ".", "..", "a b", "a/b", "a%b", "a@b", "a\nb", "é", "a\\x2d" };
+        char name[SERVICE_NAME_MAX + 2] = {};
+
+        for (size_t i = 0; i < ELEMENTSOF(good); i++)
+                ASSERT_TRUE(service_name_is_valid(good[i]));
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                ASSERT_FALSE(service_name_is_valid(bad[i]));
+
+        memset(name, 'a', SERVICE_NAME_MAX);
+        ASSERT_TRUE(service_name_is_valid(name));
+        name[SERVICE_NAME_MAX] = 'a';
+        ASSERT_FALSE(service_name_is_valid(name));
+}
+
+static void test_find_is_by_name(void) {
+        Service services[] = { { .name = (char *) "a" }, { .name = (char *) "b" }, { .name = (char *) "c" } };
+        Config config = { .services = services, .n_services = ELEMENTSOF(services) }, empty = {};
+
+        ASSERT_TRUE(config_find(&config, "b") == &services[1]);
+        ASSERT_NULL(config_find(&config, "bb"));
+        ASSERT_NULL(config_find(&empty, "a"));
+}
+
+static void test_main_is_a_container(void) {
+        Dependency dependencies[] = {
+                { .kind = DEPENDENCY_SERVICE, .name = (char *) "app" },
+                { .kind = DEPENDENCY_CONTAINER, .name = (char *) "db" },
+                { .kind = DEPENDENCY_CONTAINER, .name = (char *) "app" },
+        };
+        Service service = { .container = (char *) "app", .dependencies = dependencies, .n_dependencies = 3 };
+
+        ASSERT_TRUE(service_main(&service) == &dependencies[2]);
+}
+
+static void test_mode_follows_port_and_listen(void) {
+        char *listen[] = { (char *) "80", NULL };
+        Service redirect = { .port = 80 }, proxy = { .port = 80, .listen = listen }, bot = {};
+
+        ASSERT_TRUE(service_is_redirected(&redirect) && service_has_front(&redirect));
+        ASSERT_TRUE(!service_is_redirected(&proxy) && service_has_front(&proxy));
+        ASSERT_TRUE(!service_is_redirected(&bot) && !service_has_front(&bot));
+}
+
+static void test_types_have_names(void) {
+        ASSERT_EQ(dependency_type_from_string("required"), DEPENDENCY_REQUIRED);
+        ASSERT_EQ(dependency_type_from_string("optional"), DEPENDENCY_OPTIONAL);
+        ASSERT_EQ(dependency_type_from_string("Optional"), _DEPENDENCY_TYPE_INVALID);
+        ASSERT_STREQ(dependency_type_to_string(DEPENDENCY_OPTIONAL), "optional");
+        ASSERT_STREQ(dependency_kind_to_string(DEPENDENCY_UNIT), "unit");
+}
+
+int main(void) {
+        test_names_are_unit_instances();
+        test_find_is_by_name();
+        test_main_is_a_container();
+        test_mode_follows_port_and_listen();
+        test_types_have_names();
+        ASSERT_NULL(config_free(NULL));
+        return 0;
+}

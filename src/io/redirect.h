@@ -1,63 +1,88 @@
 #pragma once
 
-/* Redirect: the nftables table `inet wakechain`. While an element for (address, port) is in its map, new connections to the
- * port go to the redirect port, where the service's socket listens; connections under way are not touched. Adding and removing is
- * one transaction each. Both are idempotent, and both make the table if it is not there.
+/* Redirect: the nftables table `inet wakechain`. While a service is up, new connections to its port go to the
+ * redirect port, where the service's socket listens; connections under way are not touched. Each change is one
+ * transaction, each is idempotent, and each makes the table if it is not there.
  *
- * Which addresses an element may cover is a service's bindings: the host addresses that its container publishes the port on,
- * kept in /var/lib/wakechain/bindings/NAME.json as last seen on the engine. Until they are known: loopback alone. */
+ * Which addresses that covers is a service's bindings: the host addresses that its container publishes the port
+ * on, kept in /var/lib/wakechain/bindings/NAME.json as last seen on the engine. Until they are known: loopback
+ * alone. */
 
+#include "io/engine.h"
 #include "model/service.h"
 #include "util/macro.h"
 
 typedef struct RedirectBindings {
         bool known;                     /* false: loopback of both families */
         bool any_ipv4, any_ipv6;        /* published on the wildcard address */
-        char **addresses;               /* published on these only, both families */
+        char **addresses;               /* published on these only, both families, as inet_ntop() writes them */
 } RedirectBindings;
 
 void redirect_bindings_done(RedirectBindings *bindings);
+/* From a container's port bindings: where it publishes `host_port` (TCP). Returns 1 if it does, 0 with `known`
+ * = false if not. Addresses that are none are left out. */
+int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindings, size_t n, uint16_t host_port);
 /* A missing or unreadable file gives `known` = false, and 0. Only -ENOMEM fails. */
 int redirect_bindings_load(RedirectBindings *ret, const char *root, const char *service);
-/* Writes only if something changed. Returns 1 if so. */
+/* Writes only if something changed, returns 1 if so. Bindings that are not known remove the file. */
 int redirect_bindings_save(const RedirectBindings *bindings, const char *root, const char *service);
 bool redirect_bindings_equal(const RedirectBindings *a, const RedirectBindings *b);
 
 typedef struct Redirect Redirect;
 
-/* Opens libnftables. -EPERM without CAP_NET_ADMIN, -EOPNOTSUPP if the kernel has no nftables (`redirect_error()` has the text). */
+/* Opens libnftables. -EPERM without CAP_NET_ADMIN, -EOPNOTSUPP if the kernel has no nftables; there is no
+ * object then, so what to say is strerror()'s. Keep the object: freeing it after a change waits for the kernel
+ * to clean up (20 ms), while a change itself is well below a millisecond. */
 int redirect_new(Redirect **ret);
 Redirect *redirect_free(Redirect *redirect);
 DEFINE_CLEANUP(Redirect *, redirect_free);
 const char *redirect_error(const Redirect *redirect); /* of the last failed call, one line; never NULL */
 
-/* New connections to the service go to its redirect port. Replaces elements for the same service with other bindings. */
+/* Of a service, these use its name, port and redirect_port. */
+
+/* New connections to the service go to its redirect port. Replaces what was there for the same service with
+ * other bindings, or for another service on the same address and port; but bindings that are not known give way
+ * to the other service. */
 int redirect_up(Redirect *redirect, const Service *service, const RedirectBindings *bindings);
-/* New connections to the service go to the container. The drop rule for direct use of the redirect port stays. */
+/* New connections to the service go to the container, and are counted from 0. Direct use of the redirect port
+ * is still dropped. */
 int redirect_lift(Redirect *redirect, const Service *service, const RedirectBindings *bindings);
-/* The service is gone from the map altogether. */
-int redirect_down(Redirect *redirect, const Service *service, const RedirectBindings *bindings);
+/* The service, looked for by its name, is gone from the table altogether. 0 also if it was not there. */
+int redirect_down(Redirect *redirect, const char *service);
 
 typedef struct RedirectEntry {
         const Service *service;
         RedirectBindings bindings;
-        bool up;
+        bool up;                        /* else lifted */
 } RedirectEntry;
 
-/* The whole table anew, in one transaction: elements of all entries that are up. */
+/* The whole table anew, with these services, in one transaction. All counters begin at 0 again. Of two services
+ * on the same address and port the one whose bindings are known has it, then the first. */
 int redirect_rebuild(Redirect *redirect, const RedirectEntry *entries, size_t n_entries);
 /* Removes the table. */
 int redirect_clear(Redirect *redirect);
 
 typedef struct RedirectState {
-        bool present;                   /* the table is there, with its chains */
-        bool up;                        /* every element of the service is in the map */
-        bool partly;                    /* some but not all are */
-        uint64_t new_connections;       /* connections to the published port since the last lift: the counter of trap 4 */
+        bool present;                   /* the table is there, with its chains and their rules */
+        bool registered;                /* the service is in it, up or lifted, and direct use of its port dropped */
+        bool up;                        /* all new connections to the service go to its redirect port */
+        bool partly;                    /* those to some of its addresses do, or to another redirect port */
+        /* Connections to the published port that went past us since the last lift: the counter of trap 4. It
+         * stays readable after redirect_up(), and begins at 0 again after a rebuild: any difference is
+         * activity, not only a larger number. */
+        uint64_t new_connections;
 } RedirectState;
 
-int redirect_look(Redirect *redirect, const Service *service, const RedirectBindings *bindings, RedirectState *ret);
+int redirect_look(Redirect *redirect, const Service *service, const RedirectBindings *bindings,
+                  RedirectState *ret);
+/* The same for many services with one read; their `up` is not used. `ret` has room for `n_entries`. */
+int redirect_look_all(Redirect *redirect, const RedirectEntry *entries, size_t n_entries, RedirectState *ret);
 
-/* A lock that keeps a rebuild and the programs that add or lift single elements apart: flock on
- * /run/wakechain/redirect.lock. Never waits: -EAGAIN if somebody else has it. Returns the descriptor; closing it unlocks. */
+/* The host's whole ruleset, as nft(8) prints it: for a look at what other tables would do to redirected
+ * packets. The caller frees. */
+int redirect_list_ruleset(Redirect *redirect, char **ret);
+
+/* A lock that keeps a rebuild and the programs that add or lift single services apart: flock on
+ * /run/wakechain/redirect.lock. Never waits: -EAGAIN if somebody else has it. Returns the descriptor; closing
+ * it unlocks. */
 int redirect_lock(const char *root);

@@ -1,7 +1,8 @@
 #pragma once
 
-/* Socket table: the TCP sockets of a container, read from /proc/PID/net/tcp and tcp6, which any user may read. Two uses: which
- * ports listen (a cheap look that tells when an expensive check is worth its price) and how many clients are connected. */
+/* Socket table: the TCP sockets of a container, read from /proc/PID/net/tcp and tcp6, which any user may read.
+ * Two uses: which ports listen (a cheap look that tells when an expensive check is worth its price) and how
+ * many clients are connected. */
 
 #include <netinet/in.h>
 #include "util/macro.h"
@@ -10,7 +11,8 @@ typedef struct SocketTable {
         /* Changes whenever a listening socket appears or goes; 0 if there is none. */
         uint64_t listening_hash;
         size_t n_listening;
-        /* Sockets of `port` that are established (or half closed with data under way), without loopback and `ignored` peers. */
+        /* Sockets of `port` that are established (or half closed with data under way), without loopback and
+         * `ignored` peers. */
         size_t n_established;
 } SocketTable;
 
@@ -28,11 +30,20 @@ int address_prefix_parse(AddressPrefix *ret, const char *text);
 /* An IPv4-mapped IPv6 address matches IPv4 prefixes. */
 bool address_prefix_matches(const AddressPrefix *prefix, int family, const void *address);
 
-/* `pid` 0 reads the caller's own namespace. `port` 0 counts no connections. -ENOENT or -ESRCH if the process has gone. */
+/* `pid` 0 reads the caller's own namespace. `port` 0 counts no connections. -ENOENT or -ESRCH if the process
+ * has gone. Costs 4 ms of CPU on a machine of 24 GB however few sockets there are (the kernel walks the hash of
+ * all namespaces): do not poll it. */
 int socket_table_read(SocketTable *ret, pid_t pid, uint16_t port, const AddressPrefix *ignored, size_t n_ignored);
 
-/* Parses one file's text into the running totals; for tests and the fuzzer. `family` is AF_INET or AF_INET6. */
+/* A number that changes when a TCP socket of the namespace begins to listen or is connected, or goes: 50 µs, to
+ * be polled instead. Equal numbers do not prove that nothing has changed (one came, one went), so look at the
+ * table now and then anyway. */
+int socket_table_pulse(pid_t pid, uint64_t *ret);
+
+/* Parses one file's text into the running totals; for tests and the fuzzer. `family` is AF_INET or AF_INET6.
+ * Lines that make no sense are skipped: never fails. */
 int socket_table_parse(SocketTable *table, int family, const char *text, uint16_t port, const AddressPrefix *ignored,
                        size_t n_ignored);
-/* True if a socket listens on `port` on an address that others can reach (wildcard or not loopback). */
+/* 1 if a socket listens on `port` on an address that others can reach (wildcard or not loopback), 0 if none
+ * does, -ENOENT or -ESRCH if the process has gone. */
 int socket_table_listens(pid_t pid, uint16_t port);

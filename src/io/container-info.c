@@ -1,0 +1,371 @@
+#include <arpa/inet.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "io/engine.h"
+#include "io/printable.h"
+
+/* ContainerInfo: what an inspect says about a container, as plain data. The table below names the members that are read and what each
+ * becomes; all others are ignored. A member that is missing or of another type leaves its default, unless nothing makes sense without
+ * it. What goes into requests or to connect() is checked here, once: names, ids, addresses, ports. */
+
+#define DEPTH_MAX 32
+#define ENTRIES_MAX 1024
+#define STOP_TIMEOUT_DEFAULT_SEC 10U
+
+static void network_done(ContainerNetwork *network) {
+        free(network->name);
+        free(network->id);
+        free(network->ipv4);
+        free(network->ipv6);
+}
+
+ContainerInfo *container_info_free(ContainerInfo *info) {
+        if (!info)
+                return NULL;
+
+        for (size_t i = 0; i < info->n_networks; i++)
+                network_done(&info->networks[i]);
+        for (size_t i = 0; i < info->n_bindings; i++)
+                free(info->bindings[i].host_ip);
+        free(info->networks);
+        free(info->bindings);
+        free(info->exposed);
+        free(info->name);
+        free(info->id);
+        free(info->error);
+        free(info->started_at);
+        free(info->network_mode);
+        free(info->compose_project);
+        free(info->compose_service);
+        return mfree(info);
+}
+
+const ContainerNetwork *container_info_network(const ContainerInfo *info, const char *network) {
+        assert(info);
+
+        for (size_t i = 0; network && i < info->n_networks; i++)
+                if (streq(info->networks[i].name, network))
+                        return &info->networks[i];
+        return NULL;
+}
+
+static json_object *member(json_object *object, const char *name) {
+        json_object *value = NULL;
+
+        return json_object_is_type(object, json_type_object) && json_object_object_get_ex(object, name, &value)
+                               ? value
+                               : NULL;
+}
+
+static int parse_bool(json_object *value, void *target) {
+        if (!json_object_is_type(value, json_type_boolean))
+                return -EBADMSG;
+        *(bool *) target = json_object_get_boolean(value);
+        return 0;
+}
+
+static int parse_int(json_object *value, void *target) {
+        int64_t number;
+
+        if (!json_object_is_type(value, json_type_int))
+                return -EBADMSG;
+        number = json_object_get_int64(value);
+        if (number < INT_MIN || number > INT_MAX)
+                return -EBADMSG;
+        *(int *) target = (int) number;
+        return 0;
+}
+
+static int parse_pid(json_object *value, void *target) {
+        int number, r;
+
+        r = parse_int(value, &number);
+        if (r < 0 || number < 0)
+                return -EBADMSG;
+        *(pid_t *) target = number;
+        return 0;
+}
+
+static int parse_timeout(json_object *value, void *target) {
+        int number, r;
+
+        /* null: not set; negative: for ever, which is nothing that anybody could wait for. */
+        r = parse_int(value, &number);
+        if (r >= 0 && number >= 0)
+                *(unsigned *) target = (unsigned) number;
+        return 0;
+}
+
+static int parse_text(json_object *value, void *target) {
+        char *copy;
+
+        if (!json_object_is_type(value, json_type_string))
+                return -EBADMSG;
+        copy = printable_copy(json_object_get_string(value), (size_t) json_object_get_string_len(value), false);
+        if (!copy)
+                return -ENOMEM;
+        free(*(char **) target);
+        *(char **) target = copy;
+        return 0;
+}
+
+/* Docker writes a slash before the name. */
+static int parse_name(json_object *value, void *target) {
+        const char *name = json_object_is_type(value, json_type_string) ? json_object_get_string(value) : "";
+        char *copy;
+
+        name += *name == '/';
+        if (!engine_name_is_valid(name))
+                return -EBADMSG;
+        copy = strdup(name);
+        if (!copy)
+                return -ENOMEM;
+        free(*(char **) target);
+        *(char **) target = copy;
+        return 0;
+}
+
+static int parse_health(json_object *value, void *target) {
+        static const char *const names[] = {
+                [HEALTH_NONE] = "none",
+                [HEALTH_STARTING] = "starting",
+                [HEALTH_HEALTHY] = "healthy",
+                [HEALTH_UNHEALTHY] = "unhealthy",
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (json_object_is_type(value, json_type_string) && streq(json_object_get_string(value), names[i]))
+                        *(EngineHealth *) target = (EngineHealth) i;
+        return 0;
+}
+
+/* Appends room for one more element, cleared. */
+static void *array_grow(void *array, size_t *n, size_t size) {
+        char **elements = array, *larger;
+
+        if (*n >= ENTRIES_MAX)
+                return NULL;
+        larger = realloc(*elements, (*n + 1) * size);
+        if (!larger)
+                return NULL;
+        *elements = larger;
+        memset(larger + *n * size, 0, size);
+        return larger + (*n)++ * size;
+}
+
+/* NULL if it is empty or no address of that family. */
+static char *parse_address(json_object *value, int family) {
+        const char *text = json_object_is_type(value, json_type_string) ? json_object_get_string(value) : "";
+        struct in6_addr address;
+
+        return inet_pton(family, text, &address) == 1 ? strdup(text) : NULL;
+}
+
+static int parse_networks(json_object *value, void *target) {
+        ContainerInfo *info = target;
+
+        if (!json_object_is_type(value, json_type_object))
+                return -EBADMSG;
+
+        json_object_object_foreach(value, name, entry) {
+                ContainerNetwork *network =
+                                array_grow(&info->networks, &info->n_networks, sizeof(ContainerNetwork));
+                json_object *id = member(entry, "NetworkID");
+
+                if (!network)
+                        return -ENOMEM;
+                network->name = printable_copy(name, strlen(name), false);
+                network->id = strdup(
+                                json_object_is_type(id, json_type_string) &&
+                                                                engine_name_is_valid(json_object_get_string(id))
+                                                ? json_object_get_string(id)
+                                                : "");
+                if (!network->name || !network->id)
+                        return -ENOMEM;
+                network->ipv4 = parse_address(member(entry, "IPAddress"), AF_INET);
+                network->ipv6 = parse_address(member(entry, "GlobalIPv6Address"), AF_INET6);
+        }
+        return 0;
+}
+
+static uint16_t port_from_string(const char *text, const char **ret_end) {
+        unsigned port = 0;
+
+        for (; *text >= '0' && *text <= '9' && port <= UINT16_MAX; text++)
+                port = port * 10 + (unsigned) (*text - '0');
+        *ret_end = text;
+        return port <= UINT16_MAX ? (uint16_t) port : 0;
+}
+
+/* "80/tcp", "53/udp". 0: malformed. */
+static uint16_t parse_port_key(const char *key, bool *ret_tcp) {
+        const char *end;
+        uint16_t port = port_from_string(key, &end);
+
+        *ret_tcp = streq(end, "/tcp") || *end == '\0';
+        return *ret_tcp || *end == '/' ? port : 0;
+}
+
+/* One {"HostIp", "HostPort"}. Those without a fixed port say nothing about where clients come from. */
+static int parse_binding(ContainerInfo *info, uint16_t container_port, bool tcp, json_object *entry) {
+        json_object *ip = member(entry, "HostIp"), *port = member(entry, "HostPort");
+        const char *end, *host_ip = json_object_is_type(ip, json_type_string) ? json_object_get_string(ip) : "";
+        struct in6_addr address;
+        PortBinding *binding;
+        uint16_t host_port;
+
+        if (!json_object_is_type(port, json_type_string))
+                return 0;
+        host_port = port_from_string(json_object_get_string(port), &end);
+        if (host_port == 0 || *end != '\0')
+                return 0;
+        if (*host_ip && inet_pton(AF_INET, host_ip, &address) != 1 && inet_pton(AF_INET6, host_ip, &address) != 1)
+                return 0;
+
+        binding = array_grow(&info->bindings, &info->n_bindings, sizeof(PortBinding));
+        if (!binding)
+                return -ENOMEM;
+        binding->container_port = container_port;
+        binding->host_port = host_port;
+        binding->tcp = tcp;
+        binding->host_ip = strdup(host_ip);
+        return binding->host_ip ? 0 : -ENOMEM;
+}
+
+static int parse_bindings(json_object *value, void *target) {
+        if (!json_object_is_type(value, json_type_object))
+                return -EBADMSG;
+
+        json_object_object_foreach(value, key, entries) {
+                bool tcp;
+                uint16_t port = parse_port_key(key, &tcp);
+                size_t n = json_object_is_type(entries, json_type_array) ? json_object_array_length(entries) : 0;
+
+                for (size_t i = 0; port > 0 && i < n; i++) {
+                        int r = parse_binding(target, port, tcp, json_object_array_get_idx(entries, i));
+                        if (r < 0)
+                                return r;
+                }
+        }
+        return 0;
+}
+
+static int parse_exposed(json_object *value, void *target) {
+        ContainerInfo *info = target;
+
+        if (!json_object_is_type(value, json_type_object))
+                return -EBADMSG;
+
+        json_object_object_foreach(value, key, unused) {
+                bool tcp;
+                uint16_t port = parse_port_key(key, &tcp), *element;
+
+                (void) unused;
+                if (port == 0 || !tcp)
+                        continue;
+                element = array_grow(&info->exposed, &info->n_exposed, sizeof(uint16_t));
+                if (!element)
+                        return -ENOMEM;
+                *element = port;
+        }
+        return 0;
+}
+
+#define WHOLE SIZE_MAX /* the parser fills more than one member */
+
+static const struct {
+        const char *section; /* NULL: top level */
+        const char *subsection;
+        const char *name;
+        int (*parse)(json_object *value, void *target);
+        size_t offset;
+        bool mandatory;
+} members[] = {
+        { NULL, NULL, "Id", parse_name, offsetof(ContainerInfo, id), true },
+        { NULL, NULL, "Name", parse_name, offsetof(ContainerInfo, name), true },
+        { "State", NULL, "Running", parse_bool, offsetof(ContainerInfo, running), true },
+        { "State", NULL, "Paused", parse_bool, offsetof(ContainerInfo, paused), false },
+        { "State", NULL, "Restarting", parse_bool, offsetof(ContainerInfo, restarting), false },
+        { "State", NULL, "ExitCode", parse_int, offsetof(ContainerInfo, exit_code), false },
+        { "State", NULL, "Error", parse_text, offsetof(ContainerInfo, error), false },
+        { "State", NULL, "Pid", parse_pid, offsetof(ContainerInfo, pid), false },
+        { "State", NULL, "StartedAt", parse_text, offsetof(ContainerInfo, started_at), false },
+        { "State", "Health", "Status", parse_health, offsetof(ContainerInfo, health), false },
+        { "Config", NULL, "StopTimeout", parse_timeout, offsetof(ContainerInfo, stop_timeout_sec), false },
+        { "Config", NULL, "ExposedPorts", parse_exposed, WHOLE, false },
+        { "Config", "Labels", "com.docker.compose.project", parse_text, offsetof(ContainerInfo, compose_project),
+          false },
+        { "Config", "Labels", "com.docker.compose.service", parse_text, offsetof(ContainerInfo, compose_service),
+          false },
+        { "HostConfig", NULL, "NetworkMode", parse_text, offsetof(ContainerInfo, network_mode), false },
+        { "HostConfig", NULL, "PortBindings", parse_bindings, WHOLE, false },
+        { "NetworkSettings", NULL, "Networks", parse_networks, WHOLE, false },
+};
+
+static int container_info_fill(ContainerInfo *info, json_object *object) {
+        for (size_t i = 0; i < ELEMENTSOF(members); i++) {
+                json_object *section = members[i].section ? member(object, members[i].section) : object;
+                json_object *value;
+                int r;
+
+                if (members[i].subsection)
+                        section = member(section, members[i].subsection);
+                value = member(section, members[i].name);
+                r = value ? members[i].parse(value, members[i].offset == WHOLE ? info
+                                                                               : (void *) ((uint8_t *) info +
+                                                                                           members[i].offset))
+                          : -EBADMSG;
+                if (r == -ENOMEM || (r < 0 && members[i].mandatory))
+                        return r;
+        }
+        return 0;
+}
+
+/* Members that readers need not check for. */
+static int container_info_complete(ContainerInfo *info) {
+        char **texts[] = { &info->error, &info->started_at, &info->network_mode };
+
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+                if (!*texts[i]) {
+                        *texts[i] = strdup("");
+                        if (!*texts[i])
+                                return -ENOMEM;
+                }
+        return 0;
+}
+
+int container_info_parse(ContainerInfo **ret, const char *body, size_t size) {
+        _cleanup_(container_info_freep) ContainerInfo *info = NULL;
+        json_tokener *tokener;
+        json_object *object;
+        int r;
+
+        assert(ret);
+        assert(body || size == 0);
+
+        if (size == 0 || size > INT_MAX)
+                return -EBADMSG;
+
+        info = new0(ContainerInfo, 1);
+        if (!info)
+                return -ENOMEM;
+        info->stop_timeout_sec = STOP_TIMEOUT_DEFAULT_SEC;
+
+        tokener = json_tokener_new_ex(DEPTH_MAX);
+        if (!tokener)
+                return -ENOMEM;
+        object = json_tokener_parse_ex(tokener, body, (int) size);
+        json_tokener_free(tokener);
+
+        r = json_object_is_type(object, json_type_object) ? container_info_fill(info, object) : -EBADMSG;
+        json_object_put(object);
+        if (r >= 0)
+                r = container_info_complete(info);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(info);
+        return 0;
+}

@@ -1,0 +1,29 @@
+#pragma once
+
+/* EngineReply: from an answer of the engine to what it means. For the engine, tests and the fuzzer. */
+
+#include "io/engine.h"
+#include "io/http-client.h"
+
+typedef enum EngineOperation {
+        ENGINE_PING,
+        ENGINE_INSPECT,
+        ENGINE_START,
+        ENGINE_STOP,
+        ENGINE_UNPAUSE,
+        ENGINE_LOGS,
+        ENGINE_EXEC,
+        ENGINE_CONNECT_NETWORK,
+        _ENGINE_OPERATION_MAX,
+} EngineOperation;
+
+/* `ret_message` gets the engine's own sentence, or ours; one line, the caller's, NULL only if there is no memory. */
+EngineOutcome engine_reply_classify(EngineOperation operation, const HttpResponse *response, char **ret_message);
+/* The "message" of an error's body, or the body itself if it is no JSON. NULL: nothing in it. */
+char *engine_reply_message(const char *body, size_t size);
+/* The engine answers that it does not know our version of the API: it has been replaced since it was asked. */
+bool engine_reply_is_wrong_version(const HttpResponse *response);
+/* A string member of a JSON object, as the caller's copy. -EBADMSG. */
+int engine_reply_string(const char *body, size_t size, const char *member, char **ret);
+/* The reply to GET /exec/ID/json. -EAGAIN while it runs, -EBADMSG. */
+int engine_reply_exit_code(const char *body, size_t size, int *ret);

@@ -1,0 +1,146 @@
+#include "io/engine-reply.h"
+#include "test.h"
+
+static EngineOutcome classify(EngineOperation operation, unsigned status, const char *body, char **ret_message) {
+        HttpResponse response = { .reason = "", .status = status, .body = body, .size = strlen(body) };
+
+        return engine_reply_classify(operation, &response, ret_message);
+}
+
+/* Sentences as Docker 20.10 to 28 and Podman 4.3 were seen to write them. */
+static void test_answers(void) {
+        static const struct {
+                EngineOperation operation;
+                unsigned status;
+                const char *text;
+                EngineOutcome outcome;
+        } cases[] = {
+                { ENGINE_START, 204, "", ENGINE_OK },
+                { ENGINE_START, 304, "", ENGINE_ALREADY },
+                { ENGINE_START, 404, "No such container: wb-nope", ENGINE_NO_CONTAINER },
+                { ENGINE_START, 404, "No such container: my-network", ENGINE_NO_CONTAINER },
+                { ENGINE_START, 404, "no container with name or ID \\\"wb-nope\\\" found: no such container", ENGINE_NO_CONTAINER },
+                { ENGINE_START, 404, "network 0123456789abcdef not found", ENGINE_NO_NETWORK },
+                { ENGINE_START, 404, "No such image: web:latest", ENGINE_NO_IMAGE },
+                { ENGINE_PING, 404, "page not found", ENGINE_REFUSED },
+                { ENGINE_EXEC, 404, "No such exec instance: e1", ENGINE_BROKEN },
+                { ENGINE_START, 500,
+                  "driver failed programming external connectivity on endpoint wb-e3 (01ab): Error starting userland proxy: listen tcp4 "
+                  "127.0.0.1:21301: bind: address already in use",
+                  ENGINE_PORT_TAKEN },
+                { ENGINE_START, 500, "cannot listen on the TCP port: listen tcp4 127.0.0.1:21301: bind: address already in use", ENGINE_PORT_TAKEN },
+                { ENGINE_START, 500, "driver failed: Bind for 127.0.0.1:21301 failed: port is already allocated", ENGINE_PORT_TAKEN },
+                { ENGINE_START, 403, "Address already in use", ENGINE_REFUSED },
+                { ENGINE_START, 500, "IPAM error: requested ip address 10.89.0.5 is already allocated", ENGINE_REFUSED },
+                { ENGINE_START, 409, "cannot start a paused container, try unpause instead", ENGINE_PAUSED },
+                { ENGINE_EXEC, 409, "Container wb-e1 is paused, unpause the container before exec", ENGINE_PAUSED },
+                { ENGINE_START, 409, "container is marked for removal and cannot be started", ENGINE_CONFLICT },
+                { ENGINE_START, 409, "cannot join network of a non running container: 01ab", ENGINE_CONFLICT },
+                { ENGINE_START, 500, "container 01ab must be in Created or Stopped state to be started: container state improper", ENGINE_CONFLICT },
+                { ENGINE_STOP, 500, "can only stop created or running containers. 01ab is in state paused: container state improper", ENGINE_PAUSED },
+                { ENGINE_UNPAUSE, 500, "Container 01ab is not paused", ENGINE_ALREADY },
+                { ENGINE_START, 400, "invalid mount config for type \\\"bind\\\": bind source path does not exist: /srv/x", ENGINE_REFUSED },
+                { ENGINE_START, 400, "failed to create shim task: OCI runtime create failed: executable file not found", ENGINE_REFUSED },
+                { ENGINE_START, 500, "crun: executable file `x` not found in $PATH: No such file or directory", ENGINE_REFUSED },
+                { ENGINE_START, 500, "dial unix /run/containerd/containerd.sock: connect: no such file or directory", ENGINE_BROKEN },
+                { ENGINE_START, 400, "client version 1.99 is too new. Maximum supported API version is 1.41", ENGINE_BROKEN },
+                { ENGINE_CONNECT_NETWORK, 403, "endpoint with name db already exists in network n", ENGINE_ALREADY },
+                { ENGINE_START, 500, "something else", ENGINE_BROKEN },
+                { ENGINE_START, 503, "", ENGINE_BROKEN },
+                { ENGINE_START, 418, "", ENGINE_REFUSED },
+                { ENGINE_START, 302, "", ENGINE_BROKEN },
+                { ENGINE_START, 0, "", ENGINE_BROKEN },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_free_ char *body = NULL, *message = NULL;
+                EngineOutcome outcome;
+
+                ASSERT_TRUE(asprintf(&body, "%s%s%s", *cases[i].text ? "{\"message\":\"" : "", cases[i].text, *cases[i].text ? "\"}" : "") >= 0);
+                outcome = classify(cases[i].operation, cases[i].status, body, &message);
+                if (outcome != cases[i].outcome)
+                        TEST_FAIL("%u '%s': %s", cases[i].status, cases[i].text, engine_outcome_to_string(outcome));
+                ASSERT_TRUE(message && *message);
+        }
+}
+
+static void test_errors(void) {
+        static const struct {
+                int error;
+                EngineOutcome outcome;
+        } cases[] = {
+                { -ECONNREFUSED, ENGINE_UNREACHABLE }, { -ENOENT, ENGINE_UNREACHABLE },   { -EACCES, ENGINE_UNREACHABLE },
+                { -ECONNRESET, ENGINE_UNREACHABLE },   { -ETIMEDOUT, ENGINE_TIMED_OUT },  { -EBADMSG, ENGINE_BROKEN },
+                { -EFBIG, ENGINE_BROKEN },             { -ENOMEM, ENGINE_BROKEN },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                HttpResponse response = { .error = cases[i].error, .reason = "reasons", .body = "" };
+                _cleanup_free_ char *message = NULL;
+
+                ASSERT_EQ(engine_reply_classify(ENGINE_START, &response, &message), cases[i].outcome);
+                ASSERT_TRUE(strstr(message, "reasons"));
+        }
+}
+
+static void test_message_is_one_printable_line(void) {
+        static const struct {
+                const char *body, *message;
+        } cases[] = {
+                { "{\"message\":\"two\\nlines\\n\"}", "two lines" },
+                { "plain text\n", "plain text" },
+                { "{\"message\":5}", "{\"message\":5}" },
+                { "{\"message\":\"\\u001b[2Jx\\u009bx\"}", " [2Jx??x" },
+                { "\xff\xfe", "??" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_free_ char *message = engine_reply_message(cases[i].body, strlen(cases[i].body));
+
+                ASSERT_STREQ(message, cases[i].message);
+        }
+        ASSERT_NULL(engine_reply_message("", 0));
+        ASSERT_NULL(engine_reply_message(" \n", 2));
+}
+
+static void test_transience(void) {
+        ASSERT_TRUE(engine_outcome_is_transient(ENGINE_CONFLICT));
+        ASSERT_TRUE(engine_outcome_is_transient(ENGINE_TIMED_OUT));
+        ASSERT_FALSE(engine_outcome_is_transient(ENGINE_OK));
+        ASSERT_FALSE(engine_outcome_is_transient(ENGINE_PORT_TAKEN));
+}
+
+static int exit_code(const char *body) {
+        int code = -1, r = engine_reply_exit_code(body, strlen(body), &code);
+
+        return r < 0 ? r : code;
+}
+
+static void test_exit_code(void) {
+        ASSERT_EQ(exit_code("{\"Running\":false,\"ExitCode\":126}"), 126);
+        ASSERT_EQ(exit_code("{\"Running\":true,\"ExitCode\":null}"), -EAGAIN);
+        ASSERT_EQ(exit_code("{\"Running\":false,\"ExitCode\":null}"), -EBADMSG);
+        ASSERT_EQ(exit_code("{\"ExitCode\":0}"), -EBADMSG);
+        ASSERT_EQ(exit_code("[]"), -EBADMSG);
+        ASSERT_EQ(exit_code(""), -EBADMSG);
+}
+
+static void test_string(void) {
+        static const char body[] = "{\"Id\":\"abc\",\"n\":1}";
+        _cleanup_free_ char *text = NULL;
+
+        ASSERT_OK(engine_reply_string(body, strlen(body), "Id", &text));
+        ASSERT_STREQ(text, "abc");
+        ASSERT_ERROR(engine_reply_string(body, strlen(body), "n", &text), EBADMSG);
+        ASSERT_ERROR(engine_reply_string(body, strlen(body) - 1, "Id", &text), EBADMSG);
+}
+
+int main(void) {
+        test_answers();
+        test_errors();
+        test_message_is_one_printable_line();
+        test_transience();
+        test_exit_code();
+        test_string();
+        return 0;
+}

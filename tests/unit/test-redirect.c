@@ -1,0 +1,722 @@
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <nftables/libnftables.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "io/firewall.h"
+#include "io/redirect-snapshot.h"
+#include "io/redirect.h"
+#include "test.h"
+#include "util/fd.h"
+
+/* Real packets in two network namespaces of the test's own, joined by a veth: "here" with the table, the
+ * container (a listener on the published port) and the front (one on the redirect port), and "there" with
+ * nothing but clients. */
+
+#define PORT 9002
+#define REDIRECT_PORT 29002
+#define GROUP 4242
+#define HERE4 "10.77.0.1"
+#define HERE6 "fd77::1"
+#define WAIT_MSEC 5000
+#define DROP_MSEC 150
+
+typedef enum Side { HERE, THERE, _SIDE_MAX } Side;
+typedef enum Reached { NOBODY, CONTAINER, FRONT } Reached;
+
+static int sides[_SIDE_MAX];
+static int container = -EBADF, front = -EBADF;
+static Redirect *redirect;
+
+static const Service clemence = { .name = (char *) "clemence", .port = PORT, .redirect_port = REDIRECT_PORT };
+static const RedirectBindings unknown = {};
+static const RedirectBindings everywhere = { .known = true, .any_ipv4 = true, .any_ipv6 = true };
+static const RedirectBindings ipv4_only = { .known = true, .any_ipv4 = true };
+static const RedirectBindings ipv6_only = { .known = true, .any_ipv6 = true };
+static const RedirectBindings loopback_only = { .known = true,
+                                                .addresses = (char *[]){ (char *) "127.0.0.1", NULL } };
+static const RedirectBindings addresses_only = {
+        .known = true,
+        .addresses = (char *[]){ (char *) HERE4, (char *) HERE6, NULL },
+};
+
+static void run(const char *command) {
+        if (system(command) != 0)
+                TEST_FAIL("'%s' failed", command);
+}
+
+static char *nft(const char *command) {
+        struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
+        char *output;
+
+        ASSERT_TRUE(context && nft_ctx_buffer_output(context) == 0);
+        ASSERT_EQ(nft_run_cmd_from_buffer(context, command), 0);
+        output = strdup(nft_ctx_get_output_buffer(context));
+        ASSERT_TRUE(output);
+        nft_ctx_free(context);
+        return output;
+}
+
+static int listen_on(uint16_t port) {
+        struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+        int fd, one = 1;
+
+        fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        ASSERT_TRUE(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) >= 0);
+        ASSERT_TRUE(bind(fd, (struct sockaddr *) &address, sizeof(address)) >= 0 && listen(fd, 64) >= 0);
+        return fd;
+}
+
+/* A socket belongs to the namespace that it was made in. */
+static int socket_at(Side side, int family) {
+        int fd;
+
+        ASSERT_TRUE(setns(sides[side], CLONE_NEWNET) >= 0);
+        fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        ASSERT_TRUE(setns(sides[HERE], CLONE_NEWNET) >= 0);
+        ASSERT_TRUE(fd >= 0);
+        return fd;
+}
+
+static void connect_to(int fd, const char *address, uint16_t port) {
+        struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+        struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+        int r;
+
+        if (inet_pton(AF_INET, address, &in.sin_addr) > 0)
+                r = connect(fd, (struct sockaddr *) &in, sizeof(in));
+        else {
+                ASSERT_TRUE(inet_pton(AF_INET6, address, &in6.sin6_addr) > 0);
+                r = connect(fd, (struct sockaddr *) &in6, sizeof(in6));
+        }
+        ASSERT_TRUE(r >= 0 || errno == EINPROGRESS);
+}
+
+static int family_of(const char *address) {
+        return strchr(address, ':') ? AF_INET6 : AF_INET;
+}
+
+/* Whoever accepts it; the other end is stored, the client's is `fd`. */
+static Reached accepted(int fd, int timeout_msec, int *ret_server) {
+        struct pollfd polls[] = { { .fd = container, .events = POLLIN }, { .fd = front, .events = POLLIN } };
+        int server;
+
+        *ret_server = -EBADF;
+        if (poll(polls, ELEMENTSOF(polls), timeout_msec) <= 0)
+                return NOBODY;
+        server = accept4(polls[0].revents ? container : front, NULL, NULL, SOCK_CLOEXEC);
+        ASSERT_TRUE(server >= 0);
+        *ret_server = server;
+        return polls[0].revents ? CONTAINER : FRONT;
+}
+
+static Reached reaches(Side side, const char *address, uint16_t port) {
+        _cleanup_close_ int fd = socket_at(side, family_of(address)), server = -EBADF;
+
+        connect_to(fd, address, port);
+        return accepted(fd, WAIT_MSEC, &server);
+}
+
+static bool is_dropped(Side side, const char *address, uint16_t port) {
+        _cleanup_close_ int fd = socket_at(side, family_of(address)), server = -EBADF;
+
+        connect_to(fd, address, port);
+        return accepted(fd, DROP_MSEC, &server) == NOBODY;
+}
+
+static RedirectState look(const RedirectBindings *bindings) {
+        RedirectState state;
+
+        ASSERT_OK(redirect_look(redirect, &clemence, bindings, &state));
+        return state;
+}
+
+static const struct {
+        Side side;
+        const char *address;
+} ways[] = {
+        { HERE, "127.0.0.1" }, { HERE, "127.7.7.7" }, { HERE, "::1" },  { HERE, HERE4 },
+        { HERE, HERE6 },       { THERE, HERE4 },      { THERE, HERE6 },
+};
+
+static void assert_ways(const Reached expected[static ELEMENTSOF(ways)]) {
+        for (size_t i = 0; i < ELEMENTSOF(ways); i++) {
+                Reached reached = reaches(ways[i].side, ways[i].address, PORT);
+
+                if (reached != expected[i])
+                        TEST_FAIL("%s from %s reaches %i, not %i", ways[i].address,
+                                  ways[i].side == HERE ? "here" : "there", (int) reached, (int) expected[i]);
+        }
+}
+
+static void assert_all_ways(Reached expected) {
+        assert_ways((Reached[]){ expected, expected, expected, expected, expected, expected, expected });
+}
+
+static void test_up_lift_down(void) {
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_FALSE(look(&everywhere).present);
+        assert_all_ways(CONTAINER);
+
+        for (int cycle = 0; cycle < 2; cycle++) {
+                ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+                ASSERT_TRUE(look(&everywhere).present && look(&everywhere).up && !look(&everywhere).partly);
+                assert_all_ways(FRONT);
+
+                ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+                ASSERT_TRUE(look(&everywhere).registered && !look(&everywhere).up && !look(&everywhere).partly);
+                assert_all_ways(CONTAINER);
+        }
+
+        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        ASSERT_OK(redirect_down(redirect, "clemence"));
+        ASSERT_FALSE(look(&everywhere).registered);
+        assert_all_ways(CONTAINER);
+        ASSERT_EQ(reaches(THERE, HERE4, REDIRECT_PORT), FRONT);
+}
+
+static void test_direct_use_is_dropped(void) {
+        static int (*const moves[])(Redirect *, const Service *, const RedirectBindings *) = { redirect_up,
+                                                                                               redirect_lift };
+
+        for (size_t i = 0; i < ELEMENTSOF(moves); i++) {
+                ASSERT_OK(moves[i](redirect, &clemence, &everywhere));
+                ASSERT_TRUE(is_dropped(HERE, "127.0.0.1", REDIRECT_PORT));
+                ASSERT_TRUE(is_dropped(HERE, "::1", REDIRECT_PORT));
+                ASSERT_TRUE(is_dropped(THERE, HERE4, REDIRECT_PORT));
+                ASSERT_TRUE(is_dropped(THERE, HERE6, REDIRECT_PORT));
+        }
+}
+
+static void test_only_what_is_published(void) {
+        /* 127.0.0.1  127.7.7.7  ::1        HERE4      HERE6      there 4    there 6 */
+        static const struct {
+                const RedirectBindings *bindings;
+                Reached expected[ELEMENTSOF(ways)];
+        } cases[] = {
+                { &unknown, { FRONT, FRONT, FRONT, CONTAINER, CONTAINER, CONTAINER, CONTAINER } },
+                { &ipv4_only, { FRONT, FRONT, CONTAINER, FRONT, CONTAINER, FRONT, CONTAINER } },
+                { &ipv6_only, { CONTAINER, CONTAINER, FRONT, CONTAINER, FRONT, CONTAINER, FRONT } },
+                { &loopback_only, { FRONT, CONTAINER, CONTAINER, CONTAINER, CONTAINER, CONTAINER, CONTAINER } },
+                { &addresses_only, { CONTAINER, CONTAINER, CONTAINER, FRONT, FRONT, FRONT, FRONT } },
+        };
+
+        /* One after the other, without taking the former down: bindings are replaced. */
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                ASSERT_OK(redirect_up(redirect, &clemence, cases[i].bindings));
+                assert_ways(cases[i].expected);
+                ASSERT_TRUE(look(cases[i].bindings).up);
+                ASSERT_OK(redirect_lift(redirect, &clemence, cases[i].bindings));
+                assert_all_ways(CONTAINER);
+        }
+        ASSERT_OK(redirect_up(redirect, &clemence, &ipv4_only));
+        ASSERT_TRUE(look(&everywhere).partly && !look(&everywhere).up);
+}
+
+static void test_own_group_is_exempt(void) {
+        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        ASSERT_TRUE(setegid(GROUP) >= 0);
+        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), CONTAINER);
+        ASSERT_EQ(reaches(HERE, "::1", PORT), CONTAINER);
+        ASSERT_TRUE(setegid(0) >= 0);
+        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
+}
+
+static void test_counter(void) {
+        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+        ASSERT_EQ(look(&everywhere).new_connections, 0);
+        assert_all_ways(CONTAINER);
+        ASSERT_EQ(look(&everywhere).new_connections, ELEMENTSOF(ways));
+
+        /* What went to the front is not counted, and the count can be read when the redirect is back. */
+        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        assert_all_ways(FRONT);
+        ASSERT_EQ(look(&everywhere).new_connections, ELEMENTSOF(ways));
+
+        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+        ASSERT_EQ(look(&everywhere).new_connections, 0);
+}
+
+static void assert_echo(int from, int to) {
+        char c = 0;
+
+        ASSERT_EQ(write(from, "x", 1), 1);
+        ASSERT_EQ(poll(&(struct pollfd){ .fd = to, .events = POLLIN }, 1, WAIT_MSEC), 1);
+        ASSERT_EQ(read(to, &c, 1), 1);
+        ASSERT_EQ(c, 'x');
+}
+
+static void test_connections_under_way_are_left_alone(void) {
+        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+        for (size_t i = 0; i < ELEMENTSOF(ways); i++) {
+                _cleanup_close_ int direct = socket_at(ways[i].side, family_of(ways[i].address)), direct_server;
+                _cleanup_close_ int held = socket_at(ways[i].side, family_of(ways[i].address)), held_server;
+
+                connect_to(direct, ways[i].address, PORT);
+                ASSERT_EQ(accepted(direct, WAIT_MSEC, &direct_server), CONTAINER);
+                assert_echo(direct, direct_server);
+
+                ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+                connect_to(held, ways[i].address, PORT);
+                ASSERT_EQ(accepted(held, WAIT_MSEC, &held_server), FRONT);
+                assert_echo(direct, direct_server);
+                assert_echo(direct_server, direct);
+                assert_echo(held, held_server);
+
+                ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+                assert_echo(held, held_server);
+                assert_echo(held_server, held);
+                assert_echo(direct, direct_server);
+        }
+}
+
+static void test_outgoing_connection_from_a_redirect_port(void) {
+        struct sockaddr_in source = { .sin_family = AF_INET, .sin_port = htons(REDIRECT_PORT) };
+        struct sockaddr_in target = { .sin_family = AF_INET, .sin_port = htons(8), .sin_addr.s_addr = INADDR_ANY };
+        _cleanup_close_ int listener = socket_at(THERE, AF_INET), fd = socket_at(HERE, AF_INET);
+        int one = 1;
+
+        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+        ASSERT_TRUE(bind(listener, (struct sockaddr *) &target, sizeof(target)) >= 0 && listen(listener, 8) >= 0);
+
+        /* The front has the wildcard; a bound address of its own lets both have the port. */
+        ASSERT_TRUE(inet_pton(AF_INET, HERE4, &source.sin_addr) > 0);
+        fd_close(front);
+        ASSERT_TRUE(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) >= 0);
+        ASSERT_TRUE(bind(fd, (struct sockaddr *) &source, sizeof(source)) >= 0);
+        connect_to(fd, "10.77.0.2", 8);
+        ASSERT_EQ(poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, WAIT_MSEC), 1);
+        ASSERT_EQ(poll(&(struct pollfd){ .fd = listener, .events = POLLIN }, 1, WAIT_MSEC), 1);
+
+        /* Closed with a reset, so that the port is free again. */
+        ASSERT_TRUE(setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 },
+                               sizeof(struct linger)) >= 0);
+        fd = fd_close(fd);
+        front = listen_on(REDIRECT_PORT);
+}
+
+static void test_repetition_changes_nothing(void) {
+        static int (*const moves[])(Redirect *, const Service *, const RedirectBindings *) = { redirect_up,
+                                                                                               redirect_lift };
+
+        for (size_t i = 0; i < ELEMENTSOF(moves); i++) {
+                _cleanup_free_ char *once = NULL, *twice = NULL;
+
+                ASSERT_OK(moves[i](redirect, &clemence, &addresses_only));
+                once = nft("list ruleset");
+                ASSERT_OK(moves[i](redirect, &clemence, &addresses_only));
+                twice = nft("list ruleset");
+                ASSERT_STREQ(once, twice);
+        }
+        ASSERT_OK(redirect_down(redirect, "clemence"));
+        ASSERT_OK(redirect_down(redirect, "clemence"));
+        ASSERT_OK(redirect_down(redirect, "never-was"));
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_OK(redirect_down(redirect, "clemence"));
+}
+
+static void test_lost_tables_come_back(void) {
+        static const char *const losses[] = {
+                "flush ruleset",
+                "delete table inet wakechain",
+                "flush table inet wakechain",
+                "flush chain inet wakechain prerouting",
+                "flush chain inet wakechain output",
+                "flush chain inet wakechain input",
+                "flush map inet wakechain wildcard4",
+                "flush set inet wakechain targets",
+                "flush chain inet wakechain service-clemence",
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(losses); i++) {
+                _cleanup_free_ char *whole = NULL, *again = NULL, *output = NULL;
+                RedirectEntry entry = { .service = &clemence, .bindings = everywhere, .up = true };
+
+                ASSERT_OK(redirect_rebuild(redirect, &entry, 1));
+                whole = nft("list ruleset");
+
+                output = nft(losses[i]);
+                ASSERT_FALSE(look(&everywhere).present && look(&everywhere).registered && look(&everywhere).up);
+                ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+                assert_all_ways(FRONT);
+                again = nft("list ruleset");
+                ASSERT_STREQ(whole, again);
+
+                free(nft(losses[i]));
+                ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+                assert_all_ways(CONTAINER);
+
+                free(nft(losses[i]));
+                ASSERT_OK(redirect_rebuild(redirect, &entry, 1));
+                assert_all_ways(FRONT);
+        }
+        /* A table that was none of our making, but has our name. */
+        free(nft("flush ruleset; add table inet wakechain; add chain inet wakechain prerouting"));
+        ASSERT_OK(redirect_rebuild(redirect,
+                                   &(RedirectEntry){ .service = &clemence, .bindings = everywhere, .up = true },
+                                   1));
+        assert_all_ways(FRONT);
+}
+
+static void test_two_services_on_one_port(void) {
+        const Service other = { .name = (char *) "other", .port = PORT, .redirect_port = REDIRECT_PORT + 1 };
+        const RedirectEntry entries[] = {
+                { .service = &other, .bindings = unknown, .up = true },
+                { .service = &clemence, .bindings = loopback_only, .up = true },
+        };
+        RedirectState states[2];
+
+        /* Different addresses: nobody is in anybody's way. */
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_OK(redirect_up(redirect, &other, &addresses_only));
+        ASSERT_OK(redirect_lift(redirect, &other, &addresses_only));
+        ASSERT_OK(redirect_up(redirect, &clemence, &loopback_only));
+        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+        ASSERT_OK(redirect_down(redirect, "other"));
+        ASSERT_TRUE(look(&loopback_only).up);
+
+        /* The same addresses: the last one who knows has them, and takes nothing along when it goes. */
+        ASSERT_OK(redirect_lift(redirect, &other, &everywhere));
+        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        assert_all_ways(FRONT);
+        ASSERT_OK(redirect_down(redirect, "other"));
+        assert_all_ways(FRONT);
+
+        /* A guess gives way. */
+        ASSERT_OK(redirect_up(redirect, &clemence, &unknown));
+        ASSERT_OK(redirect_up(redirect, &other, &unknown));
+        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
+
+        ASSERT_OK(redirect_rebuild(redirect, entries, ELEMENTSOF(entries)));
+        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
+        ASSERT_OK(redirect_look_all(redirect, entries, ELEMENTSOF(entries), states));
+        ASSERT_TRUE(states[0].up && states[1].up);
+        ASSERT_OK(redirect_down(redirect, "other"));
+}
+
+/* Trap 1 of the design: nothing of ours can overrule another table, so it has to be noticed. */
+static void test_firewall_that_drops(void) {
+        char **drops = NULL;
+        char *ruleset;
+
+        free(nft("flush ruleset; add table inet filter;"
+                 "add chain inet filter input { type filter hook input priority 0; policy drop; };"
+                 "add rule inet filter input meta l4proto ipv6-icmp accept;"
+                 "add rule inet filter input tcp dport 9002 accept"));
+        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        ASSERT_TRUE(is_dropped(THERE, HERE4, PORT));
+        ASSERT_OK(redirect_list_ruleset(redirect, &ruleset));
+        ASSERT_OK(firewall_find_drops(&drops, ruleset));
+        free(ruleset);
+        ASSERT_EQ(strv_length(drops), 1);
+
+        /* The rule that it says. */
+        ruleset = strstr(drops[0], "nft insert rule ");
+        ASSERT_TRUE(ruleset);
+        free(nft(ruleset + strlen("nft ")));
+        strv_free(drops);
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), FRONT);
+        ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
+        ASSERT_OK(redirect_list_ruleset(redirect, &ruleset));
+        drops = NULL;
+        ASSERT_OK(firewall_find_drops(&drops, ruleset));
+        free(ruleset);
+        ASSERT_NULL(drops);
+        free(nft("flush ruleset"));
+}
+
+static void test_changed_ports(void) {
+        Service moved = clemence;
+
+        ASSERT_OK(redirect_clear(redirect));
+        moved.port = PORT + 1;
+        moved.redirect_port = REDIRECT_PORT + 1;
+        ASSERT_OK(redirect_up(redirect, &moved, &everywhere));
+        ASSERT_FALSE(look(&everywhere).up);
+        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        ASSERT_TRUE(look(&everywhere).up);
+        assert_all_ways(FRONT);
+        ASSERT_TRUE(is_dropped(THERE, HERE4, REDIRECT_PORT));
+}
+
+static void test_names(void) {
+        static const char *const good[] = { "a",
+                                            "9",
+                                            "-",
+                                            "A.b_c-9",
+                                            "...",
+                                            "-rf",
+                                            "0123456789012345678901234567890123456789012345678901234567890123" };
+        static const char *const bad[] = { "", ".", "..", "a b", "a;b", "a{", "a\nflush ruleset", "ü", "a/b" };
+
+        for (size_t i = 0; i < ELEMENTSOF(good); i++) {
+                Service service = { .name = (char *) good[i], .port = PORT, .redirect_port = REDIRECT_PORT };
+                RedirectState state;
+
+                ASSERT_OK(redirect_up(redirect, &service, &everywhere));
+                ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
+                ASSERT_OK(redirect_lift(redirect, &service, &everywhere));
+                ASSERT_OK(redirect_look(redirect, &service, &everywhere, &state));
+                ASSERT_TRUE(state.registered && !state.up);
+                ASSERT_OK(redirect_down(redirect, good[i]));
+        }
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                Service service = { .name = (char *) bad[i], .port = PORT, .redirect_port = REDIRECT_PORT };
+
+                ASSERT_ERROR(redirect_up(redirect, &service, &everywhere), EINVAL);
+                ASSERT_ERROR(redirect_lift(redirect, &service, &everywhere), EINVAL);
+                ASSERT_ERROR(redirect_down(redirect, bad[i]), EINVAL);
+        }
+}
+
+static void test_many_services(void) {
+        RedirectEntry entries[200];
+        Service services[ELEMENTSOF(entries)];
+        RedirectState states[ELEMENTSOF(entries)];
+        char names[ELEMENTSOF(entries)][16];
+
+        for (size_t i = 0; i < ELEMENTSOF(entries); i++) {
+                (void) snprintf(names[i], sizeof(names[i]), "service%zu", i);
+                services[i] = (Service){ .name = names[i],
+                                         .port = (uint16_t) (PORT + i),
+                                         .redirect_port = (uint16_t) (REDIRECT_PORT + i) };
+                entries[i] = (RedirectEntry){ .service = &services[i], .bindings = everywhere, .up = i % 2 == 0 };
+        }
+        ASSERT_OK(redirect_rebuild(redirect, entries, ELEMENTSOF(entries)));
+        ASSERT_OK(redirect_look_all(redirect, entries, ELEMENTSOF(entries), states));
+        for (size_t i = 0; i < ELEMENTSOF(entries); i++)
+                ASSERT_TRUE(states[i].registered && states[i].up == entries[i].up && !states[i].partly);
+        assert_all_ways(FRONT);
+        ASSERT_OK(redirect_clear(redirect));
+}
+
+/* In a child: user nobody, with these capabilities or none. */
+static int as_nobody(uint64_t capabilities) {
+        int status;
+        pid_t pid;
+
+        pid = fork();
+        ASSERT_TRUE(pid >= 0);
+        if (pid == 0) {
+                struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+                struct __user_cap_data_struct data[2] = { { .effective = (uint32_t) capabilities,
+                                                            .permitted = (uint32_t) capabilities } };
+                Redirect *own = NULL;
+                int r;
+
+                if (prctl(PR_SET_KEEPCAPS, 1) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+                    setresuid(65534, 65534, 65534) < 0 || syscall(SYS_capset, &header, data) < 0)
+                        _exit(255);
+                r = redirect_new(&own);
+                if (r >= 0)
+                        r = redirect_up(own, &clemence, &everywhere);
+                if (r >= 0)
+                        r = redirect_lift(own, &clemence, &everywhere);
+                redirect_free(own);
+                _exit(-r);
+        }
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        ASSERT_TRUE(WIFEXITED(status));
+        return -WEXITSTATUS(status);
+}
+
+static void test_privileges(void) {
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_ERROR(as_nobody(0), EPERM);
+        ASSERT_OK(as_nobody(UINT64_C(1) << CAP_NET_ADMIN));
+        ASSERT_TRUE(look(&everywhere).registered);
+}
+
+static void test_bindings_from_ports(void) {
+        const PortBinding bindings[] = {
+                { .container_port = 80, .host_port = 1, .host_ip = (char *) "", .tcp = true },
+                { .container_port = 80, .host_port = 2, .host_ip = (char *) "0.0.0.0", .tcp = true },
+                { .container_port = 80, .host_port = 3, .host_ip = (char *) "::", .tcp = true },
+                { .container_port = 80, .host_port = 4, .host_ip = (char *) "127.0.0.1", .tcp = true },
+                { .container_port = 81, .host_port = 4, .host_ip = (char *) "FD00:0:0::5", .tcp = true },
+                { .container_port = 81, .host_port = 4, .host_ip = (char *) "fd00::5", .tcp = true },
+                { .container_port = 80, .host_port = 5, .host_ip = (char *) "", .tcp = false },
+                { .container_port = 80, .host_port = 6, .host_ip = (char *) "; flush ruleset", .tcp = true },
+        };
+        static const struct {
+                int published;
+                bool any_ipv4, any_ipv6;
+                size_t n_addresses;
+        } expected[] = { { 0, false, false, 0 }, { 1, true, true, 0 },   { 1, true, false, 0 },
+                         { 1, false, true, 0 },  { 1, false, false, 2 }, { 0, false, false, 0 },
+                         { 1, false, false, 0 } };
+
+        for (uint16_t port = 0; port < ELEMENTSOF(expected); port++) {
+                RedirectBindings found;
+
+                ASSERT_EQ(redirect_bindings_from_ports(&found, bindings, ELEMENTSOF(bindings), port),
+                          expected[port].published);
+                ASSERT_EQ(found.known, expected[port].published);
+                ASSERT_EQ(found.any_ipv4, expected[port].any_ipv4);
+                ASSERT_EQ(found.any_ipv6, expected[port].any_ipv6);
+                ASSERT_EQ(strv_length(found.addresses), expected[port].n_addresses);
+                if (port == 4)
+                        ASSERT_STREQ(found.addresses[1], "fd00::5");
+                redirect_bindings_done(&found);
+        }
+}
+
+static void assert_loads(const char *root, const RedirectBindings *expected) {
+        RedirectBindings loaded;
+
+        ASSERT_OK(redirect_bindings_load(&loaded, root, "clemence"));
+        ASSERT_TRUE(redirect_bindings_equal(&loaded, expected));
+        redirect_bindings_done(&loaded);
+}
+
+static void test_bindings_file(const char *root) {
+        static const char *const bad[] = { "",
+                                           "{",
+                                           "[]",
+                                           "{\"ipv4\":true}",
+                                           "{\"ipv4\":1,\"ipv6\":false,\"addresses\":[]}",
+                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[\"localhost\"]}",
+                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[7]}",
+                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":{}}" };
+        _cleanup_free_ char *path = NULL;
+
+        assert_loads(root, &unknown);
+        ASSERT_EQ(redirect_bindings_save(&unknown, root, "clemence"), 0);
+        ASSERT_EQ(redirect_bindings_save(&addresses_only, root, "clemence"), 1);
+        ASSERT_EQ(redirect_bindings_save(&addresses_only, root, "clemence"), 0);
+        assert_loads(root, &addresses_only);
+        ASSERT_EQ(redirect_bindings_save(&ipv4_only, root, "clemence"), 1);
+        assert_loads(root, &ipv4_only);
+
+        ASSERT_TRUE(asprintf(&path, "%s/var/lib/wakechain/bindings/clemence.json", root) >= 0);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                ASSERT_OK(file_replace(path, bad[i], strlen(bad[i]), 0644, false));
+                assert_loads(root, &unknown);
+        }
+        ASSERT_EQ(redirect_bindings_save(&everywhere, root, "clemence"), 1);
+        ASSERT_EQ(redirect_bindings_save(&unknown, root, "clemence"), 1);
+        ASSERT_TRUE(access(path, F_OK) < 0);
+}
+
+static void test_lock(const char *root) {
+        _cleanup_free_ char *folder = NULL;
+        int lock;
+
+        ASSERT_ERROR(redirect_lock(root), ENOENT);
+        ASSERT_TRUE(asprintf(&folder, "%s/run/wakechain", root) >= 0);
+        ASSERT_OK(directory_make(folder));
+        lock = redirect_lock(root);
+        ASSERT_OK(lock);
+        ASSERT_ERROR(redirect_lock(root), EAGAIN);
+        fd_close(lock);
+        lock = redirect_lock(root);
+        ASSERT_OK(lock);
+        fd_close(lock);
+}
+
+static void test_snapshot_of_nonsense(void) {
+        static const char *const bad[] = { "", "{", "[]", "{}", "{\"nftables\":7}", "nftables" };
+        static const char *const odd[] = {
+                "{\"nftables\":[]}",
+                "{\"nftables\":[7,null,[],{\"map\":7},{\"map\":{}},{\"set\":{\"elem\":[null,{},[]]}}]}",
+                "{\"nftables\":[{\"map\":{\"name\":\"wildcard4\",\"elem\":[[1],[],[1,2],[null,null],{}]}}]}",
+                "{\"nftables\":[{\"rule\":{\"chain\":\"service-x\",\"expr\":7}}]}",
+                "{\"nftables\":[{\"rule\":{\"chain\":\"service-x\",\"expr\":[{\"redirect\":7}]}}]}",
+                "{\"nftables\":[{\"rule\":{\"chain\":\"service-x\",\"expr\":[{\"redirect\":{\"port\":\"x\"}}]}}]}",
+                "{\"nftables\":[{\"counter\":{\"name\":7}},{\"chain\":{\"name\":\"service-\"}},{\"rule\":null}]}",
+        };
+        RedirectSnapshot *snapshot;
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                ASSERT_ERROR(redirect_snapshot_parse(&snapshot, bad[i]), EBADMSG);
+        for (size_t i = 0; i < ELEMENTSOF(odd); i++) {
+                ASSERT_OK(redirect_snapshot_parse(&snapshot, odd[i]));
+                ASSERT_FALSE(snapshot->complete);
+                redirect_snapshot_free(snapshot);
+        }
+}
+
+static void make_group(const char *root) {
+        static const char group[] = "root:x:0:\nwakechain:x:4242:\n";
+        _cleanup_free_ char *path = NULL;
+
+        ASSERT_TRUE(asprintf(&path, "%s/group", root) >= 0);
+        ASSERT_OK(file_replace(path, group, strlen(group), 0644, false));
+        ASSERT_TRUE(mount(path, "/etc/group", NULL, MS_BIND, NULL) >= 0);
+}
+
+static void make_network(void) {
+        _cleanup_free_ char *command = NULL;
+
+        ASSERT_TRUE((sides[HERE] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) >= 0);
+        ASSERT_TRUE(unshare(CLONE_NEWNET) >= 0);
+        ASSERT_TRUE((sides[THERE] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) >= 0);
+        ASSERT_TRUE(asprintf(&command, "ip link add veth1 type veth peer name veth0 netns /proc/%d/fd/%d",
+                             getpid(), sides[HERE]) >= 0);
+        run(command);
+        run("ip link set lo up && ip link set veth1 up && ip addr add 10.77.0.2/24 dev veth1 && "
+            "ip addr add fd77::2/64 dev veth1 nodad");
+
+        ASSERT_TRUE(setns(sides[HERE], CLONE_NEWNET) >= 0);
+        run("ip link set lo up && ip link set veth0 up && ip addr add " HERE4 "/24 dev veth0 && "
+            "ip addr add " HERE6 "/64 dev veth0 nodad");
+        container = listen_on(PORT);
+        front = listen_on(REDIRECT_PORT);
+}
+
+int main(void) {
+        char root[] = "/tmp/test-redirect-XXXXXX", *command;
+
+        ASSERT_TRUE(mkdtemp(root));
+        test_bindings_from_ports();
+        test_bindings_file(root);
+        test_lock(root);
+        test_snapshot_of_nonsense();
+
+        if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+                fprintf(stderr, "No namespaces of its own here, skipping what needs them.\n");
+                return 77;
+        }
+        make_group(root);
+        make_network();
+        ASSERT_OK(redirect_new(&redirect));
+
+        test_up_lift_down();
+        test_direct_use_is_dropped();
+        test_only_what_is_published();
+        test_own_group_is_exempt();
+        test_counter();
+        test_connections_under_way_are_left_alone();
+        test_outgoing_connection_from_a_redirect_port();
+        test_repetition_changes_nothing();
+        test_lost_tables_come_back();
+        test_two_services_on_one_port();
+        test_firewall_that_drops();
+        test_changed_ports();
+        test_names();
+        test_many_services();
+        test_privileges();
+
+        redirect_free(redirect);
+        fd_close(container);
+        fd_close(front);
+        for (Side side = HERE; side < _SIDE_MAX; side++)
+                fd_close(sides[side]);
+        ASSERT_TRUE(umount("/etc/group") >= 0);
+        ASSERT_TRUE(asprintf(&command, "rm -r %s", root) >= 0);
+        run(command);
+        free(command);
+        return 0;
+}

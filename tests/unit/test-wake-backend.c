@@ -1,0 +1,195 @@
+#include "test.h"
+#include "wake/backend.h"
+
+static ContainerNetwork two_networks[] = {
+        { .name = (char *) "first", .ipv4 = (char *) "172.18.0.2" },
+        { .name = (char *) "second", .ipv4 = (char *) "172.19.0.4", .ipv6 = (char *) "fd00::4" },
+};
+static PortBinding binding_9002[] = {
+        { .container_port = 443, .host_port = 9443, .host_ip = (char *) "", .tcp = true },
+        { .container_port = 80, .host_port = 9002, .host_ip = (char *) "127.0.0.1", .tcp = true },
+        { .container_port = 53, .host_port = 9002, .host_ip = (char *) "", .tcp = false },
+};
+static uint16_t one_port[] = { 9000 }, two_ports[] = { 80, 443 };
+
+static const ContainerInfo publisher = {
+        .bindings = binding_9002,
+        .n_bindings = ELEMENTSOF(binding_9002),
+        .networks = two_networks,
+        .n_networks = ELEMENTSOF(two_networks),
+};
+static const ContainerInfo exposes_one = {
+        .exposed = one_port,
+        .n_exposed = 1,
+        .networks = two_networks,
+        .n_networks = 1,
+};
+static const ContainerInfo exposes_two = { .exposed = two_ports, .n_exposed = 2 };
+static const ContainerInfo on_host = { .network_mode = (char *) "host" };
+
+static Dependency dependencies[] = {
+        { .name = (char *) "app" },
+        { .name = (char *) "proxy", .network = (char *) "second", .type = DEPENDENCY_OPTIONAL },
+};
+
+static Service make_service(uint16_t port) {
+        return (Service){
+                .name = (char *) "clemence",
+                .container = (char *) "app",
+                .port = port,
+                .dependencies = dependencies,
+                .n_dependencies = ELEMENTSOF(dependencies),
+        };
+}
+
+static char **addresses(const Backend *backend, const Service *service, const ContainerInfo *const *infos) {
+        char **list = NULL;
+
+        ASSERT_OK(backend_addresses(backend, service, infos, &list));
+        return list;
+}
+
+static void test_container_that_publishes_the_port(void) {
+        const ContainerInfo *infos[] = { &exposes_one, &publisher };
+        Service service = make_service(9002);
+        _cleanup_(backend_done) Backend backend = {};
+        _cleanup_(strv_freep) char **list = NULL;
+        _cleanup_free_ char *text = NULL;
+
+        ASSERT_OK(backend_resolve(&backend, &service, infos, &text));
+        ASSERT_EQ(backend.member, 1);
+        ASSERT_EQ(backend.port, 80);
+        ASSERT_EQ(backend.publisher, 1);
+        ASSERT_EQ(backend.publisher_port, 80);
+        ASSERT_TRUE(backend.bindings.known);
+        ASSERT_FALSE(backend.bindings.any_ipv4 || backend.bindings.any_ipv6);
+        ASSERT_EQ(strv_length(backend.bindings.addresses), 1);
+        ASSERT_STREQ(backend.bindings.addresses[0], "127.0.0.1");
+
+        list = addresses(&backend, &service, infos);
+        ASSERT_EQ(strv_length(list), 2);
+        ASSERT_STREQ(list[0], "172.19.0.4:80");
+        ASSERT_STREQ(list[1], "[fd00::4]:80");
+}
+
+static void test_only_exposed_port_of_the_main_container(void) {
+        const ContainerInfo *infos[] = { &exposes_one, NULL };
+        Service service = make_service(9002);
+        _cleanup_(backend_done) Backend backend = {};
+        _cleanup_(strv_freep) char **list = NULL;
+        _cleanup_free_ char *text = NULL;
+
+        ASSERT_OK(backend_resolve(&backend, &service, infos, &text));
+        ASSERT_EQ(backend.member, 0);
+        ASSERT_EQ(backend.port, 9000);
+        ASSERT_TRUE(backend.publisher == BACKEND_NO_MEMBER);
+        list = addresses(&backend, &service, infos);
+        ASSERT_EQ(strv_length(list), 1);
+        ASSERT_STREQ(list[0], "172.18.0.2:9000");
+}
+
+static void test_nothing_tells_where_clients_go(void) {
+        const ContainerInfo *infos[] = { &exposes_two, NULL };
+        Service service = make_service(9002);
+        _cleanup_(backend_done) Backend backend = {};
+        _cleanup_free_ char *text = NULL;
+
+        ASSERT_ERROR(backend_resolve(&backend, &service, infos, &text), ENODATA);
+        ASSERT_TRUE(strstr(text, "9002") && strstr(text, "'backend'") && strstr(text, "'app'"));
+}
+
+static void test_proxy_mode_falls_back_to_the_port_on_loopback(void) {
+        char *listen[] = { (char *) "0.0.0.0:80", NULL };
+        const ContainerInfo *infos[] = { &exposes_two, NULL };
+        Service service = make_service(9002);
+        _cleanup_(backend_done) Backend backend = {};
+        _cleanup_(strv_freep) char **list = NULL;
+        _cleanup_free_ char *text = NULL;
+
+        service.listen = listen;
+        ASSERT_OK(backend_resolve(&backend, &service, infos, &text));
+        ASSERT_TRUE(backend.member == BACKEND_NO_MEMBER);
+        list = addresses(&backend, &service, infos);
+        ASSERT_EQ(strv_length(list), 1);
+        ASSERT_STREQ(list[0], "127.0.0.1:9002");
+}
+
+static void test_configured_container_and_host(void) {
+        const ContainerInfo *infos[] = { &exposes_one, &publisher };
+        Service service = make_service(9002);
+        _cleanup_(backend_done) Backend container = {}, host = {}, prefix = {};
+        _cleanup_(strv_freep) char **list = NULL;
+        _cleanup_free_ char *text = NULL;
+
+        service.backend = (char *) "app:8080";
+        ASSERT_OK(backend_resolve(&container, &service, infos, &text));
+        ASSERT_EQ(container.member, 0);
+        ASSERT_EQ(container.port, 8080);
+        ASSERT_EQ(container.publisher, 1);
+
+        service.backend = (char *) "[::1]:8080";
+        ASSERT_OK(backend_resolve(&host, &service, infos, &text));
+        ASSERT_TRUE(host.member == BACKEND_NO_MEMBER);
+        list = addresses(&host, &service, infos);
+        ASSERT_STREQ(list[0], "[::1]:8080");
+
+        service.backend = (char *) "ap:8080";
+        ASSERT_OK(backend_resolve(&prefix, &service, infos, &text));
+        ASSERT_TRUE(prefix.member == BACKEND_NO_MEMBER);
+}
+
+static void test_main_container_on_the_host_network(void) {
+        const ContainerInfo *infos[] = { &on_host, NULL };
+        Service service = make_service(9002);
+        _cleanup_(backend_done) Backend backend = {};
+        _cleanup_(strv_freep) char **list = NULL;
+        _cleanup_free_ char *text = NULL;
+
+        ASSERT_OK(backend_resolve(&backend, &service, infos, &text));
+        ASSERT_EQ(backend.publisher, 0);
+        ASSERT_EQ(backend.publisher_port, 9002);
+        ASSERT_TRUE(backend.bindings.known && backend.bindings.any_ipv4 && backend.bindings.any_ipv6);
+        list = addresses(&backend, &service, infos);
+        ASSERT_EQ(strv_length(list), 1);
+        ASSERT_STREQ(list[0], "127.0.0.1:9002");
+}
+
+static void test_service_without_a_front_has_none(void) {
+        const ContainerInfo *infos[] = { &exposes_two, &publisher };
+        Service service = make_service(0);
+        _cleanup_(backend_done) Backend backend = {};
+        _cleanup_(strv_freep) char **list = NULL;
+        _cleanup_free_ char *text = NULL;
+
+        ASSERT_OK(backend_resolve(&backend, &service, infos, &text));
+        ASSERT_TRUE(backend.member == BACKEND_NO_MEMBER && backend.publisher == BACKEND_NO_MEMBER);
+        ASSERT_NULL(backend.address);
+        list = addresses(&backend, &service, infos);
+        ASSERT_EQ(strv_length(list), 0);
+}
+
+static void test_stopped_container_has_no_address(void) {
+        static const ContainerInfo stopped = { .bindings = binding_9002, .n_bindings = ELEMENTSOF(binding_9002) };
+        const ContainerInfo *infos[] = { &exposes_one, &stopped };
+        Service service = make_service(9002);
+        _cleanup_(backend_done) Backend backend = {};
+        _cleanup_(strv_freep) char **list = NULL;
+        _cleanup_free_ char *text = NULL;
+
+        ASSERT_OK(backend_resolve(&backend, &service, infos, &text));
+        ASSERT_EQ(backend.member, 1);
+        list = addresses(&backend, &service, infos);
+        ASSERT_EQ(strv_length(list), 0);
+}
+
+int main(void) {
+        test_container_that_publishes_the_port();
+        test_only_exposed_port_of_the_main_container();
+        test_nothing_tells_where_clients_go();
+        test_proxy_mode_falls_back_to_the_port_on_loopback();
+        test_configured_container_and_host();
+        test_main_container_on_the_host_network();
+        test_service_without_a_front_has_none();
+        test_stopped_container_has_no_address();
+        return EXIT_SUCCESS;
+}

@@ -1,0 +1,307 @@
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "io/varlink.h"
+#include "test.h"
+#include "util/fd.h"
+#include "wake/control.h"
+
+/* A server and its clients on one event loop, over a real socket. Each client collects what it is told as text. */
+
+typedef struct Server {
+        sd_event *event;
+        int fd;
+        Control *control;
+        char path[108];
+        unsigned n_held, n_released, n_sleep;
+        WakeTrigger trigger;
+        const char *state;
+} Server;
+
+typedef struct Client {
+        Varlink *varlink;
+        char *replies[16];
+        size_t n_replies;
+        bool ended;
+} Client;
+
+static json_object *server_status(void *userdata) {
+        Server *server = ASSERT_PTR(userdata);
+        json_object *status = json_object_new_object();
+
+        json_object_object_add(status, "state", json_object_new_string(server->state));
+        return status;
+}
+
+static void server_on_request(Control *control, ControlRequest request, WakeTrigger trigger, void *userdata) {
+        Server *server = ASSERT_PTR(userdata);
+
+        if (request == CONTROL_HELD) {
+                server->n_held++;
+                server->trigger = trigger;
+        }
+        server->n_released += request == CONTROL_RELEASED;
+        server->n_sleep += request == CONTROL_SLEEP;
+}
+
+static void server_start(Server *server) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        char folder[] = "/tmp/test-control-XXXXXX";
+
+        *server = (Server){ .fd = -EBADF, .state = "waking" };
+        ASSERT_OK(sd_event_new(&server->event));
+        ASSERT_TRUE(mkdtemp(folder) != NULL);
+        (void) snprintf(server->path, sizeof(server->path), "%s/c.sock", folder);
+        memcpy(address.sun_path, server->path, sizeof(server->path));
+        server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        ASSERT_TRUE(server->fd >= 0);
+        ASSERT_EQ(bind(server->fd, (struct sockaddr *) &address, sizeof(address)), 0);
+        ASSERT_EQ(listen(server->fd, 16), 0);
+        ASSERT_OK(control_new(&server->control, server->event, server->fd, "clemence", server_status,
+                              server_on_request, server));
+}
+
+static void server_stop(Server *server) {
+        control_free(server->control);
+        (void) unlink(server->path);
+        *strrchr(server->path, '/') = '\0';
+        (void) rmdir(server->path);
+        fd_close(server->fd);
+        sd_event_unref(server->event);
+}
+
+static void client_on_message(Varlink *varlink, json_object *message, void *userdata) {
+        Client *client = ASSERT_PTR(userdata);
+
+        ASSERT_TRUE(client->n_replies < ELEMENTSOF(client->replies));
+        client->replies[client->n_replies++] = strdup(
+                        json_object_to_json_string_ext(message,
+                                                       JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+static void client_on_end(Varlink *varlink, int error, void *userdata) {
+        Client *client = ASSERT_PTR(userdata);
+
+        client->ended = true;
+        client->varlink = varlink_free(client->varlink);
+}
+
+static void client_connect(Client *client, Server *server) {
+        *client = (Client){};
+        ASSERT_OK(varlink_connect(&client->varlink, server->event, server->path, client_on_message, client_on_end,
+                                  client));
+}
+
+static void client_done(Client *client) {
+        varlink_free(client->varlink);
+        for (size_t i = 0; i < client->n_replies; i++)
+                free(client->replies[i]);
+}
+
+static void run_until_replies(Server *server, Client *client, size_t n_replies) {
+        while (client->n_replies < n_replies)
+                ASSERT_TRUE(sd_event_run(server->event, 10 * 1000 * 1000) > 0);
+        ASSERT_EQ(client->n_replies, n_replies);
+}
+
+static void run_until_end(Server *server, Client *client) {
+        while (!client->ended)
+                ASSERT_TRUE(sd_event_run(server->event, 10 * 1000 * 1000) > 0);
+}
+
+static void test_holder_is_counted_told_and_released(void) {
+        Server server;
+        Client client;
+
+        server_start(&server);
+        client_connect(&client, &server);
+        ASSERT_OK(varlink_call(client.varlink, "io.wakechain.Hold", NULL, true));
+        run_until_replies(&server, &client, 1);
+        ASSERT_STREQ(client.replies[0], "{\"parameters\":{\"status\":{\"state\":\"waking\"}},\"continues\":true}");
+        ASSERT_EQ(server.n_held, 1);
+        ASSERT_EQ(server.trigger, TRIGGER_MANUAL);
+        ASSERT_EQ(control_holders(server.control), 1);
+
+        server.state = "awake";
+        control_publish(server.control);
+        run_until_replies(&server, &client, 2);
+        ASSERT_STREQ(client.replies[1], "{\"parameters\":{\"status\":{\"state\":\"awake\"}},\"continues\":true}");
+
+        client.varlink = varlink_free(client.varlink);
+        while (server.n_released == 0)
+                ASSERT_TRUE(sd_event_run(server.event, 10 * 1000 * 1000) > 0);
+        ASSERT_EQ(control_holders(server.control), 0);
+        client_done(&client);
+        server_stop(&server);
+}
+
+static void test_idle_connection_and_status_hold_nothing(void) {
+        Client idle, reader;
+        Server server;
+
+        server_start(&server);
+        client_connect(&idle, &server);
+        client_connect(&reader, &server);
+        ASSERT_OK(varlink_call(reader.varlink, "io.wakechain.GetStatus", NULL, false));
+        run_until_replies(&server, &reader, 1);
+        ASSERT_STREQ(reader.replies[0], "{\"parameters\":{\"status\":{\"state\":\"waking\"}}}");
+        ASSERT_EQ(control_holders(server.control), 0);
+        ASSERT_EQ(server.n_held, 0);
+        client_done(&idle);
+        client_done(&reader);
+        server_stop(&server);
+}
+
+static void test_second_hold_of_one_caller_counts_once(void) {
+        Server server;
+        Client client;
+
+        server_start(&server);
+        client_connect(&client, &server);
+        ASSERT_OK(varlink_call(client.varlink, "io.wakechain.Hold", NULL, true));
+        ASSERT_OK(varlink_call(client.varlink, "io.wakechain.Hold", NULL, true));
+        run_until_replies(&server, &client, 2);
+        ASSERT_EQ(control_holders(server.control), 1);
+        ASSERT_EQ(server.n_held, 1);
+        client_done(&client);
+        server_stop(&server);
+}
+
+static void test_sleep_is_answered_and_passed_on(void) {
+        Server server;
+        Client client;
+
+        server_start(&server);
+        client_connect(&client, &server);
+        ASSERT_OK(varlink_call(client.varlink, "io.wakechain.Sleep", NULL, false));
+        run_until_replies(&server, &client, 1);
+        ASSERT_EQ(server.n_sleep, 1);
+        ASSERT_FALSE(strstr(client.replies[0], "error"));
+        client_done(&client);
+        server_stop(&server);
+}
+
+static void test_wrong_calls_get_the_errors_of_varlink(void) {
+        static const struct {
+                const char *method, *answer;
+        } cases[] = {
+                { "io.wakechain.Hold", "{\"error\":\"org.varlink.service.ExpectedMore\"" },
+                { "io.wakechain.Nothing",
+                  "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"io.wakechain.Nothing\"}}" },
+        };
+        Server server;
+
+        server_start(&server);
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Client client;
+
+                client_connect(&client, &server);
+                ASSERT_OK(varlink_call(client.varlink, cases[i].method, NULL, false));
+                run_until_replies(&server, &client, 1);
+                ASSERT_TRUE(strncmp(client.replies[0], cases[i].answer, strlen(cases[i].answer)) == 0);
+                client_done(&client);
+        }
+        ASSERT_EQ(control_holders(server.control), 0);
+        server_stop(&server);
+}
+
+static void test_interface_describes_every_method(void) {
+        static const char *const words[] = { "interface io.wakechain", "method Hold()",    "method GetStatus()",
+                                             "method Sleep()",         "error WakeFailed", "error Stopping" };
+        json_object *parameters = json_object_new_object();
+        Server server;
+        Client client;
+
+        server_start(&server);
+        client_connect(&client, &server);
+        ASSERT_OK(varlink_call(client.varlink, "org.varlink.service.GetInfo", NULL, false));
+        run_until_replies(&server, &client, 1);
+        ASSERT_TRUE(strstr(client.replies[0], "\"io.wakechain\"") != NULL);
+
+        json_object_object_add(parameters, "interface", json_object_new_string("io.wakechain"));
+        ASSERT_OK(varlink_call(client.varlink, "org.varlink.service.GetInterfaceDescription", parameters, false));
+        json_object_put(parameters);
+        run_until_replies(&server, &client, 2);
+        for (size_t i = 0; i < ELEMENTSOF(words); i++)
+                ASSERT_TRUE(strstr(client.replies[1], words[i]) != NULL);
+        client_done(&client);
+        server_stop(&server);
+}
+
+static void test_failure_answers_holders_and_the_backlog(void) {
+        Client holder, late;
+        Server server;
+
+        server_start(&server);
+        client_connect(&holder, &server);
+        ASSERT_OK(varlink_call(holder.varlink, "io.wakechain.Hold", NULL, true));
+        run_until_replies(&server, &holder, 1);
+
+        client_connect(&late, &server);
+        control_fail(server.control, FAILURE_GLOBAL_TIMEOUT, "too slow");
+        run_until_end(&server, &holder);
+        run_until_end(&server, &late);
+        ASSERT_STREQ(holder.replies[1],
+                     "{\"error\":\"io.wakechain.WakeFailed\",\"parameters\":{\"reason\":\"global_timeout\",\"message\":\"too slow\"}}");
+        ASSERT_EQ(late.n_replies, 1);
+        ASSERT_STREQ(late.replies[0], holder.replies[1]);
+        ASSERT_EQ(control_holders(server.control), 0);
+        client_done(&holder);
+        client_done(&late);
+        server_stop(&server);
+}
+
+static void test_paused_leaves_callers_in_the_backlog(void) {
+        Client early, late;
+        Server server;
+
+        server_start(&server);
+        client_connect(&early, &server);
+        ASSERT_OK(varlink_call(early.varlink, "io.wakechain.GetStatus", NULL, false));
+        run_until_replies(&server, &early, 1);
+
+        control_pause(server.control);
+        client_connect(&late, &server);
+        ASSERT_OK(varlink_call(late.varlink, "io.wakechain.Hold", NULL, true));
+        ASSERT_OK(varlink_call(early.varlink, "io.wakechain.Hold", NULL, true));
+        run_until_replies(&server, &early, 2);
+        ASSERT_TRUE(strstr(early.replies[1], "io.wakechain.Stopping") != NULL);
+        ASSERT_EQ(late.n_replies, 0);
+
+        control_resume(server.control);
+        run_until_replies(&server, &late, 1);
+        ASSERT_EQ(server.n_held, 1);
+        client_done(&early);
+        client_done(&late);
+        server_stop(&server);
+}
+
+static void test_garbage_is_disconnected(void) {
+        Server server;
+        Client client;
+        int fd;
+
+        server_start(&server);
+        client_connect(&client, &server);
+        fd = varlink_fd(client.varlink);
+        ASSERT_EQ(write(fd, "GET / HTTP/1.1\r\n\r\n\0", 19), 19);
+        run_until_end(&server, &client);
+        ASSERT_EQ(client.n_replies, 0);
+        client_done(&client);
+        server_stop(&server);
+}
+
+int main(void) {
+        test_holder_is_counted_told_and_released();
+        test_idle_connection_and_status_hold_nothing();
+        test_second_hold_of_one_caller_counts_once();
+        test_sleep_is_answered_and_passed_on();
+        test_wrong_calls_get_the_errors_of_varlink();
+        test_interface_describes_every_method();
+        test_failure_answers_holders_and_the_backlog();
+        test_paused_leaves_callers_in_the_backlog();
+        test_garbage_is_disconnected();
+        return EXIT_SUCCESS;
+}

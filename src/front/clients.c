@@ -1,0 +1,368 @@
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "front/clients.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+/* Clients: one list per state, each in order of arrival.
+ *
+ * Held: nothing is read. Only a client that cannot be answered any more is dropped: reset (EPOLLERR), or closed on
+ * a Unix socket (EPOLLHUP) with nothing left to deliver. An end alone (EPOLLRDHUP) is no farewell: a client may
+ * send its request, end its side and wait for the reply; TCP does not tell it from one that closed.
+ *
+ * Closing: an HTTP client gets a 503, anybody else a reset. An HTTP client speaks at once, so who has said nothing
+ * for half a second is none; the first bytes are looked at, never taken. After the 503 our side ends, and what the
+ * client still sends is thrown away for a while: closing with unread bytes would make the kernel send a reset,
+ * which may overtake the answer. */
+
+#define SPEAK_USEC (500 * USEC_PER_MSEC)
+#define DRAIN_USEC (1500 * USEC_PER_MSEC)
+#define DRAIN_MAX ((size_t) 1024 * 1024)
+#define CLOSING_MAX 1024U /* more at a time, and the oldest is closed at once */
+#define ACCURACY_USEC USEC_PER_MSEC
+
+typedef struct Client Client;
+typedef TAILQ_HEAD(ClientList, Client) ClientList;
+
+struct Client {
+        Clients *clients;
+        TAILQ_ENTRY(Client) entry;
+        ClientState state;
+        int fd; /* -EBADF once it is the forward's */
+        Watch watch;
+        Connector *connector;
+        Forward *forward;
+        Answer *answer; /* closing, and not yet answered */
+        sd_event_source *timer;
+        size_t drained;
+};
+
+struct Clients {
+        sd_event *event;
+        Reactor *reactor;
+        Forwarder *forwarder;
+        const char *service;
+        ClientsHandler handler;
+        void *userdata;
+        ClientList lists[_CLIENT_STATE_MAX];
+        size_t counts[_CLIENT_STATE_MAX];
+};
+
+static void client_set_state(Client *client, ClientState state) {
+        Clients *clients = client->clients;
+
+        TAILQ_REMOVE(&clients->lists[client->state], client, entry);
+        clients->counts[client->state]--;
+        client->state = state;
+        TAILQ_INSERT_TAIL(&clients->lists[state], client, entry);
+        clients->counts[state]++;
+}
+
+/* Resets a connection that has not been ended. */
+static Client *client_free(Client *client) {
+        Clients *clients = client->clients;
+
+        TAILQ_REMOVE(&clients->lists[client->state], client, entry);
+        clients->counts[client->state]--;
+
+        sd_event_source_disable_unref(client->timer);
+        connector_free(client->connector);
+        forward_free(client->forward);
+        answer_unref(client->answer);
+        reactor_forget(clients->reactor, &client->watch);
+        client->fd = fd_reset(client->fd);
+        return mfree(client);
+}
+
+static void client_drop(Client *client) {
+        Clients *clients = client->clients;
+
+        (void) client_free(client);
+        clients->handler(clients, clients->userdata);
+}
+
+/* Closing */
+
+/* Who got the answer is closed with an end, anybody else with a reset. */
+static void client_dismiss(Client *client) {
+        if (!client->answer)
+                client->fd = fd_close(client->fd);
+        client_drop(client);
+}
+
+static int client_on_closing_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        client_dismiss(ASSERT_PTR(userdata));
+        return 0;
+}
+
+static int client_set_timer(Client *client, uint64_t span_usec) {
+        client->timer = sd_event_source_disable_unref(client->timer);
+        return sd_event_add_time_relative(client->clients->event, &client->timer, CLOCK_MONOTONIC, span_usec,
+                                          ACCURACY_USEC, client_on_closing_timer, client);
+}
+
+/* True when the client has closed, too, or goes on for too long. */
+static bool client_drain(Client *client) {
+        char waste[16384];
+
+        while (client->drained < DRAIN_MAX) {
+                ssize_t n = recv(client->fd, waste, sizeof(waste), MSG_DONTWAIT);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0 && errno == EAGAIN)
+                        return false;
+                if (n <= 0)
+                        return true;
+                client->drained += (size_t) n;
+        }
+        return true;
+}
+
+/* Answers if it is time to. True when nothing more is to be done for the client. */
+static bool client_answer(Client *client) {
+        char peek[HTTP_PEEK_SIZE];
+        HttpVerdict verdict;
+        const char *text;
+        ssize_t n;
+        size_t size;
+
+        n = recv(client->fd, peek, sizeof(peek), MSG_PEEK | MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return false;
+        if (n <= 0)
+                return true;
+        verdict = http_recognise(peek, (size_t) n);
+        if (verdict == HTTP_MORE)
+                return false;
+        if (verdict == HTTP_NO)
+                return true;
+
+        text = answer_text(client->answer, verdict, &size);
+        if (send(client->fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+                return true;
+        client->answer = answer_unref(client->answer);
+        (void) shutdown(client->fd, SHUT_WR);
+        return client_drain(client) || client_set_timer(client, DRAIN_USEC) < 0;
+}
+
+static void client_on_closing_event(Watch *watch, uint32_t events) {
+        Client *client = ASSERT_PTR(watch->userdata);
+        bool over = client->answer ? client_answer(client) : client_drain(client);
+
+        /* Who has ended, and still left us in doubt, will not say more. */
+        if (over || (client->answer && events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+                client_dismiss(client);
+}
+
+static void client_close(Client *client, Answer *answer) {
+        Clients *clients = client->clients;
+
+        client->connector = connector_free(client->connector);
+        reactor_remove(clients->reactor, &client->watch);
+        client->watch = (Watch){ client_on_closing_event, client };
+        client->answer = answer_ref(answer);
+        client_set_state(client, CLIENT_CLOSING);
+
+        if (client_set_timer(client, SPEAK_USEC) < 0 || client_answer(client) ||
+            reactor_add(clients->reactor, &client->watch, client->fd, EPOLLIN | EPOLLRDHUP) < 0) {
+                client_dismiss(client);
+                return;
+        }
+        if (clients->counts[CLIENT_CLOSING] > CLOSING_MAX)
+                client_dismiss(TAILQ_FIRST(&clients->lists[CLIENT_CLOSING]));
+}
+
+/* Connecting and forwarding */
+
+static void client_on_forward_end(Forward *forward, void *userdata) {
+        client_drop(ASSERT_PTR(userdata));
+}
+
+static void client_unreachable(Client *client) {
+        _cleanup_(answer_unrefp) Answer *answer = NULL;
+        _cleanup_free_ char *sentence = NULL;
+
+        if (asprintf(&sentence, "%s is awake, but does not accept connections.", client->clients->service) < 0)
+                sentence = NULL;
+        if (!sentence || answer_new(&answer, sentence, USEC_PER_SEC) < 0)
+                client_drop(client);
+        else
+                client_close(client, answer);
+}
+
+static void client_on_connected(Connector *connector, int fd, void *userdata) {
+        Client *client = ASSERT_PTR(userdata);
+        Clients *clients = client->clients;
+        int r;
+
+        client->connector = connector_free(client->connector);
+        if (fd < 0) {
+                log_debug_errno(fd, "No backend of '%s' accepts: %m", clients->service);
+                client_unreachable(client);
+                return;
+        }
+
+        reactor_remove(clients->reactor, &client->watch);
+        r = forward_new(&client->forward, clients->forwarder, client->fd, fd, client_on_forward_end, client);
+        if (r < 0) {
+                log_debug_errno(r, "Failed to forward a client: %m");
+                (void) fd_close(fd);
+                client_drop(client);
+                return;
+        }
+        (void) TAKE_FD(client->fd);
+        client_set_state(client, CLIENT_FORWARDED);
+}
+
+static void client_connect(Client *client, const Backends *backends) {
+        Clients *clients = client->clients;
+        int r;
+
+        client->connector = connector_free(client->connector);
+        client_set_state(client, CLIENT_CONNECTING);
+        r = connector_new(&client->connector, clients->event, clients->reactor, backends, client_on_connected,
+                          client);
+        if (r < 0) {
+                log_debug_errno(r, "Failed to connect a client: %m");
+                client_drop(client);
+        }
+}
+
+/* Holding */
+
+static void client_on_held_event(Watch *watch, uint32_t events) {
+        Client *client = ASSERT_PTR(watch->userdata);
+        int unread = 0;
+
+        if (events & EPOLLERR || (events & EPOLLHUP && (ioctl(client->fd, FIONREAD, &unread) < 0 || unread == 0)))
+                client_drop(client);
+}
+
+static void client_hold(Client *client) {
+        Clients *clients = client->clients;
+
+        client->connector = connector_free(client->connector);
+        client_set_state(client, CLIENT_HELD);
+        if (client->watch.added)
+                return;
+        /* Without the watch a client that goes is found out later, when it is forwarded. */
+        (void) reactor_add(clients->reactor, &client->watch, client->fd, 0);
+}
+
+/* All of them */
+
+int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *forwarder, const char *service,
+                ClientsHandler handler, void *userdata) {
+        Clients *clients;
+
+        assert(ret);
+        assert(handler);
+
+        clients = new0(Clients, 1);
+        if (!clients)
+                return -ENOMEM;
+        *clients = (Clients){
+                .event = event,
+                .reactor = reactor,
+                .forwarder = forwarder,
+                .service = service,
+                .handler = handler,
+                .userdata = userdata,
+        };
+        for (ClientState state = 0; state < _CLIENT_STATE_MAX; state++)
+                TAILQ_INIT(&clients->lists[state]);
+        *ret = clients;
+        return 0;
+}
+
+Clients *clients_free(Clients *clients) {
+        if (!clients)
+                return NULL;
+
+        for (ClientState state = 0; state < _CLIENT_STATE_MAX; state++)
+                while (!TAILQ_EMPTY(&clients->lists[state]))
+                        (void) client_free(TAILQ_FIRST(&clients->lists[state]));
+        return mfree(clients);
+}
+
+size_t clients_count(const Clients *clients, ClientState state) {
+        return clients->counts[state];
+}
+
+size_t clients_waiting(const Clients *clients) {
+        return clients->counts[CLIENT_HELD] + clients->counts[CLIENT_CONNECTING];
+}
+
+size_t clients_total(const Clients *clients) {
+        size_t total = 0;
+
+        for (ClientState state = 0; state < _CLIENT_STATE_MAX; state++)
+                total += clients->counts[state];
+        return total;
+}
+
+static Client *clients_take(Clients *clients, int fd) {
+        Client *client = malloc(sizeof(*client));
+
+        if (!client) {
+                (void) fd_reset(fd);
+                return NULL;
+        }
+        *client = (Client){
+                .clients = clients,
+                .state = CLIENT_HELD,
+                .fd = fd,
+                .watch = { client_on_held_event, client },
+        };
+        TAILQ_INSERT_TAIL(&clients->lists[CLIENT_HELD], client, entry);
+        clients->counts[CLIENT_HELD]++;
+        return client;
+}
+
+void clients_hold(Clients *clients, int fd) {
+        Client *client = clients_take(clients, fd);
+
+        if (client)
+                client_hold(client);
+}
+
+void clients_forward(Clients *clients, int fd, const Backends *backends) {
+        Client *client = clients_take(clients, fd);
+
+        if (client)
+                client_connect(client, backends);
+}
+
+void clients_refuse(Clients *clients, int fd, Answer *answer) {
+        Client *client = clients_take(clients, fd);
+
+        if (client)
+                client_close(client, answer);
+}
+
+/* Each client moves to the end of another list, or is dropped, so that the loops below come to an end; those that
+ * are connecting anew move to the end of their own list, and are counted. */
+
+void clients_connect_waiting(Clients *clients, const Backends *backends) {
+        for (size_t n = clients->counts[CLIENT_CONNECTING]; n > 0 && clients->counts[CLIENT_CONNECTING] > 0; n--)
+                client_connect(TAILQ_FIRST(&clients->lists[CLIENT_CONNECTING]), backends);
+        while (!TAILQ_EMPTY(&clients->lists[CLIENT_HELD]))
+                client_connect(TAILQ_FIRST(&clients->lists[CLIENT_HELD]), backends);
+}
+
+void clients_hold_waiting(Clients *clients) {
+        while (!TAILQ_EMPTY(&clients->lists[CLIENT_CONNECTING]))
+                client_hold(TAILQ_FIRST(&clients->lists[CLIENT_CONNECTING]));
+}
+
+size_t clients_answer_waiting(Clients *clients, Answer *answer) {
+        size_t n = 0;
+
+        for (ClientState state = CLIENT_HELD; state <= CLIENT_CONNECTING; state++)
+                for (; !TAILQ_EMPTY(&clients->lists[state]); n++)
+                        client_close(TAILQ_FIRST(&clients->lists[state]), answer);
+        return n;
+}

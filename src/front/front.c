@@ -1,0 +1,452 @@
+#include <stdio.h>
+#include <systemd/sd-daemon.h>
+
+#include "front/clients.h"
+#include "front/front.h"
+#include "front/hold.h"
+#include "front/listener.h"
+#include "util/log.h"
+
+/* Front: a state machine between the clients and the one Hold on the waker. "Waiting" clients are those held or not yet
+ * connected to a backend; forwarded ones are never touched by anything below.
+ *
+ *            | new client      | status waking   | awake          | stopping      | WakeFailed    | Stopping     | lost
+ *  ----------+-----------------+-----------------+----------------+---------------+---------------+--------------+-----------
+ *  IDLE      | hold; dial      |                 |                |               |               |              |
+ *  DIALING   | hold            |                 |                |               |               |              |
+ *  WAKING    | hold            |                 | connect; AWAKE | (1) STOPPING  | (3)           | (1), then (2)| (4)
+ *  AWAKE     | connect         | hold; WAKING    | connect if the | (1) STOPPING  | (3)           | (1), then (2)| (4)
+ *            |                 |                 | backends differ|               |               |              |
+ *  STOPPING  | hold            | WAKING          | connect; AWAKE |               | (3)           | (2)          | (2)
+ *  PAUSED    | answer          |                 |                |               |               |              |
+ *
+ *  Asleep is stopping, once the stack was seen waking or awake; failed is waking, until the error comes.
+ *
+ *  (1) The stack is put to sleep although we hold it: somebody decided so, and the waiting get the answer. But if this Hold
+ *      has never seen it waking or awake, it only came upon a stack that was going to sleep already: the waiting go on waiting.
+ *  (2) Those who wait (they came after the decision) dial again, with short pauses: the connection stays in the control
+ *      socket's backlog until PID 1 has a waker that takes it. Nobody waits: IDLE, so that a stop sticks.
+ *  (3) The waiting get the answer. After a first failure the next client tries again, after more of them new clients get the
+ *      answer at once for a while: PAUSED, see front_pause_usec().
+ *  (4) A waker tells before it goes, so this one has crashed: dial again while there is any client, a few times; then (3),
+ *      or IDLE when nobody waits.
+ *
+ * Dialing fails: (3) for a first try, (4) for a further one. No word from the waker for PATIENCE_USEC: (3).
+ * Awake forgets all failures. Without a client the Hold is dropped after LINGER_USEC, and the program ends after
+ * exit_idle_usec, but not in a pause: that is the memory of it. A connection that comes in just then starts the next front. */
+
+#define LINGER_USEC USEC_PER_SEC
+#define PATIENCE_USEC (2 * USEC_PER_MINUTE)
+#define LOSSES_MAX 5U
+#define LOSS_PAUSE_USEC (50 * USEC_PER_MSEC) /* after a crash: PID 1 starts the next waker */
+#define LOSS_PAUSE_MAX_USEC USEC_PER_SEC
+#define BUSY_PAUSE_USEC (5 * USEC_PER_MSEC) /* a waker that is going, or a full backlog */
+#define BUSY_PAUSE_MAX_USEC (250 * USEC_PER_MSEC)
+#define FAILURE_PAUSE_USEC (100 * USEC_PER_MSEC)
+#define ACCURACY_USEC USEC_PER_MSEC
+
+/* Descriptors that are not clients': the program's own. */
+#define DESCRIPTORS_OWN 16U
+#define PIPES_MAX 64U
+
+typedef enum FrontState {
+        FRONT_IDLE,
+        FRONT_DIALING, /* there is to be a Hold, after a pause */
+        FRONT_WAKING, /* there is a Hold in this and the next two */
+        FRONT_AWAKE,
+        FRONT_STOPPING,
+        FRONT_PAUSED,
+        _FRONT_STATE_MAX,
+        _FRONT_STATE_INVALID = -EINVAL,
+} FrontState;
+
+/* One timer each; all are made at the start and off, so that arming one cannot fail for want of memory. */
+typedef enum FrontTimer {
+        TIMER_DIAL,
+        TIMER_PATIENCE,
+        TIMER_LINGER,
+        TIMER_PAUSE,
+        TIMER_EXIT,
+        _FRONT_TIMER_MAX,
+} FrontTimer;
+
+struct Front {
+        sd_event *event;
+        FrontOptions options;
+        size_t clients_max;
+        Reactor *reactor;
+        Forwarder *forwarder;
+        Clients *clients;
+        Listeners *listeners;
+        FrontState state;
+        Hold *hold;
+        bool seen_active; /* this Hold has seen the stack waking or awake */
+        unsigned losses, busy; /* in a row */
+        unsigned failures; /* in a row */
+        Backends *backends; /* the last ones; connecting clients borrow them */
+        Answer *answer; /* of the last failure */
+        sd_event_source *timers[_FRONT_TIMER_MAX];
+};
+
+static void front_dial(Front *front);
+
+static const char *const state_names[_FRONT_STATE_MAX] = {
+        [FRONT_IDLE] = "idle",   [FRONT_DIALING] = "dialing",   [FRONT_WAKING] = "waking",
+        [FRONT_AWAKE] = "awake", [FRONT_STOPPING] = "stopping", [FRONT_PAUSED] = "paused",
+};
+
+uint64_t front_pause_usec(unsigned n, uint64_t max_usec) {
+        if (n <= 1)
+                return 0;
+        return MIN(FAILURE_PAUSE_USEC << MIN(n - 2, 20U), max_usec);
+}
+
+static void front_set_state(Front *front, FrontState state) {
+        if (front->state != state)
+                log_debug("%s: %s -> %s", front->options.service, state_names[front->state], state_names[state]);
+        front->state = state;
+}
+
+static bool front_timer_is_on(Front *front, FrontTimer timer) {
+        int enabled;
+
+        return sd_event_source_get_enabled(front->timers[timer], &enabled) > 0;
+}
+
+static void front_timer_start(Front *front, FrontTimer timer, uint64_t span_usec) {
+        int r;
+
+        r = sd_event_source_set_time_relative(front->timers[timer], span_usec);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(front->timers[timer], SD_EVENT_ONESHOT);
+        if (r < 0)
+                log_warning_errno(r, "Failed to set a timer, ignoring: %m");
+}
+
+static void front_timer_stop(Front *front, FrontTimer timer) {
+        (void) sd_event_source_set_enabled(front->timers[timer], SD_EVENT_OFF);
+}
+
+/* Something about the clients has changed: what runs only while there are none starts or stops. */
+static void front_update(Front *front) {
+        size_t closing = clients_count(front->clients, CLIENT_CLOSING), total = clients_total(front->clients);
+
+        if (total > closing || front->state == FRONT_IDLE || front->state == FRONT_PAUSED)
+                front_timer_stop(front, TIMER_LINGER);
+        else if (!front_timer_is_on(front, TIMER_LINGER))
+                front_timer_start(front, TIMER_LINGER, LINGER_USEC);
+
+        if (total > 0 || front->state == FRONT_PAUSED || front->options.exit_idle_usec == USEC_INFINITY)
+                front_timer_stop(front, TIMER_EXIT);
+        else if (!front_timer_is_on(front, TIMER_EXIT))
+                front_timer_start(front, TIMER_EXIT, front->options.exit_idle_usec);
+}
+
+/* No Hold, and none wanted, until a client comes. */
+static void front_rest(Front *front) {
+        front->hold = hold_free(front->hold);
+        front_timer_stop(front, TIMER_DIAL);
+        front_timer_stop(front, TIMER_PATIENCE);
+        front->losses = front->busy = 0;
+        front_set_state(front, FRONT_IDLE);
+        front_update(front);
+}
+
+/* The waiting are told. Where even that takes more memory than there is they go on waiting, for the next event. */
+static size_t front_answer(Front *front, const char *sentence, uint64_t retry_after_usec) {
+        _cleanup_(answer_unrefp) Answer *answer = NULL;
+
+        if (!sentence || answer_new(&answer, sentence, retry_after_usec) < 0) {
+                (void) log_oom();
+                return 0;
+        }
+        (void) answer_unref(front->answer);
+        front->answer = TAKE_PTR(answer);
+        return clients_answer_waiting(front->clients, front->answer);
+}
+
+/* (3) */
+static void front_fail(Front *front, const char *why) {
+        _cleanup_free_ char *sentence = NULL;
+        uint64_t pause;
+        size_t n;
+
+        front_rest(front);
+        front->failures++;
+        pause = front_pause_usec(front->failures, front->options.pause_max_usec);
+
+        if (asprintf(&sentence, "%s could not be woken: %s.", front->options.service, why) < 0)
+                sentence = NULL;
+        n = front_answer(front, sentence, pause);
+        log_info("%s could not be woken: %s. Told %zu clients.", front->options.service, why, n);
+
+        if (pause > 0 && front->answer) {
+                front_set_state(front, FRONT_PAUSED);
+                front_timer_start(front, TIMER_PAUSE, pause);
+        }
+        front_update(front);
+}
+
+static void front_dial_after(Front *front, uint64_t pause_usec) {
+        front->hold = hold_free(front->hold);
+        front_set_state(front, FRONT_DIALING);
+        front_timer_start(front, TIMER_DIAL, pause_usec);
+        if (!front_timer_is_on(front, TIMER_PATIENCE))
+                front_timer_start(front, TIMER_PATIENCE, PATIENCE_USEC);
+        front_update(front);
+}
+
+static uint64_t growing(uint64_t first_usec, unsigned n, uint64_t max_usec) {
+        return MIN(first_usec << MIN(n, 16U), max_usec);
+}
+
+/* (2) */
+static void front_dial_if_waiting(Front *front) {
+        if (clients_waiting(front->clients) > 0)
+                front_dial_after(front, growing(BUSY_PAUSE_USEC, front->busy++, BUSY_PAUSE_MAX_USEC));
+        else
+                front_rest(front);
+}
+
+/* (4) */
+static void front_lose(Front *front) {
+        size_t waiting = clients_waiting(front->clients);
+
+        if (waiting + clients_count(front->clients, CLIENT_FORWARDED) == 0)
+                front_rest(front);
+        else if (front->losses < LOSSES_MAX)
+                front_dial_after(front, growing(LOSS_PAUSE_USEC, front->losses++, LOSS_PAUSE_MAX_USEC));
+        else if (waiting > 0)
+                front_fail(front, "the waker ended without a reason");
+        else
+                front_rest(front);
+}
+
+/* (1) */
+static void front_note_stopping(Front *front) {
+        _cleanup_free_ char *sentence = NULL;
+
+        if (front->seen_active && clients_waiting(front->clients) > 0) {
+                if (asprintf(&sentence, "%s is being put to sleep.", front->options.service) < 0)
+                        sentence = NULL;
+                (void) front_answer(front, sentence, USEC_PER_SEC);
+        }
+        front->seen_active = false;
+        front_set_state(front, FRONT_STOPPING);
+}
+
+static void front_note_awake(Front *front, const Status *status) {
+        _cleanup_(backends_freep) Backends *backends = NULL;
+
+        if (backends_new(&backends, status->backends) < 0) {
+                (void) log_oom();
+                return;
+        }
+        front->seen_active = true;
+        front->losses = front->busy = front->failures = 0;
+        if (front->state == FRONT_AWAKE && backends_equal(backends, front->backends))
+                return;
+
+        front_set_state(front, FRONT_AWAKE);
+        clients_connect_waiting(front->clients, backends);
+        (void) backends_free(front->backends);
+        front->backends = TAKE_PTR(backends);
+}
+
+static void front_on_status(Hold *hold, const Status *status, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        front_timer_stop(front, TIMER_PATIENCE);
+        switch (status->state) {
+        case SERVICE_AWAKE:
+                front_note_awake(front, status);
+                break;
+        case SERVICE_STOPPING:
+        case SERVICE_ASLEEP:
+                /* A waker that has not begun yet is asleep, and so is one that has ended what it was told to
+                 * stop. */
+                if (front->state != FRONT_STOPPING && (front->seen_active || status->state == SERVICE_STOPPING))
+                        front_note_stopping(front);
+                break;
+        case SERVICE_FAILED:
+                /* The error follows, and decides. */
+                if (front->state == FRONT_STOPPING)
+                        break;
+                __attribute__((fallthrough));
+        default:
+                front->seen_active = front->seen_active || status->state == SERVICE_WAKING;
+                clients_hold_waiting(front->clients);
+                front_set_state(front, FRONT_WAKING);
+        }
+        front_update(front);
+}
+
+static void front_on_hold_end(Hold *hold, HoldEnd end, FailureReason reason, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        switch (end) {
+        case HOLD_FAILED:
+                front_fail(front, failure_reason_in_words(reason));
+                break;
+        case HOLD_STOPPING:
+                if (front->state != FRONT_STOPPING)
+                        front_note_stopping(front);
+                front_dial_if_waiting(front);
+                break;
+        default:
+                if (front->state == FRONT_STOPPING)
+                        front_dial_if_waiting(front);
+                else
+                        front_lose(front);
+        }
+}
+
+static void front_dial(Front *front) {
+        int r;
+
+        front->seen_active = false;
+        r = hold_new(&front->hold, front->event, front->options.control, front_on_status, front_on_hold_end,
+                     front);
+        if (r == -EAGAIN) {
+                front_dial_after(front, growing(BUSY_PAUSE_USEC, front->busy++, BUSY_PAUSE_MAX_USEC));
+                return;
+        }
+        if (r < 0) {
+                log_warning_errno(r, "Failed to reach the waker of %s at %s: %m", front->options.service,
+                                  front->options.control);
+                if (front->losses == 0 && front->busy == 0)
+                        front_fail(front, "its waker cannot be reached");
+                else
+                        front_lose(front);
+                return;
+        }
+        front_set_state(front, FRONT_WAKING);
+        if (!front_timer_is_on(front, TIMER_PATIENCE))
+                front_timer_start(front, TIMER_PATIENCE, PATIENCE_USEC);
+}
+
+static bool front_has_room(void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        return clients_total(front->clients) < front->clients_max;
+}
+
+static void front_on_client(int fd, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        switch (front->state) {
+        case FRONT_AWAKE:
+                clients_forward(front->clients, fd, front->backends);
+                break;
+        case FRONT_PAUSED:
+                clients_refuse(front->clients, fd, front->answer);
+                break;
+        case FRONT_IDLE:
+                clients_hold(front->clients, fd);
+                front_dial(front);
+                break;
+        default:
+                clients_hold(front->clients, fd);
+        }
+        front_update(front);
+}
+
+static void front_on_client_gone(Clients *clients, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        listeners_resume(front->listeners);
+        front_update(front);
+}
+
+static int front_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        if (source == front->timers[TIMER_DIAL])
+                front_dial(front);
+        else if (source == front->timers[TIMER_PATIENCE])
+                front_fail(front, "its waker does not answer");
+        else if (source == front->timers[TIMER_LINGER])
+                front_rest(front);
+        else if (source == front->timers[TIMER_PAUSE])
+                front_rest(front);
+        else {
+                (void) sd_notify(false, "STOPPING=1");
+                (void) sd_event_exit(front->event, EXIT_SUCCESS);
+        }
+        return 0;
+}
+
+static int front_make_timers(Front *front) {
+        for (FrontTimer timer = 0; timer < _FRONT_TIMER_MAX; timer++) {
+                int r;
+
+                r = sd_event_add_time(front->event, &front->timers[timer], CLOCK_MONOTONIC, 0, ACCURACY_USEC,
+                                      front_on_timer, front);
+                if (r >= 0)
+                        r = sd_event_source_set_enabled(front->timers[timer], SD_EVENT_OFF);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* Accepting stops before descriptors run out, so that each accepted client can have its backend, and the Hold its
+ * own. */
+static unsigned front_set_limits(Front *front, size_t n_listeners) {
+        uint64_t all = front->options.descriptors_max;
+        unsigned pipes = (unsigned) MIN(all / 64, (uint64_t) PIPES_MAX);
+        uint64_t own = DESCRIPTORS_OWN + n_listeners + 2 * (uint64_t) pipes;
+
+        front->clients_max = all > own + 2 ? (size_t) ((all - own) / 2) : 1;
+        return pipes;
+}
+
+int front_new(Front **ret, sd_event *event, const FrontOptions *options, int first, size_t n) {
+        _cleanup_(front_freep) Front *front = NULL;
+        unsigned pipes;
+        int r;
+
+        assert(ret);
+        assert(event);
+        assert(options);
+
+        front = malloc(sizeof(*front));
+        if (!front)
+                return -ENOMEM;
+        *front = (Front){ .event = sd_event_ref(event), .options = *options };
+        pipes = front_set_limits(front, n);
+
+        r = front_make_timers(front);
+        if (r >= 0)
+                r = reactor_new(&front->reactor, event);
+        if (r >= 0)
+                r = forwarder_new(&front->forwarder, front->reactor, pipes);
+        if (r >= 0)
+                r = clients_new(&front->clients, event, front->reactor, front->forwarder, front->options.service,
+                                front_on_client_gone, front);
+        if (r >= 0)
+                r = listeners_new(&front->listeners, event, first, n, front_has_room, front_on_client, front);
+        if (r < 0)
+                return r;
+
+        front_update(front);
+        *ret = TAKE_PTR(front);
+        return 0;
+}
+
+Front *front_free(Front *front) {
+        if (!front)
+                return NULL;
+
+        listeners_free(front->listeners);
+        hold_free(front->hold);
+        clients_free(front->clients);
+        forwarder_free(front->forwarder);
+        reactor_free(front->reactor);
+        backends_free(front->backends);
+        answer_unref(front->answer);
+        for (FrontTimer timer = 0; timer < _FRONT_TIMER_MAX; timer++)
+                sd_event_source_disable_unref(front->timers[timer]);
+        sd_event_unref(front->event);
+        return mfree(front);
+}

@@ -1,0 +1,26 @@
+#pragma once
+
+/* Front: what stands before a service: takes its clients, has the stack woken for them, and brings both
+ * together. */
+
+#include <systemd/sd-event.h>
+#include "util/time.h"
+
+typedef struct Front Front;
+
+typedef struct FrontOptions {
+        const char *service;
+        const char *control; /* path of the service's control socket */
+        uint64_t exit_idle_usec; /* the loop is left this long after the last client; USEC_INFINITY: never */
+        uint64_t pause_max_usec; /* longest pause after failed wakes */
+        uint64_t descriptors_max; /* RLIMIT_NOFILE */
+} FrontOptions;
+
+/* The options' strings and the `n` listening sockets from descriptor `first` on are borrowed. */
+int front_new(Front **ret, sd_event *event, const FrontOptions *options, int first, size_t n);
+Front *front_free(Front *front);
+DEFINE_CLEANUP(Front *, front_free);
+
+/* How long new clients get the answer of the `n`-th failed wake in a row (from 1) before one of them tries
+ * again. */
+uint64_t front_pause_usec(unsigned n, uint64_t max_usec);

@@ -1,0 +1,459 @@
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "config/listen.h"
+#include "unit-text.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+/* wakechain-generator NORMAL [EARLY LATE]: dependencies.json to unit files. systemd runs it at boot and at each daemon-reload, before
+ * there is a bus, a network, an engine, or a file system but those of /usr and /etc: it reads files and writes files, below NORMAL
+ * only, which is empty and which systemd removes before the next run.
+ *
+ * A service's files are made in memory first and linked into sockets.target last, so that whatever fails, a service is either
+ * there or not. Drop-ins are named 00-, before anything that an administrator adds: theirs are read later, and win. */
+
+#define DROPIN "00-wakechain.conf"
+#define PROBLEMS_SHOWN 20
+#define LOG_LINE_SIZE 900 /* the kernel refuses records of 1024 bytes, with a prefix of its own */
+
+/* What a waker may need for each of its containers in order to stop them one after the other, where nobody has said anything: the
+ * engine's grace period of 10 s and its answer. A waker that knows better asks for more (EXTEND_TIMEOUT_USEC=). */
+#define STOP_BUDGET (15 * USEC_PER_SEC)
+#define STOP_SLACK (15 * USEC_PER_SEC)
+
+typedef struct EngineUnits {
+        const char *group; /* may open the engine's socket */
+        const char *wants, *after;
+} EngineUnits;
+
+static const EngineUnits engine_units[_ENGINE_KIND_MAX] = {
+        [ENGINE_DOCKER] = { "docker", "docker.service", "docker.service docker.socket containerd.service" },
+        [ENGINE_SWARM] = { "docker", "docker.service", "docker.service docker.socket containerd.service" },
+        [ENGINE_PODMAN] = { "podman", "podman.socket", "podman.socket podman.service" },
+};
+
+/* Units that flush the firewall, or begin with an empty one. The same list is in units/wakechain-redirect.service.in. */
+static const char *const firewalls[] = {
+        "nftables.service",  "netfilter-persistent.service",
+        "iptables.service",  "ip6tables.service",
+        "firewalld.service", "ufw.service",
+};
+
+typedef struct Generator {
+        const Config *config;
+        const char *source; /* the config's path without the root of tests */
+        int folder_fd;
+        bool engine_has_group;
+        bool redirects; /* there is a service in redirect mode */
+        int error; /* the first; the run goes on */
+} Generator;
+
+static const char *arg_root = "";
+static int log_fd = STDERR_FILENO;
+static bool log_is_kmsg = false;
+
+/* systemd gives generators a standard error that nobody reads. The kernel's log is what exists at that time; in a container, the
+ * console. */
+static void generator_log_open(void) {
+        const char *pid = getenv("SYSTEMD_EXEC_PID");
+        int fd;
+
+        if (!pid || strtol(pid, NULL, 10) != getpid())
+                return;
+        fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC | O_NOCTTY);
+        log_is_kmsg = fd >= 0;
+        if (fd < 0)
+                fd = open("/dev/console", O_WRONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd >= 0)
+                log_fd = fd;
+}
+
+static void generator_log(int level, const char *format, ...) _printf_(2, 3);
+static void generator_log(int level, const char *format, ...) {
+        char line[LOG_LINE_SIZE];
+        va_list arguments;
+        int n = 0;
+
+        if (log_is_kmsg)
+                n = snprintf(line, sizeof(line), "<%i>", LOG_DAEMON | level);
+        if (log_fd != STDERR_FILENO)
+                n += snprintf(line + n, sizeof(line) - (size_t) n, "wakechain-generator[%i]: ", getpid());
+        va_start(arguments, format);
+        n += vsnprintf(line + n, sizeof(line) - (size_t) n, format, arguments);
+        va_end(arguments);
+
+        /* One write is one record, or one line among those of others. */
+        n = MIN(n, (int) sizeof(line) - 2);
+        line[n++] = '\n';
+        if (write(log_fd, line, (size_t) n) < 0)
+                return;
+}
+
+static void generator_fail(Generator *generator, int error, const char *what) {
+        generator_log(LOG_ERR, "Failed to write '%s': %s", what, strerror(-error));
+        if (generator->error == 0)
+                generator->error = error;
+}
+
+/* Files and links */
+
+static int folder_make(Generator *generator, const char *name) {
+        if (mkdirat(generator->folder_fd, name, 0755) < 0 && errno != EEXIST)
+                return -errno;
+        return 0;
+}
+
+/* A new file, whole or not at all. */
+static int file_write(Generator *generator, const char *name, const UnitText *text) {
+        _cleanup_close_ int fd = -EBADF;
+        const char *data;
+        size_t size;
+        int r;
+
+        r = unit_text_finish(text, &data, &size);
+        if (r < 0)
+                return r;
+
+        fd = openat(generator->folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0)
+                return -errno;
+        for (size_t done = 0; done < size;) {
+                ssize_t n = write(fd, data + done, size - done);
+
+                if (n < 0) {
+                        r = -errno;
+                        (void) unlinkat(generator->folder_fd, name, 0);
+                        return r;
+                }
+                done += (size_t) n;
+        }
+        return 0;
+}
+
+static int dropin_write(Generator *generator, const char *unit, const UnitText *text) {
+        char name[256];
+        int r;
+
+        (void) snprintf(name, sizeof(name), "%s.d", unit);
+        r = folder_make(generator, name);
+        if (r < 0)
+                return r;
+        (void) snprintf(name, sizeof(name), "%s.d/" DROPIN, unit);
+        return file_write(generator, name, text);
+}
+
+static int want(Generator *generator, const char *target, const char *unit, const char *file) {
+        char name[256];
+        int r;
+
+        (void) snprintf(name, sizeof(name), "%s.wants", target);
+        r = folder_make(generator, name);
+        if (r < 0)
+                return r;
+        (void) snprintf(name, sizeof(name), "%s.wants/%s", target, unit);
+        return symlinkat(file, generator->folder_fd, name) < 0 ? -errno : 0;
+}
+
+/* Texts */
+
+static void text_begin(UnitText *text, const Generator *generator) {
+        unit_text_raw(text,
+                      "# Written by wakechain-generator(8) at each start of systemd and each daemon-reload: changes are lost.\n"
+                      "# To change this unit, use `systemctl edit`.\n\n"
+                      "[Unit]\n");
+        unit_text_add_user(text, "SourcePath", "", generator->source, "", UNIT_PLAIN);
+}
+
+static void text_add_span(UnitText *text, const char *key, uint64_t usec) {
+        if (usec >= USEC_INFINITY - USEC_PER_SEC)
+                unit_text_add(text, key, "infinity");
+        else
+                unit_text_add(text, key, "%llus", (unsigned long long) ((usec + USEC_PER_SEC - 1) / USEC_PER_SEC));
+}
+
+/* systemd knows one order only, whatever the lists mean together: who is allowed is served, else who is denied is not, else anybody
+ * is. A list of allowed addresses alone is meant to be all of them. */
+static void text_add_access(UnitText *text, const Service *service) {
+        for (char **address = service->allow; address && *address; address++)
+                unit_text_add_user(text, "IPAddressAllow", "", *address, "", UNIT_PLAIN);
+        for (char **address = service->deny; address && *address; address++)
+                unit_text_add_user(text, "IPAddressDeny", "", *address, "", UNIT_PLAIN);
+        if (strv_length(service->allow) > 0 && strv_length(service->deny) == 0)
+                unit_text_add(text, "IPAddressDeny", "any");
+}
+
+/* Returns how many addresses there are. */
+static size_t text_add_listen(UnitText *text, const Service *service) {
+        size_t n = 0, n_unix = 0;
+
+        for (char **listen = service->listen; *listen; listen++) {
+                ListenAddress address = {};
+
+                if (listen_address_from_string(&address, *listen) >= 0 && address.udp) {
+                        generator_log(LOG_WARNING,
+                                      "Service '%s': listening on '%s' is not yet supported, ignoring.",
+                                      service->name, *listen);
+                        continue;
+                }
+                unit_text_add_user(text, "ListenStream", "", *listen, "", UNIT_PLAIN);
+                n++;
+                n_unix += address.family == AF_UNIX;
+        }
+
+        /* Sockets come before the network and its addresses. */
+        if (n > n_unix)
+                unit_text_raw(text, "BindIPv6Only=both\nFreeBind=yes\n");
+        /* systemd complains of each socket that has no such option. The front sets it on each connection again. */
+        if (n_unix == 0)
+                unit_text_add(text, "NoDelay", "yes");
+        else
+                unit_text_add(text, "RemoveOnStop", "yes");
+        return n;
+}
+
+/* wake@NAME.socket. Returns whether there is anything to listen on. */
+static bool text_socket(UnitText *text, const Generator *generator, const Service *service) {
+        text_begin(text, generator);
+        if (service_is_redirected(service)) {
+                unit_text_add(text, "Description", "Stack %s while it sleeps: clients of port %u", service->name,
+                              service->port);
+                /* Not ordered after it: see there. */
+                unit_text_raw(text, "Documentation=man:wakechain-generator(8)\n"
+                                    "Wants=wakechain-redirect.service\n\n"
+                                    "[Socket]\n");
+                /* The wildcard, both families: a redirected packet comes to the address of the interface that it came in by. */
+                unit_text_add(text, "ListenStream", "%u", service->redirect_port);
+                unit_text_raw(text, "BindIPv6Only=both\n"
+                                    "NoDelay=yes\n"
+                                    "ExecStartPost=" PROGRAM_DIR "/wakechain-redirect up %i\n"
+                                    "ExecStopPost=" PROGRAM_DIR "/wakechain-redirect down %i\n"
+                                    "CapabilityBoundingSet=CAP_NET_ADMIN CAP_DAC_OVERRIDE\n"
+                                    "NoNewPrivileges=yes\n");
+        } else {
+                unit_text_add(text, "Description", "Clients of stack %s", service->name);
+                unit_text_raw(text, "Documentation=man:wakechain-generator(8)\n\n"
+                                    "[Socket]\n");
+                if (text_add_listen(text, service) == 0)
+                        return false;
+                text_add_access(text, service);
+        }
+        unit_text_add(text, "Service", "wake-front@%s.service", service->name);
+        unit_text_raw(text, "Backlog=4096\n"
+                            "KeepAlive=yes\n"
+                            "TriggerLimitIntervalSec=0\n");
+        return true;
+}
+
+static bool path_goes_up(const char *path) {
+        for (const char *part = path; (part = strstr(part, "/..")); part += 3)
+                if (part[3] == '/' || part[3] == '\0')
+                        return true;
+        return false;
+}
+
+/* wake@NAME.service.d/ */
+static void text_waker(UnitText *text, const Generator *generator, const Service *service) {
+        const EngineUnits *engine = &engine_units[generator->config->engine];
+        uint64_t stop_usec = service->n_dependencies * STOP_BUDGET + STOP_SLACK;
+        const char *folder = service->compose_dir;
+        char stack[SERVICE_NAME_MAX + 16];
+
+        /* systemd takes no such path, and what it means without the `..` is known on the running system only. */
+        if (folder && path_goes_up(folder)) {
+                generator_log(LOG_WARNING, "Service '%s': '%s' has '..' in it, not reading .env there.",
+                              service->name, folder);
+                folder = NULL;
+        }
+
+        text_begin(text, generator);
+        (void) snprintf(stack, sizeof(stack), "Stack %s (", service->name);
+        unit_text_add_user(text, "Description", stack,
+                           service->page_title ? service->page_title : service->container, ")", UNIT_PLAIN);
+        unit_text_add(text, "Wants", "%s", engine->wants);
+        unit_text_add(text, "After", "%s", engine->after);
+        if (folder)
+                unit_text_add_user(text, "RequiresMountsFor", "", folder, "", UNIT_WORD);
+
+        unit_text_raw(text, "\n[Service]\n");
+        if (generator->engine_has_group)
+                unit_text_add(text, "SupplementaryGroups", "%s", engine->group);
+        else
+                unit_text_raw(text, "# No SupplementaryGroups=: the engine's group does not exist.\n");
+        /* The waker gives up first, and has the time to undo what it did. */
+        text_add_span(text, "TimeoutStartSec", usec_add(service->global_timeout_usec, stop_usec));
+        text_add_span(text, "TimeoutStopSec", usec_add(service->drain_timeout_usec, stop_usec));
+        /* For variables in health commands. What compose reads as .env and systemd as EnvironmentFile= differs in interpolation,
+         * `export` and comments behind a value; simple KEY=VALUE lines, quoted or not, are the same in both. */
+        if (folder)
+                unit_text_add_user(text, "EnvironmentFile", "-", folder, "/.env", UNIT_GLOB);
+        unit_text_add_user(text, "EnvironmentFile", "-/etc/wakechain/env/", service->name, ".env", UNIT_GLOB);
+}
+
+/* wake-front@NAME.service.d/ */
+static void text_front(UnitText *text, const Generator *generator, const Service *service) {
+        text_begin(text, generator);
+        unit_text_add(text, "Description", "Front of stack %s", service->name);
+        unit_text_raw(text, "\n[Service]\n");
+        text_add_span(text, "TimeoutStopSec", usec_add(service->drain_timeout_usec, 5 * USEC_PER_SEC));
+}
+
+static void generate_service(Generator *generator, const Service *service) {
+        _cleanup_(unit_text_done) UnitText socket = {}, waker = {}, front = {};
+        char name[128], link[256];
+        bool has_socket = false;
+        int r = 0;
+
+        text_waker(&waker, generator, service);
+        if (service_has_front(service)) {
+                has_socket = text_socket(&socket, generator, service);
+                text_front(&front, generator, service);
+        }
+        if (socket.error < 0 || waker.error < 0 || front.error < 0) {
+                generator_log(LOG_ERR,
+                              "Service '%s' has a text that no unit file can carry, skipping the service.",
+                              service->name);
+                return;
+        }
+
+        (void) snprintf(name, sizeof(name), "wake@%s.service", service->name);
+        r = dropin_write(generator, name, &waker);
+        if (r >= 0 && has_socket) {
+                (void) snprintf(name, sizeof(name), "wake-front@%s.service", service->name);
+                r = dropin_write(generator, name, &front);
+        }
+        if (r >= 0) {
+                (void) snprintf(name, sizeof(name), "wake-control@%s.socket", service->name);
+                r = want(generator, "sockets.target", name, UNIT_DIR "/wake-control@.socket");
+        }
+        if (r >= 0 && has_socket) {
+                (void) snprintf(name, sizeof(name), "wake@%s.socket", service->name);
+                (void) snprintf(link, sizeof(link), "../%s", name);
+                r = file_write(generator, name, &socket);
+                if (r >= 0)
+                        r = want(generator, "sockets.target", name, link);
+        }
+        if (r < 0)
+                generator_fail(generator, r, name);
+        if (has_socket && service_is_redirected(service))
+                generator->redirects = true;
+}
+
+/* What `systemctl enable` would do for wakechain-redirect.service, when there is a use for it. */
+static void generate_redirect(Generator *generator) {
+        static const char *const unit = "wakechain-redirect.service", *const file = UNIT_DIR
+                                                                      "/wakechain-redirect.service";
+        int r;
+
+        r = want(generator, "multi-user.target", unit, file);
+        for (size_t i = 0; i < ELEMENTSOF(firewalls) && r >= 0; i++)
+                r = want(generator, firewalls[i], unit, file);
+        if (r < 0)
+                generator_fail(generator, r, unit);
+}
+
+/* Not getgrnam(): that may ask services which wait for us. */
+static bool group_exists(const char *name) {
+        _cleanup_free_ char *path = NULL;
+        struct group *group;
+        bool found = false;
+        FILE *file;
+
+        if (asprintf(&path, "%s/etc/group", arg_root) < 0) {
+                path = NULL;
+                return false;
+        }
+        file = fopen(path, "re");
+        if (!file)
+                return false;
+        while (!found && (group = fgetgrent(file)))
+                found = streq(group->gr_name, name);
+        (void) fclose(file);
+        return found;
+}
+
+static void show_problems(const ProblemList *problems) {
+        size_t shown = 0;
+
+        /* Errors first: they are what costs somebody a service. */
+        for (int level = PROBLEM_ERROR; level <= PROBLEM_WARNING; level++)
+                for (size_t i = 0; i < problems->n_problems; i++) {
+                        const Problem *problem = &problems->problems[i];
+                        _cleanup_free_ char *line = NULL;
+
+                        if ((int) problem->level != level || shown >= PROBLEMS_SHOWN)
+                                continue;
+                        line = problem_to_string(problem);
+                        if (line)
+                                generator_log(level == PROBLEM_ERROR ? LOG_ERR : LOG_WARNING, "%s", line);
+                        shown++;
+                }
+        if (problems->n_problems > shown)
+                generator_log(LOG_ERR, "%zu more problems: see `wakectl check`.", problems->n_problems - shown);
+}
+
+static int run(const char *folder) {
+        _cleanup_(problem_list_done) ProblemList problems = {};
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_close_ int folder_fd = -EBADF;
+        Generator generator;
+        int r;
+
+        r = config_load(&config, arg_root, NULL, &problems);
+        if (r == -ENOENT && problems.n_problems == 0)
+                return 0;
+        show_problems(&problems);
+        if (r < 0) {
+                generator_log(LOG_ERR, "Failed to load dependencies.json, generating nothing: %s", strerror(-r));
+                return r;
+        }
+
+        folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (folder_fd < 0) {
+                r = -errno;
+                generator_log(LOG_ERR, "Failed to open '%s': %s", folder, strerror(-r));
+                return r;
+        }
+
+        generator = (Generator){
+                .config = config,
+                .source = config->path,
+                .folder_fd = folder_fd,
+                .engine_has_group = group_exists(engine_units[config->engine].group),
+        };
+        if (strncmp(config->path, arg_root, strlen(arg_root)) == 0)
+                generator.source += strlen(arg_root);
+
+        for (size_t i = 0; i < config->n_services; i++)
+                generate_service(&generator, &config->services[i]);
+        if (generator.redirects)
+                generate_redirect(&generator);
+        return generator.error;
+}
+
+int main(int argc, char *argv[]) {
+        static const struct option options[] = {
+                { "root", required_argument, NULL, 'r' },
+                {},
+        };
+        int option;
+
+        umask(0022);
+        generator_log_open();
+
+        while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+                if (option != 'r')
+                        return EXIT_FAILURE;
+                arg_root = optarg;
+        }
+        if (argc - optind != 1 && argc - optind != 3) {
+                generator_log(LOG_ERR, "Takes one or three folders.");
+                return EXIT_FAILURE;
+        }
+        return run(argv[optind]) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

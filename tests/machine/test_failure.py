@@ -1,0 +1,118 @@
+"""A wake that fails: what it started is stopped again, everybody is told why, and the next connection tries again."""
+
+import json
+
+from service_test import ServiceTest, dependency, front_options, stacks, users_config
+
+URL = "http://127.0.0.1:9002/"
+
+# A client that speaks no HTTP: what does its connection end with?
+OTHER = r"""
+import socket
+s = socket.create_connection(("127.0.0.1", 9002), 30)
+s.sendall(b"\x10\x00\x01 not HTTP")
+try:
+    print("end", s.recv(100))
+except ConnectionResetError:
+    print("reset")
+"""
+
+
+class Broken(ServiceTest):
+    """mysql's health check fails for good."""
+
+    config = users_config(clemence={"idleTimeout": "10min"})
+    dependency(config, "clemence", "mysql-clemence")["healthCheck"].update(interval=100, timeout=800, retries=1)
+
+    def setUp(self):
+        stacks.set_broken(self.machine, "mysql-clemence")
+        self.addCleanup(self.sleep, "clemence")
+        self.cursor, self.since = self.machine.journal_cursor(), self.machine.now()
+
+    def assert_failed(self):
+        status = self.status("clemence")
+        self.assertEqual((status["state"], status["reason"]), ("failed", "health_check_failed"))
+        self.assertIn("mysql-clemence", status["error"])
+        by_name = {d["container"]: d for d in status["dependencies"]}
+        self.assertEqual(by_name["mysql-clemence"]["state"], "failed")
+
+    def test_systemctl_start(self):
+        m = self.machine
+        done = self.fails(["systemctl", "start", "wake@clemence.service"])
+        self.assertEqual(done.returncode, 1)
+        self.assert_failed()
+        self.assert_stopped(*stacks.CLEMENCE)
+        self.assertEqual(self.starts(self.since), ["mysql-clemence"])
+        self.assertEqual(self.ends(self.since), ["mysql-clemence"])
+        record = self.records("FAILED", "clemence", self.cursor)[0]
+        self.assertEqual(record["WAKECHAIN_REASON"], "health_check_failed")
+        self.assertIn("mysql-clemence", record["MESSAGE"])
+        self.assertEqual(m.show("wake@clemence.service", "Result"), "exit-code")
+        self.assert_listens("clemence")
+
+    def test_later_step(self):
+        """Rolled back in reverse order, all that this wake started and nothing else."""
+        m = self.machine
+        stacks.set_broken(m, "mysql-clemence", False)
+        stacks.set_crash(m, "wordpress-clemence", 0.3, code=7)
+        self.addCleanup(stacks.set_crash, m, "wordpress-clemence", None)
+        m.docker("start", "redis-shared")
+        self.addCleanup(m.docker, "stop", "redis-shared")
+        self.fails(["systemctl", "start", "wake@clemence.service"])
+        self.assertEqual(self.status("clemence")["reason"], "container_exited")
+        self.assertEqual(self.ends(self.since)[-1], "mysql-clemence")
+        self.assert_stopped(*stacks.CLEMENCE)
+        self.assert_running("redis-shared")
+
+    def test_what_runs_already_is_left(self):
+        """mysql was started by somebody else: it is not ours to stop."""
+        m = self.machine
+        m.docker("start", "mysql-clemence")
+        self.addCleanup(m.docker, "stop", "mysql-clemence")
+        self.fails(["systemctl", "start", "wake@clemence.service"])
+        self.assert_running("mysql-clemence")
+
+    def test_clients(self):
+        m = self.machine
+        m.systemctl("daemon-reload")
+        http = self.asking(URL)
+        other = m.netns_popen(["python3", "-c", OTHER], stdout=-1)
+        code, body = self.answered(http)
+        self.assertEqual(code, 503, body)
+        self.assertEqual(other.communicate(timeout=60)[0], "reset\n")
+        self.assert_failed()
+
+        # For a while that is answered at once; then somebody's connection tries again.
+        m.wait_for(lambda: self.ask(URL)[0] == 503 and len(self.records("WAKING", "clemence", self.cursor)) > 1, 60)
+        self.wait_unit("wake@clemence.service", "failed")
+        stacks.set_broken(m, "mysql-clemence", False)
+        code, _ = m.wait_for(lambda: (lambda answer: answer if answer[0] == 200 else None)(self.ask(URL)), 60)
+        self.assertEqual(code, 200)
+        self.assertEqual(self.status("clemence")["state"], "awake")
+        self.assert_running(*stacks.CLEMENCE)
+
+
+class FiftyTimes(ServiceTest):
+    """No limit of anybody's ever leaves the socket dead."""
+
+    config = users_config()
+    dependency(config, "clemence", "mysql-clemence")["healthCheck"].update(interval=50, timeout=100, retries=1)
+
+    def test_fifty_times(self):
+        m = self.machine
+        stacks.set_broken(m, "mysql-clemence")
+        # The front's pauses would make this last half an hour.
+        front_options(m, "--pause-max=1ms")
+        cursor = m.journal_cursor()
+        answers = [self.ask(URL)[0] for _ in range(50)]
+        self.assertEqual(answers, [503] * 50)
+        self.assertGreaterEqual(len(self.records("FAILED", "clemence", cursor)), 40)
+        self.assert_listens("clemence")
+        m.wait_for(lambda: stacks.states(m, "mysql-clemence")["mysql-clemence"] == "exited")
+
+        stacks.set_broken(m, "mysql-clemence", False)
+        self.machine.systemctl("daemon-reload")
+        code, _ = m.wait_for(lambda: (lambda answer: answer if answer[0] == 200 else None)(self.ask(URL)), 30)
+        self.assertEqual(code, 200)
+        self.sleep("clemence")
+        self.assertEqual(json.loads(m.read("/run/wakechain/status/clemence.json"))["state"], "asleep")

@@ -1,0 +1,166 @@
+"""The units as systemd and an administrator see them: drop-ins, reloads, broken configs, the control socket."""
+
+import json
+import unittest
+
+from service_test import ServiceTest, stacks, users_config
+
+
+class Units(ServiceTest):
+    """The users' files as they are."""
+
+    def test_verify(self):
+        m = self.machine
+        units = ["default.target", "wakechain-redirect.service", "wakechain-redirect-check.timer", "wakechain-redirect-check.service"]
+        for name in ("clemence", "telegram-bot"):
+            units += [f"wake@{name}.service", f"wake-control@{name}.socket"]
+        units += ["wake@clemence.socket", "wake-front@clemence.service"]
+        done = m.run(["systemd-analyze", "verify", "--man=no", *units], check=False)
+        said = [line for line in (done.stdout + done.stderr).splitlines() if "wake" in line]
+        self.assertEqual((done.returncode, said), (0, []), done.stderr)
+
+    def test_all_sockets(self):
+        sockets = self.sockets()
+        for name in stacks.STACKS:
+            self.assertIn(f"wake-control@{name}.socket", sockets)
+        redirected = {name for name in stacks.STACKS if f"wake@{name}.socket" in sockets}
+        self.assertEqual(redirected, set(stacks.PORTS))
+        self.assertEqual(self.machine.out("systemctl --failed --no-legend"), "")
+
+    def test_no_cycle_at_boot(self):
+        messages = self.machine.journal(json=False)
+        self.assertNotIn("ordering cycle", messages)
+
+    def test_own_drop_in_wins(self):
+        m = self.machine
+        self.assertNotEqual(m.show("wake@clemence.service", "TimeoutStartUSec"), "1min 17s")
+        self.drop_in(
+            "wake@clemence.service", "[Unit]\nDescription=Mine\n[Service]\nTimeoutStartSec=77s\nTimeoutStopSec=88s\n", "override.conf"
+        )
+        self.drop_in("wake@clemence.socket", "[Socket]\nBacklog=7\n", "override.conf")
+        self.drop_in("wake-front@clemence.service", "[Service]\nTimeoutStopSec=66s\n", "override.conf")
+        shown = m.show("wake@clemence.service", "Description", "TimeoutStartUSec", "TimeoutStopUSec")
+        self.assertEqual(shown, {"Description": "Mine", "TimeoutStartUSec": "1min 17s", "TimeoutStopUSec": "1min 28s"})
+        self.assertEqual(m.show("wake@clemence.socket", "Backlog"), "7")
+        self.assertEqual(m.show("wake-front@clemence.service", "TimeoutStopUSec"), "1min 6s")
+
+    def test_environment_of_health_commands(self):
+        """The stack's .env, for $MYSQL_ROOT_PASSWORD."""
+        files = self.machine.show("wake@clemence.service", "EnvironmentFiles")
+        self.assertIn("/opt/wordpress-clemence/.env", files)
+
+    def test_check(self):
+        self.assertEqual(self.machine.run(["wakectl", "check"]).returncode, 0)
+
+
+class Config(ServiceTest):
+    """Changes of the files, and mistakes in them."""
+
+    def test_new_service_after_reload(self):
+        m = self.machine
+        text = json.dumps({"services": {"exporter": {**stacks.config()["telegram-bot"], "name": "rq-exporter-whisperx",
+                           "port": 9726, "listen": ["9726"], "backend": "rq-exporter-whisperx:9726",
+                           "dependencies": [{"container": "rq-exporter-whisperx", "healthCheck": {"tcp": "9726"}}]}}})  # fmt: skip
+        m.write("/etc/wakechain/dependencies.d/zz.json", text)
+        m.systemctl("daemon-reload")
+        m.systemctl("start", "wake@exporter.socket")
+        self.assertEqual(self.ask("http://127.0.0.1:9726/")[0], 200)
+        self.sleep("exporter")
+        self.assert_stopped("rq-exporter-whisperx")
+
+        # Gone again: its units are as well, those of the others stay.
+        m.systemctl("stop", "wake@exporter.socket")
+        m.run("rm /etc/wakechain/dependencies.d/zz.json; systemctl daemon-reload")
+        self.assertEqual(m.show("wake@exporter.socket", "LoadState"), "not-found")
+        self.assert_listens("clemence")
+
+    def test_broken_beside_good(self):
+        m = self.machine
+        config = users_config(memvid={"port": 99999}, ragflow={"dependencies": [{"contianer": "ragflow-mysql"}]})
+        m.set_config(config)
+        self.addCleanup(lambda: (m.set_config("users"), m.systemctl("daemon-reload")))
+        m.systemctl("daemon-reload")
+        folder = m.out("ls /run/systemd/generator").split()
+        self.assertNotIn("wake@memvid.socket", folder)
+        self.assertNotIn("wake@ragflow.socket", folder)
+        self.assertIn("wake@clemence.socket", folder)
+        self.assertIn("wake@nextcloud.socket", folder)
+
+        done = self.fails(["wakectl", "check"])
+        self.assertEqual(done.returncode, 1)
+        said = done.stdout + done.stderr
+        self.assertIn("services.memvid.port", said)
+        self.assertIn("99999", said)
+        self.assertIn("services.ragflow.dependencies[0]", said)
+        self.assertIn("container", said)
+
+        # A machine like this has no kernel log to write to: what stands for it is the console.
+        self.assertIn("services.memvid.port", (m.folder / "console").read_text(errors="replace"))
+        done = self.fails(["systemctl", "start", "wake@memvid.service"])
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(self.status("memvid")["reason"], "config_invalid")
+
+        self.assertEqual(self.ask("http://127.0.0.1:9002/")[0], 200)
+        self.sleep("clemence")
+
+    def test_unreadable_config(self):
+        """A file that is no JSON costs everything in it, and says so; repaired, all is as before."""
+        m = self.machine
+        m.write("/etc/wakechain/dependencies.json", '{"services": {"clemence": ')
+        self.addCleanup(lambda: (m.set_config("users"), m.systemctl("daemon-reload")))
+        m.systemctl("daemon-reload")
+        self.assertEqual(self.fails(["wakectl", "check"]).returncode, 1)
+        m.set_config("users")
+        m.systemctl("daemon-reload")
+        self.assertEqual(self.ask("http://127.0.0.1:9002/")[0], 200)
+        self.sleep("clemence")
+
+
+class Control(ServiceTest):
+    """/run/wakechain/control/NAME.sock, by systemd's own client of such sockets."""
+
+    config = users_config(memvid={"idleTimeout": "1500ms"})
+    SOCKET = "/run/wakechain/control/memvid.sock"
+
+    def setUp(self):
+        if self.machine.run("command -v varlinkctl", check=False).returncode:
+            raise unittest.SkipTest("systemd has no varlinkctl")
+
+    def call(self, method, *options):
+        return self.machine.run(["varlinkctl", "call", "--json=short", *options, self.SOCKET, f"io.wakechain.{method}", "{}"], check=False)
+
+    def test_hold(self):
+        m = self.machine
+        cursor = m.journal_cursor()
+        holder = m.popen(["varlinkctl", "call", "--more", "--json=short", self.SOCKET, "io.wakechain.Hold", "{}"], stdout=-1)
+        states = []
+        for line in holder.stdout:
+            states.append(json.loads(line.strip("\x1e"))["status"]["state"])
+            if states[-1] == "awake":
+                break
+        self.assertEqual(states[0], "waking")
+        self.assertEqual(self.status("memvid")["trigger"], "manual")
+
+        done = self.call("GetStatus")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        status = json.loads(done.stdout)["status"]
+        self.assertEqual((status["state"], status["holders"]), ("awake", 1))
+        self.remain(3, lambda: self.unit_state("wake@memvid.service") == "active", "it slept although it was held")
+
+        holder.kill()
+        holder.wait()
+        self.follow("ASLEEP", "memvid", cursor)
+        self.wait_unit("wake@memvid.service", "inactive")
+
+    def test_sleep(self):
+        self.assertEqual(self.ask("http://127.0.0.1:8100/")[0], 200)
+        done = self.call("Sleep")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.wait_unit("wake@memvid.service", "inactive")
+        self.assert_stopped("memvid-api")
+
+    def test_introspection(self):
+        """Asks a stack that is awake: a sleeping one is woken by Hold alone, but started by any connection."""
+        self.assertEqual(self.ask("http://127.0.0.1:8100/")[0], 200)
+        done = self.machine.run(["varlinkctl", "introspect", self.SOCKET, "io.wakechain"], check=False)
+        self.assertIn("method Hold", done.stdout, done.stderr)

@@ -73,6 +73,7 @@ static int backend_take_configured(Backend *backend, const Service *service) {
 static int backend_take_default(Backend *backend, const Service *service, const ContainerInfo *const *infos,
                                 char **reterr_text) {
         size_t main = (size_t) (service_main(service) - service->dependencies);
+        int r;
 
         if (backend->publisher != BACKEND_NO_MEMBER) {
                 backend->member = backend->publisher;
@@ -92,10 +93,17 @@ static int backend_take_default(Backend *backend, const Service *service, const 
                 return 0;
         }
 
-        if (asprintf(reterr_text,
-                     "no container of it publishes port %u and '%s' does not expose exactly one port; say where clients are to go "
-                     "with the member 'backend', for example \"%s:80\"",
-                     service->port, service->container, service->container) < 0) {
+        if (service->port == 0)
+                r = asprintf(reterr_text,
+                             "'%s' does not expose exactly one port; say where clients are to go with the member 'backend', for "
+                             "example \"%s:80\"",
+                             service->container, service->container);
+        else
+                r = asprintf(reterr_text,
+                             "no container of it publishes port %u and '%s' does not expose exactly one port; say where clients are to go "
+                             "with the member 'backend', for example \"%s:80\"",
+                             service->port, service->container, service->container);
+        if (r < 0) {
                 *reterr_text = NULL;
                 return -ENOMEM;
         }

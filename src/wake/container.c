@@ -212,6 +212,21 @@ static void container_write_record(Container *container) {
                 log_warning_errno(r, "Failed to write the lease of %s, ignoring: %m", container_name(container));
 }
 
+/* What another service wrote meanwhile counts: it may have started the container that we found running, or adopted it. */
+static int container_read_record(Container *container) {
+        int r;
+
+        lease_record_done(&container->record);
+        /* A record of a container that does not run is of an earlier run, ended by somebody else or by a reboot. */
+        if (container->info && !container->info->running)
+                return 0;
+
+        r = lease_read(container->lease, &container->record);
+        if (container->started_now || container->context->service->adopt)
+                container->record.ours = true;
+        return r;
+}
+
 static void container_lease(Container *container) {
         int r;
 
@@ -233,7 +248,6 @@ static void container_lease(Container *container) {
 
                 (void) snprintf(name, sizeof(name), LEASE_FDNAME_PREFIX "%s", container_name(container));
                 (void) notify_store(name, lease_fd(container->lease));
-                r = lease_read(container->lease, &container->record);
         }
         if (r < 0) {
                 container_fail(container, FAILURE_START_FAILED, "cannot take its lease: %s", strerror(-r));
@@ -282,11 +296,10 @@ static void container_on_look(EngineCall *call, EngineReply *reply, void *userda
         }
 
         container_take_info(container, reply);
-        if (!container->info->running)
-                /* Somebody else, or a reboot, has ended that run. */
-                lease_record_done(&container->record);
-        else if (container->context->service->adopt)
-                container->record.ours = true;
+        if (container_read_record(container) < 0) {
+                container_fail(container, FAILURE_START_FAILED, "out of memory");
+                return;
+        }
         container_set_phase(container, CONTAINER_PREPARED);
 }
 
@@ -346,9 +359,14 @@ static void container_check(Container *container) {
 
 /* It runs: is it the run that is known to be ready? */
 static void container_check_if_needed(Container *container) {
-        bool known = container->record.ready && container->record.started_at &&
-                     streq(container->record.started_at, container->info->started_at);
+        bool known;
 
+        if (container_read_record(container) < 0) {
+                container_fail(container, FAILURE_START_FAILED, "out of memory");
+                return;
+        }
+        known = container->record.ready && container->record.started_at &&
+                streq(container->record.started_at, container->info->started_at);
         if (!known) {
                 char *started_at = strdup(container->info->started_at);
 
@@ -538,6 +556,9 @@ bool container_is_ours(const Container *container, bool only_this_wake) {
 
 void container_stop(Container *container, bool only_this_wake) {
         container_cancel(container);
+        /* The look is older than a start that is under way; our own record of that is not. */
+        if (container->lease && (!container->info || container->info->running))
+                (void) container_read_record(container);
         if (!container->lease || !container_is_ours(container, only_this_wake)) {
                 container_set_stopped(container);
                 return;
@@ -583,11 +604,20 @@ static void container_resume(Container *container) {
         }
 }
 
+/* What it was found to be may not hold any more when its turn comes. */
+static void container_look_again(Container *container) {
+        container_cancel(container);
+        container_set_phase(container, CONTAINER_LOOKING);
+        container_resume(container);
+}
+
 void container_on_event(Container *container, const ContainerEvent *event) {
         switch (event->type) {
         case CONTAINER_EVENT_DIE:
                 container->exit_code = event->exit_code;
-                if (container->phase == CONTAINER_CHECKING)
+                if (container->phase == CONTAINER_LOOKING || container->phase == CONTAINER_PREPARED)
+                        container_look_again(container);
+                else if (container->phase == CONTAINER_CHECKING)
                         container_examine(container);
                 else if (container->phase == CONTAINER_VERIFYING)
                         container->died = true;
@@ -612,7 +642,9 @@ void container_on_event(Container *container, const ContainerEvent *event) {
 }
 
 void container_on_resync(Container *container) {
-        if (container->phase == CONTAINER_READY || container->phase == CONTAINER_CHECKING)
+        if (container->phase == CONTAINER_PREPARED)
+                container_look_again(container);
+        else if (container->phase == CONTAINER_READY || container->phase == CONTAINER_CHECKING)
                 container_verify(container);
 }
 

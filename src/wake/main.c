@@ -91,6 +91,7 @@ static int load(sd_event *event, const Passed *passed, Config **ret, const Servi
         _cleanup_(problem_list_done) ProblemList problems = {};
         _cleanup_free_ char *message = NULL;
         const Service *service;
+        char text[128];
         size_t n = 0;
         int r;
 
@@ -114,6 +115,10 @@ static int load(sd_event *event, const Passed *passed, Config **ret, const Servi
                 if (!message)
                         message = strdup(strempty(line));
                 n++;
+        }
+        if (n == 0 && r < 0) {
+                (void) snprintf(text, sizeof(text), "dependencies.json cannot be read: %s", strerror(-r));
+                return refuse(event, passed, text);
         }
         if (n == 0)
                 return refuse(event, passed, "dependencies.json has no such service");

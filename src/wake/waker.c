@@ -35,6 +35,11 @@ static void waker_check_needed(Waker *waker) {
                                    waker->service->dependencies[i].name, strempty(container_error(container)));
                         return;
                 }
+                if (container_phase(container) == CONTAINER_LOST && waker->state == SERVICE_WAKING) {
+                        waker_fail(waker, FAILURE_CONTAINER_EXITED, "%s: was ready, and exited with status %i",
+                                   waker->service->dependencies[i].name, container_info(container)->exit_code);
+                        return;
+                }
                 if (container_phase(container) == CONTAINER_LOST ||
                     (container_phase(container) == CONTAINER_FAILED && waker->phase == WAKER_AWAKE)) {
                         waker_sleep(waker, SLEEP_LOST);

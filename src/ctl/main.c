@@ -1,0 +1,87 @@
+#include <getopt.h>
+#include <stdio.h>
+
+#include "ctl/ctl.h"
+#include "util/log.h"
+
+/* wakectl: everything a person does by hand, one verb each. */
+
+bool arg_json = false;
+
+typedef struct Verb {
+        const char *name;
+        const char *arguments;          /* as shown */
+        int min_arguments, max_arguments;
+        int (*run)(int argc, char **argv);
+        const char *help;
+} Verb;
+
+static const Verb verbs[] = {
+        { "check", "[FILE]", 0, 1, verb_check, "Print every error of the configuration; exit 1 if there is any" },
+};
+
+static void print_help(void) {
+        printf("wakectl [OPTIONS…] VERB [ARGUMENTS…]\n\n"
+               "Look at and drive the stacks that wakechain lets sleep.\n\n"
+               "Verbs:\n");
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+                printf("  %-8s %-10s %s\n", verbs[i].name, verbs[i].arguments, verbs[i].help);
+        printf("\nOptions:\n"
+               "  -h --help            Show this help\n"
+               "     --version         Show the version\n"
+               "     --json            Print JSON, for programs\n\n"
+               "Exit codes: 0 all is well, 1 it failed or there are errors, 2 wrong usage.\n");
+}
+
+static int run_verb(int argc, char **argv) {
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
+                if (!streq(verbs[i].name, argv[0]))
+                        continue;
+                if (argc - 1 < verbs[i].min_arguments || argc - 1 > verbs[i].max_arguments) {
+                        log_error("Usage: wakectl %s %s", verbs[i].name, verbs[i].arguments);
+                        return CTL_USAGE;
+                }
+                return verbs[i].run(argc - 1, argv + 1);
+        }
+        log_error("Unknown verb '%s', see 'wakectl --help'.", argv[0]);
+        return CTL_USAGE;
+}
+
+int main(int argc, char **argv) {
+        enum {
+                ARG_VERSION = 0x100,
+                ARG_JSON,
+        };
+        static const struct option options[] = { { "help", no_argument, NULL, 'h' },
+                                                 { "json", no_argument, NULL, ARG_JSON },
+                                                 { "version", no_argument, NULL, ARG_VERSION },
+                                                 {} };
+        int c, r;
+
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+                switch (c) {
+                case 'h':
+                        print_help();
+                        return CTL_FINE;
+                case ARG_JSON:
+                        arg_json = true;
+                        break;
+                case ARG_VERSION:
+                        puts("wakechain " VERSION);
+                        return CTL_FINE;
+                default:
+                        return CTL_USAGE;
+                }
+        if (optind == argc) {
+                log_error("Expected a verb, see 'wakectl --help'.");
+                return CTL_USAGE;
+        }
+
+        r = run_verb(argc - optind, argv + optind);
+        /* Who reads the output has to know that it is whole. */
+        if (fflush(stdout) != 0 || ferror(stdout)) {
+                (void) log_error_errno(-errno, "Failed to write: %m");
+                return r == CTL_FINE ? CTL_FAILED : r;
+        }
+        return r;
+}

@@ -82,9 +82,14 @@ static int add_fragments(Loader *loader, const char *root, const char *main_path
         struct dirent **entries;
         int n, r = 0;
 
-        if (asprintf(&folder, "%.*sdependencies.d", slash ? (int) (slash - main_path) + 1 : 0, main_path) < 0 ||
-            asprintf(&below, "%s%s", root, folder) < 0)
+        if (asprintf(&folder, "%.*sdependencies.d", slash ? (int) (slash - main_path) + 1 : 0, main_path) < 0) {
+                folder = NULL;
                 return -ENOMEM;
+        }
+        if (asprintf(&below, "%s%s", root, folder) < 0) {
+                below = NULL;
+                return -ENOMEM;
+        }
         n = scandir(below, &entries, is_fragment, compare_entries);
         if (n < 0 && (errno == ENOENT || errno == ENOTDIR))
                 return 0;

@@ -110,6 +110,11 @@ static int compare_claims(const void *x, const void *y) {
         return r;
 }
 
+/* The wildcard of IPv6 takes IPv4 as well. */
+static bool covers(const ListenAddress *a, const ListenAddress *b) {
+        return listen_address_is_wildcard(a) && (a->family == AF_INET6 || a->family == b->family);
+}
+
 static bool claims_clash(const Claim *a, const Claim *b) {
         if (compare_places(a, b) != 0 || (a->published && b->published))
                 return false;
@@ -117,13 +122,8 @@ static bool claims_clash(const Claim *a, const Claim *b) {
                 /* Where a container publishes is not known here: only a socket on all addresses is surely in
                  * its way. */
                 return listen_address_is_wildcard(a->published ? &b->address : &a->address);
-        if (compare_addresses(&a->address, &b->address) == 0)
-                return true;
-        /* The wildcard of IPv6 takes IPv4 as well. */
-        return (listen_address_is_wildcard(&a->address) || listen_address_is_wildcard(&b->address)) &&
-               (a->address.family == b->address.family ||
-                (a->address.family == AF_INET6 ? listen_address_is_wildcard(&a->address)
-                                               : listen_address_is_wildcard(&b->address)));
+        return compare_addresses(&a->address, &b->address) == 0 || covers(&a->address, &b->address) ||
+               covers(&b->address, &a->address);
 }
 
 static void claim_describe(const Claim *claim, char *buffer, size_t size) {

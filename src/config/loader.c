@@ -340,6 +340,9 @@ static int loader_complete(Loader *loader, Config *config) {
                 service = &config->services[config->n_services++];
                 *service = loader->entries[i].service;
                 loader->entries[i].service = (Service){};
+                service->file = strdup(loader->entries[i].file);
+                if (!service->file)
+                        return -ENOMEM;
                 for (char **path = loader->unsupported; path && *path; path++) {
                         int r = strv_append(&service->unsupported, *path);
 

@@ -52,7 +52,8 @@ static void warn_useless(const Check *check, const char *name, const char *why) 
         loader_warn(check->loader, check->entry, &path, shown, "has no effect %s", why);
 }
 
-/* Lists that hold only where all clients pass through us. From the defaults, they may meet a service without clients. */
+/* Lists that hold only where all clients pass through us. From the defaults, they may meet a service without
+ * clients. */
 static void check_guard(const Check *check, const char *name, char *const *list) {
         if (list && (given(check, name) || given(check, "port")))
                 refuse(check, name,

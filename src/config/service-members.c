@@ -15,7 +15,7 @@
 #define INTERVAL_USEC USEC_PER_SEC
 #define BUDGET_USEC (30 * USEC_PER_SEC)
 #define START_ORDER 1
-#define NOT_GIVEN USEC_INFINITY         /* for durations, none of which is that long */
+#define NOT_GIVEN USEC_INFINITY /* for durations, none of which is that long */
 
 typedef struct HealthMembers {
         HealthCheck health;
@@ -248,7 +248,7 @@ static const JsonField service_fields[] = {
         { "deny", &kind_networks, offsetof(Service, deny), JSON_GUARD },
         { "dependencies", &kind_dependencies, 0, JSON_OWN },
         { "details", &kind_boolean, offsetof(Service, page_details), LATER },
-        { "drainTimeout", &kind_duration, offsetof(Service, drain_timeout_usec), LATER },
+        { "drainTimeout", &kind_duration, offsetof(Service, drain_timeout_usec) },
         { "globalTimeout", &kind_timeout, offsetof(Service, global_timeout_usec) },
         { "idleBytes", &kind_boolean, offsetof(Service, idle_bytes), LATER },
         { "idleTimeout", &kind_idle_timeout, offsetof(Service, idle_timeout_usec) },

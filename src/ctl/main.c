@@ -10,7 +10,7 @@ bool arg_json = false;
 
 typedef struct Verb {
         const char *name;
-        const char *arguments;          /* as shown */
+        const char *arguments; /* as shown */
         int min_arguments, max_arguments;
         int (*run)(int argc, char **argv);
         const char *help;

@@ -34,6 +34,7 @@ void service_done(Service *service) {
                 dependency_done(&service->dependencies[i]);
         free(service->dependencies);
         free(service->name);
+        free(service->file);
         free(service->container);
         free(service->compose_dir);
         free(service->network);

@@ -83,6 +83,7 @@ typedef enum PrewarmMode {
 
 typedef struct Service {
         char *name;                     /* the key: the unit's instance */
+        char *file;                     /* that it comes from; NULL if from none */
         char *container;                /* the main container (member `name`) */
         uint16_t port;                  /* 0: none, so no front */
         char *compose_dir;

@@ -3,7 +3,7 @@
 /* JSON path, and values as people are shown them. What is printed comes from a file that may be hostile and
  * goes to terminals and to the kernel log: it is short, on one line, and free of control characters. */
 
-#define SHOWN_MAX 60                    /* bytes of a name or a text */
+#define SHOWN_MAX 60 /* bytes of a name or a text */
 
 /* The bytes of a control character at `text`: ASCII ones, DEL, and those of Latin 1, which terminals obey as
  * well. */

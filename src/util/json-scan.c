@@ -12,7 +12,7 @@
 typedef struct Key {
         uint32_t hash;
         uint32_t length;
-        const char *name;               /* in the text, or in `decoded` if it has escapes */
+        const char *name; /* in the text, or in `decoded` if it has escapes */
         unsigned line;
         unsigned column;
 } Key;
@@ -25,9 +25,9 @@ typedef struct Scan {
         unsigned line;
         const char *mistake;
 
-        char close[JSON_DEPTH_MAX];     /* of each frame */
+        char close[JSON_DEPTH_MAX]; /* of each frame */
         size_t first_key[JSON_DEPTH_MAX];
-        JsonPath path[JSON_DEPTH_MAX];  /* the member or element that each frame is at */
+        JsonPath path[JSON_DEPTH_MAX]; /* the member or element that each frame is at */
         size_t depth;
         size_t n_values;
 

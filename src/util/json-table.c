@@ -117,6 +117,8 @@ static bool is_known(const JsonField *fields, const char *name) {
 }
 
 int json_table_walk(JsonWalk *walk, const JsonField *fields, const JsonSource *source, void *target) {
+        int n_known = 0;
+
         assert(walk);
         assert(fields);
         assert(json_object_is_type(source->object, json_type_object));
@@ -128,6 +130,7 @@ int json_table_walk(JsonWalk *walk, const JsonField *fields, const JsonSource *s
                 if (json_object_object_get_ex(source->object, field->name, &value)) {
                         JsonPath path = json_path_member(source->path, field->name);
 
+                        n_known++;
                         r = walk_value(walk, field, &path, value, target);
                 } else
                         r = walk_absent(walk, field, source, target);
@@ -135,6 +138,8 @@ int json_table_walk(JsonWalk *walk, const JsonField *fields, const JsonSource *s
                         return r;
         }
 
+        if (json_object_object_length(source->object) == n_known)
+                return 0;
         json_object_object_foreach(source->object, name, value) {
                 JsonPath path = json_path_member(source->path, name);
 

@@ -61,6 +61,9 @@ void log_write(int level, int error, const char *format, ...) {
                 (void) sd_journal_send("MESSAGE=%s", message, "PRIORITY=%i", level, NULL);
 }
 
+/* Further formats follow the first, so the compiler cannot check the call. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
 void log_write_message(int level, const char *format, ...) {
         _cleanup_free_ char *message = NULL;
         va_list arguments;
@@ -79,3 +82,4 @@ void log_write_message(int level, const char *format, ...) {
 
         fprintf(stderr, "%s\n", message + strlen("MESSAGE="));
 }
+#pragma GCC diagnostic pop

@@ -9,7 +9,8 @@
 #include "util/fd.h"
 #include "util/strv.h"
 
-/* ScriptedServer: each connection collects a request, finds its rule, and sends the reply as far as the socket takes it. */
+/* ScriptedServer: each connection collects a request, finds its rule, and sends the reply as far as the
+ * socket takes it. */
 
 #define REQUEST_MAX 65536
 #define RULES_MAX 32

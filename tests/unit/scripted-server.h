@@ -1,7 +1,7 @@
 #pragma once
 
-/* ScriptedServer: an HTTP server on the loop of the test, which answers by a list of rules. It stands for the engine and for
- * applications, also for broken ones. */
+/* ScriptedServer: an HTTP server on the loop of the test, which answers by a list of rules. It stands for the
+ * engine and for applications, also for broken ones. */
 
 #include <systemd/sd-event.h>
 #include "util/macro.h"
@@ -17,7 +17,8 @@ typedef struct ScriptedRule {
 
 typedef struct ScriptedServer ScriptedServer;
 
-/* `path` NULL: TCP on 127.0.0.1, see scripted_server_port(). The rules are copied; the first that fits is taken. */
+/* `path` NULL: TCP on 127.0.0.1, see scripted_server_port(). The rules are copied; the first that fits is
+ * taken. */
 ScriptedServer *scripted_server_new(sd_event *event, const char *path, const ScriptedRule *rules, size_t n_rules);
 ScriptedServer *scripted_server_free(ScriptedServer *server);
 DEFINE_CLEANUP(ScriptedServer *, scripted_server_free);

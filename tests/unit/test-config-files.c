@@ -85,6 +85,7 @@ static void test_defaults_of_the_main_file_hold_in_fragments(void) {
         ASSERT_OK(config_load(&config, root, NULL, &problems));
         ASSERT_EQ(problems.n_problems, 0);
         ASSERT_EQ(config->services[0].idle_timeout_usec, 7 * USEC_PER_SEC);
+        ASSERT_STREQ(config->services[0].file, "/etc/wakechain/dependencies.d/a.json");
 }
 
 static void test_a_service_named_twice_is_in_neither(void) {

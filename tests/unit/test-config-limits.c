@@ -4,7 +4,8 @@
 #include "config/config.h"
 #include "test.h"
 
-/* Hostile sizes: 10 MB of this or that give a clear answer within a second (four with a sanitizer, or on a busy machine). */
+/* Hostile sizes: 10 MB of this or that give a clear answer within a second (four with a sanitizer, or on a busy
+ * machine). */
 
 #define SIZE ((size_t) 10 * 1024 * 1024)
 #define LIMIT_USEC (4 * USEC_PER_SEC)

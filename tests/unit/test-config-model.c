@@ -1,7 +1,8 @@
 #include "config/config.h"
 #include "test.h"
 
-/* What a sound config means: the users' own file, defaults, budgets, modes, and members that nothing acts on yet. */
+/* What a sound config means: the users' own file, defaults, budgets, modes, and members that nothing acts on
+ * yet. */
 
 static Config *load(const char *text, ProblemList *problems) {
         Config *config = NULL;
@@ -93,9 +94,10 @@ static void test_defaults_of_a_minimal_service(void) {
 }
 
 static void test_main_is_appended_as_the_last_step(void) {
-        _cleanup_(config_freep) Config *config = load_fine(
-                        "{'services':{'s':{'name':'app','network':'n','dependencies':[{'container':'db','startOrder':7,"
-                        "'startupDelay':'2s'},{'container':'cache','estimatedTime':'1min 30s'}]}}}");
+        _cleanup_(config_freep) Config *config =
+                        load_fine("{'services':{'s':{'name':'app','network':'n','dependencies':[{'container':'db',"
+                                  "'startOrder':7,"
+                                  "'startupDelay':'2s'},{'container':'cache','estimatedTime':'1min 30s'}]}}}");
         const Service *service = &config->services[0];
 
         ASSERT_EQ(service->n_dependencies, 3);
@@ -128,7 +130,8 @@ static void test_budget_is_long_enough_for_the_tries(void) {
                 _cleanup_free_ char *text = NULL;
 
                 ASSERT_TRUE(asprintf(&text,
-                                     "{'services':{'s':{'name':'s','dependencies':[{'container':'s','healthCheck':{%s}}]}}}",
+                                     "{'services':{'s':{'name':'s','dependencies':[{'container':'s','healthCheck':"
+                                     "{%s}}]}}}",
                                      cases[i].members) > 0);
                 config = load_fine(text);
                 ASSERT_EQ(service_main(&config->services[0])->health.budget_usec,
@@ -137,10 +140,11 @@ static void test_budget_is_long_enough_for_the_tries(void) {
 }
 
 static void test_durations_are_ms_or_texts(void) {
-        _cleanup_(config_freep) Config *config = load_fine(
-                        "{'services':{'a':{'name':'a','idleTimeout':1500},'b':{'name':'b','idleTimeout':'infinity'},"
-                        "'c':{'name':'c','idleTimeout':0},'d':{'name':'d','idleTimeout':'1h 30min'},"
-                        "'e':{'name':'e','idleTimeout':2e3}}}");
+        _cleanup_(config_freep) Config *config =
+                        load_fine("{'services':{'a':{'name':'a','idleTimeout':1500},'b':{'name':'b','idleTimeout':"
+                                  "'infinity'},"
+                                  "'c':{'name':'c','idleTimeout':0},'d':{'name':'d','idleTimeout':'1h 30min'},"
+                                  "'e':{'name':'e','idleTimeout':2e3}}}");
 
         ASSERT_EQ(config->services[0].idle_timeout_usec, 1500 * USEC_PER_MSEC);
         ASSERT_EQ(config->services[1].idle_timeout_usec, 0);
@@ -152,7 +156,8 @@ static void test_durations_are_ms_or_texts(void) {
 static void test_health_checks_of_all_kinds(void) {
         _cleanup_(config_freep) Config *config = load_fine(
                         "{'services':{'s':{'name':'s','dependencies':["
-                        "{'container':'a','healthCheck':{'tcp':5432}},{'container':'b','healthCheck':{'tcp':'[::1]:80'}},"
+                        "{'container':'a','healthCheck':{'tcp':5432}},{'container':'b','healthCheck':{'tcp':'[::1]"
+                        ":80'}},"
                         "{'container':'c','healthCheck':{'http':'http://:8080/health?x=1'}},"
                         "{'container':'d','healthCheck':{'http':'https://localhost:8443'}},"
                         "{'container':'e','healthCheck':{'command':'a %h \\\"b\\\"\\nc; [Service]'}}]}}}");
@@ -166,9 +171,10 @@ static void test_health_checks_of_all_kinds(void) {
 }
 
 static void test_proxy_mode(void) {
-        _cleanup_(config_freep) Config *config = load_fine(
-                        "{'services':{'a':{'name':'a','port':50000,'listen':'8443','allow':'10.0.0.0/8','deny':['::/0','1.2.3.4']},"
-                        "'b':{'name':'b','listen':['127.0.0.1:80','[::1]:80','/run/b.sock','@b'],'backend':'b:80'}}}");
+        _cleanup_(config_freep) Config *config = load_fine("{'services':{'a':{'name':'a','port':50000,'listen':'"
+                                                           "8443','allow':'10.0.0.0/8','deny':['::/0','1.2.3.4']},"
+                                                           "'b':{'name':'b','listen':['127.0.0.1:80','[::1]:80','/"
+                                                           "run/b.sock','@b'],'backend':'b:80'}}}");
 
         ASSERT_FALSE(service_is_redirected(&config->services[0]));
         ASSERT_EQ(config->services[0].redirect_port, 0);
@@ -186,7 +192,8 @@ static void test_services_may_share_a_port(void) {
                         "{'services':{'a':{'name':'a','port':80},'b':{'name':'b','port':80,'redirectPort':20081},"
                         "'c':{'name':'c','port':13000,'redirectPort':20082},"
                         "'d':{'name':'d','port':1,'listen':['10.0.0.1:80','udp:20080']},"
-                        "'e':{'name':'e','port':1,'listen':'[::1]:81'},'f':{'name':'f','port':1,'listen':'0.0.0.0:81'}}}");
+                        "'e':{'name':'e','port':1,'listen':'[::1]:81'},'f':{'name':'f','port':1,'listen':'0.0.0.0:"
+                        "81'}}}");
 
         ASSERT_EQ(config->n_services, 6);
         ASSERT_EQ(config->services[0].redirect_port, 20080);
@@ -195,9 +202,10 @@ static void test_services_may_share_a_port(void) {
 }
 
 static void test_defaults_hold_for_all(void) {
-        _cleanup_(config_freep) Config *config = load_fine(
-                        "{'services':{'a':{'name':'a','idleTimeout':1},'b':{'name':'b','network':'n'}},"
-                        "'defaults':{'idleTimeout':'1h','network':'shared','adopt':true,'page':'never','title':'x'}}");
+        _cleanup_(config_freep) Config *config =
+                        load_fine("{'services':{'a':{'name':'a','idleTimeout':1},'b':{'name':'b','network':'n'}},"
+                                  "'defaults':{'idleTimeout':'1h','network':'shared','adopt':true,'page':'never','"
+                                  "title':'x'}}");
 
         ASSERT_EQ(config->services[0].idle_timeout_usec, USEC_PER_MSEC);
         ASSERT_EQ(config->services[1].idle_timeout_usec, 60 * USEC_PER_MINUTE);
@@ -229,7 +237,6 @@ static void test_later_members_are_listed(void) {
                 "services.s.dependencies[1].service",
                 "services.s.dependencies[2].unit",
                 "services.s.details",
-                "services.s.drainTimeout",
                 "services.s.idleBytes",
                 "services.s.ignore.addresses",
                 "services.s.ignore.paths",
@@ -246,7 +253,8 @@ static void test_later_members_are_listed(void) {
                 "api.sleepOverTcp",
         };
         _cleanup_(config_freep) Config *config = load_fine(
-                        "{'api':{'hosts':['x.example'],'sleepOverTcp':true},'services':{'t':{'name':'t'},'s':{'name':'s','port':1,"
+                        "{'api':{'hosts':['x.example'],'sleepOverTcp':true},'services':{'t':{'name':'t'},'s':{'"
+                        "name':'s','port':1,"
                         "'listen':['80','udp:53'],'page':'auto','title':'é','details':false,'proxyProtocol':'v2',"
                         "'ignore':{'addresses':['10.0.0.0/8'],'userAgents':'x','paths':['/x']},'idleBytes':true,"
                         "'drainTimeout':0,'prewarm':'all','schedule':{'wake':'Mon..Fri 07:30','sleep':'22:00'},"
@@ -268,17 +276,19 @@ static void test_later_members_are_listed(void) {
 }
 
 static void test_what_is_in_force_anyway_may_be_written(void) {
-        _cleanup_(config_freep) Config *config = load_fine(
-                        "{'engine':'docker','services':{'s':{'name':'s','page':'never','prewarm':'off','sleep':'stop',"
-                        "'dependencies':[{'container':'s','condition':'ready'}]}}}");
+        _cleanup_(config_freep) Config *config =
+                        load_fine("{'engine':'docker','services':{'s':{'name':'s','page':'never','prewarm':'off','"
+                                  "sleep':'stop',"
+                                  "'dependencies':[{'container':'s','condition':'ready'}]}}}");
 
         ASSERT_NULL(config->services[0].unsupported);
 }
 
 static void test_notes_are_ignored(void) {
-        _cleanup_(config_freep) Config *config = load_fine(
-                        "{'$schema':'x','x-anchors':{},'comment':'y','services':{'x-s':{'name':'s','_note':1,'//':2,"
-                        "'dependencies':[{'container':'s','comment':'z','healthCheck':{'x-y':1}}]}}}");
+        _cleanup_(config_freep) Config *config =
+                        load_fine("{'$schema':'x','x-anchors':{},'comment':'y','services':{'x-s':{'name':'s','_"
+                                  "note':1,'//':2,"
+                                  "'dependencies':[{'container':'s','comment':'z','healthCheck':{'x-y':1}}]}}}");
 
         ASSERT_EQ(config->n_services, 1);
 }

@@ -1,7 +1,8 @@
 #include "config/config.h"
 #include "test.h"
 
-/* Mistakes in a config: what is said about each, and whom it costs. What sound configs mean: test-config-model.c. */
+/* Mistakes in a config: what is said about each, and whom it costs. What sound configs mean: test-config-
+ * model.c. */
 
 static void print_problems(const ProblemList *problems) {
         for (size_t i = 0; i < problems->n_problems; i++) {
@@ -264,17 +265,20 @@ static void test_dependencies(void) {
         assert_error(DEPENDENCY("'dependsOn':['f']"), "services.s.dependencies[0].dependsOn", "\"f\"",
                      "is no dependency");
         assert_error(DEPENDENCY("'dependsOn':['d']"), "services.s.dependencies[0].dependsOn", "\"d\"", "d → d");
-        assert_error("{'services':{'s':{'name':'s','dependencies':[{'container':'aa','dependsOn':'bb'},{'container':'bb',"
+        assert_error("{'services':{'s':{'name':'s','dependencies':[{'container':'aa','dependsOn':'bb'},{'"
+                     "container':'bb',"
                      "'dependsOn':['cc']},{'container':'cc','dependsOn':['bb']}]}}}",
                      "services.s.dependencies[1].dependsOn", "\"bb\"", "waits for itself: bb → cc → bb");
-        assert_error("{'services':{'s':{'name':'web','dependencies':[{'container':'mysql-web','dependsOn':['wbe']}]}}}",
+        assert_error("{'services':{'s':{'name':'web','dependencies':[{'container':'mysql-web','dependsOn':['wbe']}"
+                     "]}}}",
                      "services.s.dependencies[0].dependsOn", "\"wbe\"", "did you mean 'web'?");
 }
 
 static void test_networks(void) {
         assert_error(SERVICE("'network':'a','dependencies':[{'container':'d','network':'b'}]"),
                      "services.s.dependencies[0].network", "\"b\"", "'crossNetworkDeps' true");
-        assert_error(SERVICE("'network':'a','crossNetworkDeps':false,'dependencies':[{'container':'d','network':'b'}]"),
+        assert_error(SERVICE("'network':'a','crossNetworkDeps':false,'dependencies':[{'container':'d','network':'"
+                             "b'}]"),
                      "services.s.dependencies[0].network", "\"b\"", "'crossNetworkDeps' true");
         assert_error(SERVICE("'network':'a','dependencies':[{'unit':'d.service','network':'a'}]"),
                      "services.s.dependencies[0].network", "\"a\"", "only a container");
@@ -306,7 +310,8 @@ static void test_clashes_cost_the_later(void) {
 }
 
 static void test_references_between_services(void) {
-        assert_error("{'services':{'web':{'name':'w','dependencies':[{'service':'databse'}]},'database':{'name':'d'}}}",
+        assert_error("{'services':{'web':{'name':'w','dependencies':[{'service':'databse'}]},'database':{'name':'"
+                     "d'}}}",
                      "services.web.dependencies[0].service", "\"databse\"",
                      "no such service, did you mean 'database'?");
         assert_error("{'services':{'s':{'name':'w','dependencies':[{'service':'s'}]}}}",
@@ -334,7 +339,8 @@ static void test_a_broken_service_costs_only_itself(void) {
         static const char text[] =
                         "{\"services\":{\"bad\":{\"port\":0,\"x\":1},\"good\":{\"name\":\"g\",\"port\":80},"
                         "\"twice\":{\"name\":\"t\",\"dependencies\":[{\"container\":\"t\",\"container\":\"t\"}]},"
-                        "\"clash\":{\"name\":\"c\",\"port\":80},\"a b\":{\"name\":\"x\"},\"ok\":{\"name\":\"o\"}}}";
+                        "\"clash\":{\"name\":\"c\",\"port\":80},\"a "
+                        "b\":{\"name\":\"x\"},\"ok\":{\"name\":\"o\"}}}";
         _cleanup_(problem_list_done) ProblemList problems = {};
         _cleanup_(config_freep) Config *config = NULL;
 

@@ -77,11 +77,12 @@ static void test_defaults(void) {
 }
 
 static void test_members_of_other_types_are_as_if_missing(void) {
-        _cleanup_(container_info_freep) ContainerInfo *info =
-                        parse(SMALLEST ",\"Pid\":-4,\"ExitCode\":99999999999,\"Error\":7,\"Health\":[]},\"Config\":{\"StopTimeout\":null,"
-                                       "\"Labels\":5,\"ExposedPorts\":{\"0/tcp\":{},\"70000/tcp\":{},\"x\":{},\"80\":1}},\"HostConfig\":{\"PortBindings\":"
-                                       "{\"80/tcp\":[{\"HostPort\":\"\"},{\"HostPort\":\"80-90\"},{\"HostPort\":80},7,{\"HostIp\":\"evil; drop\",\"HostPort\":\"80\"}]}},"
-                                       "\"NetworkSettings\":{\"Networks\":{\"n\":7,\"m\":{\"IPAddress\":\"not one\",\"NetworkID\":\"../x\"}}}}");
+        _cleanup_(container_info_freep) ContainerInfo *info = parse(
+                        SMALLEST
+                        ",\"Pid\":-4,\"ExitCode\":99999999999,\"Error\":7,\"Health\":[]},\"Config\":{\"StopTimeout\":null,"
+                        "\"Labels\":5,\"ExposedPorts\":{\"0/tcp\":{},\"70000/tcp\":{},\"x\":{},\"80\":1}},\"HostConfig\":{\"PortBindings\":"
+                        "{\"80/tcp\":[{\"HostPort\":\"\"},{\"HostPort\":\"80-90\"},{\"HostPort\":80},7,{\"HostIp\":\"evil; drop\",\"HostPort\":\"80\"}]}},"
+                        "\"NetworkSettings\":{\"Networks\":{\"n\":7,\"m\":{\"IPAddress\":\"not one\",\"NetworkID\":\"../x\"}}}}");
 
         ASSERT_EQ(info->pid, 0);
         ASSERT_EQ(info->exit_code, 0);

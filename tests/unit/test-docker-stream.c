@@ -4,7 +4,8 @@
 #define FRAME(type, size, text) type "\0\0\0\0\0" size text
 
 static void test_frames_split_anywhere(void) {
-        static const char data[] = FRAME("\1", "\0\4", "out\n") FRAME("\2", "\0\0", "") FRAME("\2", "\0\4", "err\n");
+        static const char data[] =
+                        FRAME("\1", "\0\4", "out\n") FRAME("\2", "\0\0", "") FRAME("\2", "\0\4", "err\n");
 
         for (size_t split = 0; split < sizeof(data); split++) {
                 _cleanup_free_ char *text = NULL;
@@ -49,7 +50,10 @@ static void test_a_frame_that_never_ends(void) {
         _cleanup_free_ char *text = NULL;
         DockerStream stream = {};
 
-        docker_stream_feed(&stream, "\1\0\0\0\xff\xff\xff\xff" "abc", 11);
+        docker_stream_feed(&stream,
+                           "\1\0\0\0\xff\xff\xff\xff"
+                           "abc",
+                           11);
         text = docker_stream_text(&stream);
         ASSERT_STREQ(text, "abc");
 }

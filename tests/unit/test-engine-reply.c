@@ -19,7 +19,8 @@ static void test_answers(void) {
                 { ENGINE_START, 304, "", ENGINE_ALREADY },
                 { ENGINE_START, 404, "No such container: wb-nope", ENGINE_NO_CONTAINER },
                 { ENGINE_START, 404, "No such container: my-network", ENGINE_NO_CONTAINER },
-                { ENGINE_START, 404, "no container with name or ID \\\"wb-nope\\\" found: no such container", ENGINE_NO_CONTAINER },
+                { ENGINE_START, 404, "no container with name or ID \\\"wb-nope\\\" found: no such container",
+                  ENGINE_NO_CONTAINER },
                 { ENGINE_START, 404, "network 0123456789abcdef not found", ENGINE_NO_NETWORK },
                 { ENGINE_START, 404, "No such image: web:latest", ENGINE_NO_IMAGE },
                 { ENGINE_PING, 404, "page not found", ENGINE_REFUSED },
@@ -28,23 +29,40 @@ static void test_answers(void) {
                   "driver failed programming external connectivity on endpoint wb-e3 (01ab): Error starting userland proxy: listen tcp4 "
                   "127.0.0.1:21301: bind: address already in use",
                   ENGINE_PORT_TAKEN },
-                { ENGINE_START, 500, "cannot listen on the TCP port: listen tcp4 127.0.0.1:21301: bind: address already in use", ENGINE_PORT_TAKEN },
-                { ENGINE_START, 500, "driver failed: Bind for 127.0.0.1:21301 failed: port is already allocated", ENGINE_PORT_TAKEN },
+                { ENGINE_START, 500,
+                  "cannot listen on the TCP port: listen tcp4 127.0.0.1:21301: bind: address already in use",
+                  ENGINE_PORT_TAKEN },
+                { ENGINE_START, 500, "driver failed: Bind for 127.0.0.1:21301 failed: port is already allocated",
+                  ENGINE_PORT_TAKEN },
                 { ENGINE_START, 403, "Address already in use", ENGINE_REFUSED },
-                { ENGINE_START, 500, "IPAM error: requested ip address 10.89.0.5 is already allocated", ENGINE_REFUSED },
+                { ENGINE_START, 500, "IPAM error: requested ip address 10.89.0.5 is already allocated",
+                  ENGINE_REFUSED },
                 { ENGINE_START, 409, "cannot start a paused container, try unpause instead", ENGINE_PAUSED },
-                { ENGINE_EXEC, 409, "Container wb-e1 is paused, unpause the container before exec", ENGINE_PAUSED },
+                { ENGINE_EXEC, 409, "Container wb-e1 is paused, unpause the container before exec",
+                  ENGINE_PAUSED },
                 { ENGINE_START, 409, "container is marked for removal and cannot be started", ENGINE_CONFLICT },
                 { ENGINE_START, 409, "cannot join network of a non running container: 01ab", ENGINE_CONFLICT },
-                { ENGINE_START, 500, "container 01ab must be in Created or Stopped state to be started: container state improper", ENGINE_CONFLICT },
-                { ENGINE_STOP, 500, "can only stop created or running containers. 01ab is in state paused: container state improper", ENGINE_PAUSED },
+                { ENGINE_START, 500,
+                  "container 01ab must be in Created or Stopped state to be started: container state improper",
+                  ENGINE_CONFLICT },
+                { ENGINE_STOP, 500,
+                  "can only stop created or running containers. 01ab is in state paused: container state improper",
+                  ENGINE_PAUSED },
                 { ENGINE_UNPAUSE, 500, "Container 01ab is not paused", ENGINE_ALREADY },
-                { ENGINE_START, 400, "invalid mount config for type \\\"bind\\\": bind source path does not exist: /srv/x", ENGINE_REFUSED },
-                { ENGINE_START, 400, "failed to create shim task: OCI runtime create failed: executable file not found", ENGINE_REFUSED },
-                { ENGINE_START, 500, "crun: executable file `x` not found in $PATH: No such file or directory", ENGINE_REFUSED },
-                { ENGINE_START, 500, "dial unix /run/containerd/containerd.sock: connect: no such file or directory", ENGINE_BROKEN },
-                { ENGINE_START, 400, "client version 1.99 is too new. Maximum supported API version is 1.41", ENGINE_BROKEN },
-                { ENGINE_CONNECT_NETWORK, 403, "endpoint with name db already exists in network n", ENGINE_ALREADY },
+                { ENGINE_START, 400,
+                  "invalid mount config for type \\\"bind\\\": bind source path does not exist: /srv/x",
+                  ENGINE_REFUSED },
+                { ENGINE_START, 400,
+                  "failed to create shim task: OCI runtime create failed: executable file not found",
+                  ENGINE_REFUSED },
+                { ENGINE_START, 500, "crun: executable file `x` not found in $PATH: No such file or directory",
+                  ENGINE_REFUSED },
+                { ENGINE_START, 500,
+                  "dial unix /run/containerd/containerd.sock: connect: no such file or directory", ENGINE_BROKEN },
+                { ENGINE_START, 400, "client version 1.99 is too new. Maximum supported API version is 1.41",
+                  ENGINE_BROKEN },
+                { ENGINE_CONNECT_NETWORK, 403, "endpoint with name db already exists in network n",
+                  ENGINE_ALREADY },
                 { ENGINE_START, 500, "something else", ENGINE_BROKEN },
                 { ENGINE_START, 503, "", ENGINE_BROKEN },
                 { ENGINE_START, 418, "", ENGINE_REFUSED },
@@ -56,10 +74,12 @@ static void test_answers(void) {
                 _cleanup_free_ char *body = NULL, *message = NULL;
                 EngineOutcome outcome;
 
-                ASSERT_TRUE(asprintf(&body, "%s%s%s", *cases[i].text ? "{\"message\":\"" : "", cases[i].text, *cases[i].text ? "\"}" : "") >= 0);
+                ASSERT_TRUE(asprintf(&body, "%s%s%s", *cases[i].text ? "{\"message\":\"" : "", cases[i].text,
+                                     *cases[i].text ? "\"}" : "") >= 0);
                 outcome = classify(cases[i].operation, cases[i].status, body, &message);
                 if (outcome != cases[i].outcome)
-                        TEST_FAIL("%u '%s': %s", cases[i].status, cases[i].text, engine_outcome_to_string(outcome));
+                        TEST_FAIL("%u '%s': %s", cases[i].status, cases[i].text,
+                                  engine_outcome_to_string(outcome));
                 ASSERT_TRUE(message && *message);
         }
 }
@@ -69,9 +89,14 @@ static void test_errors(void) {
                 int error;
                 EngineOutcome outcome;
         } cases[] = {
-                { -ECONNREFUSED, ENGINE_UNREACHABLE }, { -ENOENT, ENGINE_UNREACHABLE },   { -EACCES, ENGINE_UNREACHABLE },
-                { -ECONNRESET, ENGINE_UNREACHABLE },   { -ETIMEDOUT, ENGINE_TIMED_OUT },  { -EBADMSG, ENGINE_BROKEN },
-                { -EFBIG, ENGINE_BROKEN },             { -ENOMEM, ENGINE_BROKEN },
+                { -ECONNREFUSED, ENGINE_UNREACHABLE },
+                { -ENOENT, ENGINE_UNREACHABLE },
+                { -EACCES, ENGINE_UNREACHABLE },
+                { -ECONNRESET, ENGINE_UNREACHABLE },
+                { -ETIMEDOUT, ENGINE_TIMED_OUT },
+                { -EBADMSG, ENGINE_BROKEN },
+                { -EFBIG, ENGINE_BROKEN },
+                { -ENOMEM, ENGINE_BROKEN },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {

@@ -67,7 +67,8 @@ static void test_exit_codes(void) {
                 _cleanup_(parsed_event_done) ParsedEvent event = {};
 
                 ASSERT_OK(event_parser_new(&parser));
-                feed(parser, "{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"Attributes\":{\"name\":\"db\",");
+                feed(parser,
+                     "{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"Attributes\":{\"name\":\"db\",");
                 feed(parser, cases[i].attributes);
                 feed(parser, "}}}");
                 ASSERT_EQ(event_parser_next(parser, &event), 1);
@@ -77,8 +78,9 @@ static void test_exit_codes(void) {
 }
 
 static void test_what_is_no_stream_of_events(void) {
-        static const char *const texts[] = { "[]", "7 ", "\"x\"", "}", "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":"
-                                                                       "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":" };
+        static const char *const texts[] = {
+                "[]", "7 ", "\"x\"", "}", "{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", /* too deep */
+        };
 
         for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
                 _cleanup_(event_parser_freep) EventParser *parser = NULL;

@@ -4,7 +4,12 @@
 #include "test.h"
 
 static char *const environment[] = {
-        (char *) "PASSWORD=s3cret \"x\"", (char *) "TWO=a  b", (char *) "EMPTY=", (char *) "STAR=*", (char *) "NAME=db", NULL,
+        (char *) "PASSWORD=s3cret \"x\"",
+        (char *) "TWO=a  b",
+        (char *) "EMPTY=",
+        (char *) "STAR=*",
+        (char *) "NAME=db",
+        NULL,
 };
 
 /* The parts, joined by '|': container|user|environment…|argv…; or what was returned. */
@@ -35,7 +40,8 @@ static void test_commands_of_users(void) {
                   "mysql-clemence||mysqladmin|ping|-h|localhost|-u|root|-p" },
                 { "docker exec wordpress-clemence curl -f http://localhost:9000/wp-admin/install.php",
                   "wordpress-clemence||curl|-f|http://localhost:9000/wp-admin/install.php" },
-                { "docker exec postgresql-shared pg_isready -U postgres", "postgresql-shared||pg_isready|-U|postgres" },
+                { "docker exec postgresql-shared pg_isready -U postgres",
+                  "postgresql-shared||pg_isready|-U|postgres" },
                 { "docker exec redis-shared redis-cli ping", "redis-shared||redis-cli|ping" },
                 { "  /usr/bin/docker\texec  a  b \n", "a||b" },
         };
@@ -50,7 +56,8 @@ static void test_quotes_and_variables(void) {
         } cases[] = {
                 { "docker exec a b 'c d' \"e f\" g\\ h", "a||b|c d|e f|g h" },
                 { "docker exec a b '' \"\" $EMPTY \"$EMPTY\" $UNSET", "a||b|||" },
-                { "docker exec a b \"$PASSWORD\" '$PASSWORD' \\$PASSWORD", "a||b|s3cret \"x\"|$PASSWORD|$PASSWORD" },
+                { "docker exec a b \"$PASSWORD\" '$PASSWORD' \\$PASSWORD",
+                  "a||b|s3cret \"x\"|$PASSWORD|$PASSWORD" },
                 { "docker exec a b -p$PASSWORD", "a||b|-ps3cret|\"x\"" },
                 { "docker exec a b x${TWO}y", "a||b|xa|by" },
                 { "docker exec a b \"\\\"\\$\\\\\\x\"", "a||b|\"$\\\\x" },

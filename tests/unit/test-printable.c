@@ -9,12 +9,15 @@ static void test_copies(void) {
                 { "plain", "plain", "plain" },
                 { "a\nb\tc\r\n", "a\nb c \n", "a b c  " },
                 { "\033[31mred", " [31mred", " [31mred" },
-                { "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80" },
+                { "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80",
+                  "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80" },
                 { "\xc3", "?", "?" },
-                { "\xc0\xaf", "??", "??" },             /* overlong */
-                { "\xed\xa0\x80", "???", "???" },       /* a surrogate */
+                { "\xc0\xaf", "??", "??" }, /* overlong */
+                { "\xed\xa0\x80", "???", "???" }, /* a surrogate */
                 { "\xf4\x90\x80\x80", "????", "????" }, /* beyond Unicode */
-                { "\xc2\x9b" "x", "??x", "??x" },       /* CSI in eight bits */
+                { "\xc2\x9b"
+                  "x",
+                  "??x", "??x" }, /* CSI in eight bits */
                 { "\x7f", " ", " " },
         };
 
@@ -31,7 +34,11 @@ static void test_last_line(void) {
         static const struct {
                 const char *text, *line;
         } cases[] = {
-                { "", "" }, { "\n \n", "" }, { "one", "one" }, { "one\ntwo\n\n", "two" }, { "one\n  two  ", "two" },
+                { "", "" },
+                { "\n \n", "" },
+                { "one", "one" },
+                { "one\ntwo\n\n", "two" },
+                { "one\n  two  ", "two" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "io/firewall.h"
-#include "io/redirect-snapshot.h"
 #include "io/redirect.h"
 #include "test.h"
 #include "util/fd.h"
@@ -539,115 +538,6 @@ static void test_privileges(void) {
         ASSERT_TRUE(look(&everywhere).registered);
 }
 
-static void test_bindings_from_ports(void) {
-        const PortBinding bindings[] = {
-                { .container_port = 80, .host_port = 1, .host_ip = (char *) "", .tcp = true },
-                { .container_port = 80, .host_port = 2, .host_ip = (char *) "0.0.0.0", .tcp = true },
-                { .container_port = 80, .host_port = 3, .host_ip = (char *) "::", .tcp = true },
-                { .container_port = 80, .host_port = 4, .host_ip = (char *) "127.0.0.1", .tcp = true },
-                { .container_port = 81, .host_port = 4, .host_ip = (char *) "FD00:0:0::5", .tcp = true },
-                { .container_port = 81, .host_port = 4, .host_ip = (char *) "fd00::5", .tcp = true },
-                { .container_port = 80, .host_port = 5, .host_ip = (char *) "", .tcp = false },
-                { .container_port = 80, .host_port = 6, .host_ip = (char *) "; flush ruleset", .tcp = true },
-        };
-        static const struct {
-                int published;
-                bool any_ipv4, any_ipv6;
-                size_t n_addresses;
-        } expected[] = { { 0, false, false, 0 }, { 1, true, true, 0 },   { 1, true, false, 0 },
-                         { 1, false, true, 0 },  { 1, false, false, 2 }, { 0, false, false, 0 },
-                         { 1, false, false, 0 } };
-
-        for (uint16_t port = 0; port < ELEMENTSOF(expected); port++) {
-                RedirectBindings found;
-
-                ASSERT_EQ(redirect_bindings_from_ports(&found, bindings, ELEMENTSOF(bindings), port),
-                          expected[port].published);
-                ASSERT_EQ(found.known, expected[port].published);
-                ASSERT_EQ(found.any_ipv4, expected[port].any_ipv4);
-                ASSERT_EQ(found.any_ipv6, expected[port].any_ipv6);
-                ASSERT_EQ(strv_length(found.addresses), expected[port].n_addresses);
-                if (port == 4)
-                        ASSERT_STREQ(found.addresses[1], "fd00::5");
-                redirect_bindings_done(&found);
-        }
-}
-
-static void assert_loads(const char *root, const RedirectBindings *expected) {
-        RedirectBindings loaded;
-
-        ASSERT_OK(redirect_bindings_load(&loaded, root, "clemence"));
-        ASSERT_TRUE(redirect_bindings_equal(&loaded, expected));
-        redirect_bindings_done(&loaded);
-}
-
-static void test_bindings_file(const char *root) {
-        static const char *const bad[] = { "",
-                                           "{",
-                                           "[]",
-                                           "{\"ipv4\":true}",
-                                           "{\"ipv4\":1,\"ipv6\":false,\"addresses\":[]}",
-                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[\"localhost\"]}",
-                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[7]}",
-                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":{}}" };
-        _cleanup_free_ char *path = NULL;
-
-        assert_loads(root, &unknown);
-        ASSERT_EQ(redirect_bindings_save(&unknown, root, "clemence"), 0);
-        ASSERT_EQ(redirect_bindings_save(&addresses_only, root, "clemence"), 1);
-        ASSERT_EQ(redirect_bindings_save(&addresses_only, root, "clemence"), 0);
-        assert_loads(root, &addresses_only);
-        ASSERT_EQ(redirect_bindings_save(&ipv4_only, root, "clemence"), 1);
-        assert_loads(root, &ipv4_only);
-
-        ASSERT_TRUE(asprintf(&path, "%s/var/lib/wakechain/bindings/clemence.json", root) >= 0);
-        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
-                ASSERT_OK(file_replace(path, bad[i], strlen(bad[i]), 0644, false));
-                assert_loads(root, &unknown);
-        }
-        ASSERT_EQ(redirect_bindings_save(&everywhere, root, "clemence"), 1);
-        ASSERT_EQ(redirect_bindings_save(&unknown, root, "clemence"), 1);
-        ASSERT_TRUE(access(path, F_OK) < 0);
-}
-
-static void test_lock(const char *root) {
-        _cleanup_free_ char *folder = NULL;
-        int lock;
-
-        ASSERT_ERROR(redirect_lock(root), ENOENT);
-        ASSERT_TRUE(asprintf(&folder, "%s/run/wakechain", root) >= 0);
-        ASSERT_OK(directory_make(folder));
-        lock = redirect_lock(root);
-        ASSERT_OK(lock);
-        ASSERT_ERROR(redirect_lock(root), EAGAIN);
-        fd_close(lock);
-        lock = redirect_lock(root);
-        ASSERT_OK(lock);
-        fd_close(lock);
-}
-
-static void test_snapshot_of_nonsense(void) {
-        static const char *const bad[] = { "", "{", "[]", "{}", "{\"nftables\":7}", "nftables" };
-        static const char *const odd[] = {
-                "{\"nftables\":[]}",
-                "{\"nftables\":[7,null,[],{\"map\":7},{\"map\":{}},{\"set\":{\"elem\":[null,{},[]]}}]}",
-                "{\"nftables\":[{\"map\":{\"name\":\"wildcard4\",\"elem\":[[1],[],[1,2],[null,null],{}]}}]}",
-                "{\"nftables\":[{\"rule\":{\"chain\":\"service-x\",\"expr\":7}}]}",
-                "{\"nftables\":[{\"rule\":{\"chain\":\"service-x\",\"expr\":[{\"redirect\":7}]}}]}",
-                "{\"nftables\":[{\"rule\":{\"chain\":\"service-x\",\"expr\":[{\"redirect\":{\"port\":\"x\"}}]}}]}",
-                "{\"nftables\":[{\"counter\":{\"name\":7}},{\"chain\":{\"name\":\"service-\"}},{\"rule\":null}]}",
-        };
-        RedirectSnapshot *snapshot;
-
-        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
-                ASSERT_ERROR(redirect_snapshot_parse(&snapshot, bad[i]), EBADMSG);
-        for (size_t i = 0; i < ELEMENTSOF(odd); i++) {
-                ASSERT_OK(redirect_snapshot_parse(&snapshot, odd[i]));
-                ASSERT_FALSE(snapshot->complete);
-                redirect_snapshot_free(snapshot);
-        }
-}
-
 static void make_group(const char *root) {
         static const char group[] = "root:x:0:\nwakechain:x:4242:\n";
         _cleanup_free_ char *path = NULL;
@@ -679,16 +569,11 @@ static void make_network(void) {
 int main(void) {
         char root[] = "/tmp/test-redirect-XXXXXX", *command;
 
-        ASSERT_TRUE(mkdtemp(root));
-        test_bindings_from_ports();
-        test_bindings_file(root);
-        test_lock(root);
-        test_snapshot_of_nonsense();
-
         if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
                 fprintf(stderr, "No namespaces of its own here, skipping what needs them.\n");
                 return 77;
         }
+        ASSERT_TRUE(mkdtemp(root));
         make_group(root);
         make_network();
         ASSERT_OK(redirect_new(&redirect));

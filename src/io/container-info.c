@@ -6,9 +6,10 @@
 #include "io/engine.h"
 #include "io/printable.h"
 
-/* ContainerInfo: what an inspect says about a container, as plain data. The table below names the members that are read and what each
- * becomes; all others are ignored. A member that is missing or of another type leaves its default, unless nothing makes sense without
- * it. What goes into requests or to connect() is checked here, once: names, ids, addresses, ports. */
+/* ContainerInfo: what an inspect says about a container, as plain data. The table below names the members
+ * that are read and what each becomes; all others are ignored. A member that is missing or of another type
+ * leaves its default, unless nothing makes sense without it. What goes into requests or to connect() is
+ * checked here, once: names, ids, addresses, ports. */
 
 #define DEPTH_MAX 32
 #define ENTRIES_MAX 1024

@@ -1,8 +1,9 @@
 #include "io/docker-stream.h"
 #include "io/printable.h"
 
-/* DockerStream: a state machine over pieces, since a frame's header may come in two of them. Bytes that cannot be a header mean that
- * there are no frames (a container with a terminal); from there on everything is text. */
+/* DockerStream: a state machine over pieces, since a frame's header may come in two of them. Bytes that
+ * cannot be a header mean that there are no frames (a container with a terminal); from there on everything is
+ * text. */
 
 static void tail_append(DockerStream *stream, const char *data, size_t size) {
         size_t kept;

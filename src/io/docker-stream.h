@@ -1,7 +1,7 @@
 #pragma once
 
-/* DockerStream: the output of a container or of an exec, as the engine sends it: frames of stdout and stderr (a header of eight bytes
- * each), or just bytes if there is a terminal. Only the end of it is kept. */
+/* DockerStream: the output of a container or of an exec, as the engine sends it: frames of stdout and stderr
+ * (a header of eight bytes each), or just bytes if there is a terminal. Only the end of it is kept. */
 
 #include "util/macro.h"
 

@@ -12,8 +12,8 @@
  *   established     the header has come; the engine subscribes at the same moment, so whoever inspects after being told misses nothing
  *   waiting         it has ended, or could not be had; opened again after a pause
  *
- * What has come is kept and parsed one event per turn of the loop, because the handler may do anything, also end the watch. The engine's
- * filter matches beginnings of names, so names are compared here again. */
+ * What has come is kept and parsed one event per turn of the loop, because the handler may do anything, also
+ * end the watch. The engine's filter matches beginnings of names, so names are compared here again. */
 
 #define CONNECT_TIMEOUT_USEC (10 * USEC_PER_SEC)
 #define PAUSE_FIRST_USEC (100 * USEC_PER_MSEC)

@@ -4,9 +4,10 @@
 #include "io/printable.h"
 #include "util/log.h"
 
-/* Calls whose answer is a stream of output: logs, and exec in its three steps (create, start, inspect). Without an Upgrade header the engine
- * answers the start of an exec with the output until its end, and then the exit code is there; a process that closes its output and
- * goes on is looked at again until it has ended. A process that is given up goes on in the container: there is no call to end it. */
+/* Calls whose answer is a stream of output: logs, and exec in its three steps (create, start, inspect).
+ * Without an Upgrade header the engine answers the start of an exec with the output until its end, and then
+ * the exit code is there; a process that closes its output and goes on is looked at again until it has ended.
+ * A process that is given up goes on in the container: there is no call to end it. */
 
 #define PAUSE_FIRST_USEC (10 * USEC_PER_MSEC)
 #define PAUSE_MAX_USEC (500 * USEC_PER_MSEC)

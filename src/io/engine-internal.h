@@ -1,7 +1,7 @@
 #pragma once
 
-/* What the files of Engine share: engine.c (the life of calls, version), engine-exec.c (calls of several steps, streams) and
- * engine-events.c. */
+/* What the files of Engine share: engine.c (the life of calls, version), engine-exec.c (calls of several
+ * steps, streams) and engine-events.c. */
 
 #include "io/docker-stream.h"
 #include "io/engine-reply.h"

@@ -17,7 +17,8 @@ typedef enum EngineOperation {
         _ENGINE_OPERATION_MAX,
 } EngineOperation;
 
-/* `ret_message` gets the engine's own sentence, or ours; one line, the caller's, NULL only if there is no memory. */
+/* `ret_message` gets the engine's own sentence, or ours; one line, the caller's, NULL only if there is no
+ * memory. */
 EngineOutcome engine_reply_classify(EngineOperation operation, const HttpResponse *response, char **ret_message);
 /* The "message" of an error's body, or the body itself if it is no JSON. NULL: nothing in it. */
 char *engine_reply_message(const char *body, size_t size);

@@ -6,11 +6,13 @@
 #include "io/printable.h"
 #include "util/log.h"
 
-/* Engine: calls of the Docker Engine API. A call is one request (or, for an exec, a few) with one deadline for all of it, the
- * negotiation of the version included: a daemon that hangs still accepts connections, so only a total limit ends the wait for it.
+/* Engine: calls of the Docker Engine API. A call is one request (or, for an exec, a few) with one deadline
+ * for all of it, the negotiation of the version included: a daemon that hangs still accepts connections, so
+ * only a total limit ends the wait for it.
  *
- * The version is asked for by the first call, the others wait for the answer in a list; it is forgotten when the engine goes away (the end
- * of the event stream) or refuses it, because the next engine may be another one. */
+ * The version is asked for by the first call, the others wait for the answer in a list; it is forgotten when
+ * the engine goes away (the end of the event stream) or refuses it, because the next engine may be another
+ * one. */
 
 #define VERSION_MIN 24U
 #define VERSION_MAX 47U
@@ -317,7 +319,8 @@ static int engine_call_new(EngineCall **ret, Engine *engine, EngineOperation ope
                         return r;
         }
 
-        /* Such a name cannot be asked for: it would be part of the path. Nothing has it, which is what the engine would say. */
+        /* Such a name cannot be asked for: it would be part of the path. Nothing has it, which is what the
+         * engine would say. */
         if (!engine_name_is_valid(name))
                 r = engine_call_finish_later(call, ENGINE_NO_CONTAINER,
                                              "No such container: the name is not valid");

@@ -1,11 +1,12 @@
 #pragma once
 
-/* Engine: the Docker Engine API over its Unix socket (Docker, and Podman's compatible one), asynchronous on sd-event.
- * Everything that comes back is untrusted: sizes are bounded, strings are checked, and unknown members are ignored.
+/* Engine: the Docker Engine API over its Unix socket (Docker, and Podman's compatible one), asynchronous on
+ * sd-event. Everything that comes back is untrusted: sizes are bounded, strings are checked, and unknown
+ * members are ignored.
  *
- * An answer is not a fact about the container: 204 and 304 to a start say that it was asked for; whether it runs is told by an
- * inspect afterwards and by events. An inspect of a container that is being started or stopped waits for the engine's lock
- * on it (200 ms and more): do not ask during a start. */
+ * An answer is not a fact about the container: 204 and 304 to a start say that it was asked for; whether it
+ * runs is told by an inspect afterwards and by events. An inspect of a container that is being started or
+ * stopped waits for the engine's lock on it (200 ms and more): do not ask during a start. */
 
 #include <systemd/sd-event.h>
 #include "util/macro.h"
@@ -90,11 +91,14 @@ typedef struct EngineReply {
         const char *output;             /* exec, logs: the end of stdout and stderr, at most 4 KiB, made printable */
 } EngineReply;
 
-/* Called once per call, never from inside the function that started it. The call may be freed from inside. */
+/* Called once per call, never from inside the function that started it. The call may be freed from inside;
+ * the reply stays until the handler returns. A name that no container can have (see printable.h) is answered
+ * as the engine would: ENGINE_NO_CONTAINER. */
 typedef void (*EngineHandler)(EngineCall *call, EngineReply *reply, void *userdata);
 
-/* The API version is negotiated with the first call ("/_ping": Api-Version), which the others wait for, at most 1.43 and at
- * least 1.24; `engine_new` itself asks nothing. */
+/* The API version is negotiated with the first call ("/_ping": Api-Version), which the others wait for, at
+ * most 1.47 (Docker 29 refuses everything below 1.44) and at least 1.24; `engine_new` itself asks nothing.
+ * -ENAMETOOLONG if that is no path of a socket. */
 int engine_new(Engine **ret, sd_event *event, const char *socket_path);
 Engine *engine_free(Engine *engine);            /* all its calls must have been freed */
 DEFINE_CLEANUP(Engine *, engine_free);
@@ -115,8 +119,9 @@ int engine_unpause(EngineCall **ret, Engine *engine, const char *container, uint
 /* The last `lines` lines of the log, in reply->output. */
 int engine_logs(EngineCall **ret, Engine *engine, const char *container, unsigned lines, uint64_t timeout_usec,
                 EngineHandler handler, void *userdata);
-/* Runs a command in the container and waits for it: create, start attached until the end of the stream, inspect. `user` may be
- * NULL. A command that hangs is given up after `timeout_usec` with ENGINE_TIMED_OUT (it goes on in the container). */
+/* Runs a command in the container and waits for it: create, start attached until the end of the stream,
+ * inspect. `user` may be NULL. A command that hangs is given up after `timeout_usec` with ENGINE_TIMED_OUT
+ * (it goes on in the container). */
 int engine_exec(EngineCall **ret, Engine *engine, const char *container, char *const *argv, char *const *environment,
                 const char *user, uint64_t timeout_usec, EngineHandler handler, void *userdata);
 int engine_connect_network(EngineCall **ret, Engine *engine, const char *network, const char *container,
@@ -141,8 +146,9 @@ typedef struct ContainerEvent {
         int exit_code;
 } ContainerEvent;
 
-/* `event` is NULL once when the stream is established (its first bytes, the response header, have come), and `lost` is
- * true when it has ended: it is opened again by itself with growing pauses (100 ms to 5 s), and then `event` NULL, `lost` false
- * comes again; look at everything anew then, because events may have been missed. Events of other types are dropped. */
+/* `event` is NULL once when the stream is established (its first bytes, the response header, have come), and
+ * `lost` is true when it has ended: it is opened again by itself with growing pauses (100 ms to 5 s), and
+ * then `event` NULL, `lost` false comes again; look at everything anew then, because events may have been
+ * missed. Events of other types are dropped. */
 typedef void (*EngineEventHandler)(Engine *engine, const ContainerEvent *event, bool lost, void *userdata);
 int engine_watch(Engine *engine, char *const *containers, EngineEventHandler handler, void *userdata);

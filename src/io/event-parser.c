@@ -3,8 +3,9 @@
 #include "io/event-parser.h"
 #include "io/printable.h"
 
-/* EventParser: keeps what has come, and gives json-c's incremental tokener one object at a time. What waits, one object, and its depth are
- * bounded; events of other types, or of things without a proper name, are passed over. */
+/* EventParser: keeps what has come, and gives json-c's incremental tokener one object at a time. What waits,
+ * one object, and its depth are bounded; events of other types, or of things without a proper name, are
+ * passed over. */
 
 #define PENDING_MAX ((size_t) 1024 * 1024)
 #define OBJECT_MAX ((size_t) 256 * 1024)

@@ -1,6 +1,7 @@
 #pragma once
 
-/* EventParser: the body of /events, JSON objects one after the other in pieces of any size. For the engine, tests and the fuzzer. */
+/* EventParser: the body of /events, JSON objects one after the other in pieces of any size. For the engine,
+ * tests and the fuzzer. */
 
 #include "io/engine.h"
 
@@ -20,5 +21,6 @@ DEFINE_CLEANUP(EventParser *, event_parser_free);
 
 /* -ENOBUFS: more waits to be read than anybody should have to keep. */
 int event_parser_feed(EventParser *parser, const char *data, size_t size);
-/* 1 and the next event of a type that we know; 0 if there is none before more data comes; -EBADMSG: this is no stream of events (any more). */
+/* 1 and the next event of a type that we know; 0 if there is none before more data comes; -EBADMSG: this is
+ * no stream of events (any more). */
 int event_parser_next(EventParser *parser, ParsedEvent *ret);

@@ -1,9 +1,10 @@
 #include "io/printable.h"
 #include "io/probe.h"
 
-/* ExecCommand: recognises a shell command that is nothing but a `docker exec`, so that it can be run through the engine: half the time, and
- * a third of the processor's, of the docker program. The promise is that the outcome is the same. So whatever a shell could make
- * something else of (pipes, globs, substitutions, ~, unusual options) is not tried to be understood: 0, let the shell do it. */
+/* ExecCommand: recognises a shell command that is nothing but a `docker exec`, so that it can be run through
+ * the engine: half the time, and a third of the processor's, of the docker program. The promise is that the
+ * outcome is the same. So whatever a shell could make something else of (pipes, globs, substitutions, ~,
+ * unusual options) is not tried to be understood: 0, let the shell do it. */
 
 typedef struct WordReader {
         const char *position;

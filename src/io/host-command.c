@@ -16,9 +16,10 @@
 #include "util/strv.h"
 #include "util/time.h"
 
-/* HostCommand ends when the shell has ended, not when its output has: a command may leave something behind in the background that keeps the
- * pipe open, and that is killed with the rest of the group. The shell is waited for by a pidfd, which asks nothing of the program's
- * signal mask. Whoever gives a command up does not wait: a source that belongs to the event loop alone reaps it.
+/* HostCommand ends when the shell has ended, not when its output has: a command may leave something behind in
+ * the background that keeps the pipe open, and that is killed with the rest of the group. The shell is waited
+ * for by a pidfd, which asks nothing of the program's signal mask. Whoever gives a command up does not wait:
+ * a source that belongs to the event loop alone reaps it.
  *
  * The waker may change the firewall; a health command, which came with somebody's configuration, must not. */
 
@@ -146,7 +147,8 @@ static int host_command_on_timer(sd_event_source *source, uint64_t usec, void *u
         return 0;
 }
 
-/* In the child: neither capability sets that a program inherits by, nor, where we may (CAP_SETPCAP), the set that bounds root's. */
+/* In the child: neither capability sets that a program inherits by, nor, where we may (CAP_SETPCAP), the set
+ * that bounds root's. */
 static void drop_capabilities(void) {
         struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
         struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};

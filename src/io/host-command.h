@@ -17,7 +17,8 @@ typedef struct HostCommandResult {
 /* Called once. The command may be freed from inside. */
 typedef void (*HostCommandHandler)(HostCommand *command, const HostCommandResult *result, void *userdata);
 
-/* `environment` is all that it gets, plus a PATH if there is none. No capability, descriptor or signal setting of ours is passed on. */
+/* `environment` is all that it gets, plus a PATH if there is none. No capability, descriptor or signal
+ * setting of ours is passed on. */
 int host_command_new(HostCommand **ret, sd_event *event, const char *command, char *const *environment,
                      uint64_t timeout_usec, HostCommandHandler handler, void *userdata);
 /* Kills the whole group, if it still runs. */

@@ -4,12 +4,12 @@
 #include "io/http-client.h"
 #include "util/log.h"
 
-/* HttpClient joins curl's multi interface to sd-event: curl says which sockets and which timer it waits for, and is told what happened to
- * them. This is the only file that knows of curl.
+/* HttpClient joins curl's multi interface to sd-event: curl says which sockets and which timer it waits for,
+ * and is told what happened to them. This is the only file that knows of curl.
  *
- * curl forbids most calls from inside its callbacks, and whoever is told of an answer wants to free the request, or to start the
- * next one. So the callbacks only store what came and queue the request; one deferred source hands out, per dispatch, one piece of
- * news of one request, as the last thing it does. */
+ * curl forbids most calls from inside its callbacks, and whoever is told of an answer wants to free the
+ * request, or to start the next one. So the callbacks only store what came and queue the request; one
+ * deferred source hands out, per dispatch, one piece of news of one request, as the last thing it does. */
 
 #define HEADER_MAX ((size_t) 64 * 1024)
 

@@ -1,14 +1,16 @@
 #pragma once
 
-/* HttpClient: HTTP/1.1 requests on an sd-event loop, by libcurl. All requests of one client go to one Unix socket, or to the TCP
- * addresses of their URLs; connections are kept and used again. Every handler is called from the loop, never from inside a function of
- * this header, and may free the request that it is called for, and the client after that. */
+/* HttpClient: HTTP/1.1 requests on an sd-event loop, by libcurl. All requests of one client go to one Unix
+ * socket, or to the TCP addresses of their URLs; connections are kept and used again. Every handler is called
+ * from the loop, never from inside a function of this header, and may free the request that it is called for,
+ * and the client after that. */
 
 #include <systemd/sd-event.h>
 #include "util/macro.h"
 #include "util/time.h"
 
-/* A body that is collected may be this long, and so may be what has come of a streamed one and was not delivered yet. */
+/* A body that is collected may be this long, and so may be what has come of a streamed one and was not
+ * delivered yet. */
 #define HTTP_BODY_MAX ((size_t) 8 * 1024 * 1024)
 
 typedef struct HttpClient HttpClient;
@@ -24,8 +26,8 @@ typedef struct HttpParameters {
 } HttpParameters;
 
 typedef struct HttpResponse {
-        /* 0: answered, whatever the status. Else there is no answer, or not a whole one: -ETIMEDOUT; -EBADMSG not HTTP; -EFBIG;
-         * -ECONNRESET ended too early; or what connect() said. */
+        /* 0: answered, whatever the status. Else there is no answer, or not a whole one: -ETIMEDOUT; -EBADMSG
+         * not HTTP; -EFBIG; -ECONNRESET ended too early; or what connect() said. */
         int error;
         const char *reason;             /* for `error`, one line; never NULL */
         unsigned status;                /* 0: none came */

@@ -4,8 +4,9 @@
 
 #include "io/probe-address.h"
 
-/* ProbeAddress: a container is asked at its own address, never at a published port: docker-proxy accepts there long before the
- * application does, and so does our own front. From the host every network of a container can be reached. */
+/* ProbeAddress: a container is asked at its own address, never at a published port: docker-proxy accepts
+ * there long before the application does, and so does our own front. From the host every network of a
+ * container can be reached. */
 
 static const char *network_address(const ContainerNetwork *network) {
         return network ? network->ipv4 ?: network->ipv6 : NULL;

@@ -1,13 +1,15 @@
 #include "io/probe-schedule.h"
 #include "io/socket-table.h"
 
-/* ProbeSchedule. Being ready is noticed half a pause late on average, so pauses are short where a try costs next to nothing, and grow with
- * the time already waited: to a five-hundredth of it, so that they never cost a boot more than that.
+/* ProbeSchedule. Being ready is noticed half a pause late on average, so pauses are short where a try costs
+ * next to nothing, and grow with the time already waited: to a five-hundredth of it, so that they never cost
+ * a boot more than that.
  *
- * A command costs 40 ms of the processors that the container needs for booting, so the time alone lets it run only now and then. What makes it
- * worth its price is a change of the sockets that listen: applications listen when they are ready, or nearly. The table of sockets is
- * dear to read (see io/socket-table.h), so it is read when the pulse says that something has changed, and for no more than a tenth of
- * the time. A container that opens and closes listening sockets all the time is not believed for ever. */
+ * A command costs 40 ms of the processors that the container needs for booting, so the time alone lets it run
+ * only now and then. What makes it worth its price is a change of the sockets that listen: applications
+ * listen when they are ready, or nearly. The table of sockets is dear to read (see io/socket-table.h), so it
+ * is read when the pulse says that something has changed, and for no more than a tenth of the time. A
+ * container that opens and closes listening sockets all the time is not believed for ever. */
 
 #define PAUSE_SHORTEST_USEC (10 * USEC_PER_MSEC)
 #define PAUSE_LONGEST_USEC USEC_PER_SEC

@@ -8,7 +8,8 @@
 /* The pause after a cheap try that failed, `elapsed_usec` after the first one. */
 uint64_t probe_pause(uint64_t elapsed_usec, uint64_t interval_usec);
 
-/* What is known of a container's listening sockets, and when the next try of a command is due because of it, or anyway. */
+/* What is known of a container's listening sockets, and when the next try of a command is due because of it,
+ * or anyway. */
 typedef struct CommandGate {
         pid_t pid;                      /* 0: nothing can be seen */
         uint64_t interval_usec;

@@ -9,11 +9,13 @@
 #include "io/tcp-connect.h"
 #include "util/log.h"
 
-/* Probe: a question (the method), asked by one try at a time, until one succeeds or the deadline passes. Between tries one timer waits; each
- * method has a function that begins a try, and every try ends in probe_try_succeeded() or probe_try_failed(). After the check the
- * question may be asked once more, of the port that clients will be forwarded to.
+/* Probe: a question (the method), asked by one try at a time, until one succeeds or the deadline passes.
+ * Between tries one timer waits; each method has a function that begins a try, and every try ends in
+ * probe_try_succeeded() or probe_try_failed(). After the check the question may be asked once more, of the
+ * port that clients will be forwarded to.
  *
- * A method that waits for something else than answers (the engine's word, a delay) has a "try" of its own that only sets the timer. */
+ * A method that waits for something else than answers (the engine's word, a delay) has a "try" of its own
+ * that only sets the timer. */
 
 #define TRY_TIMEOUT_USEC (10 * USEC_PER_SEC)
 #define CONNECT_TIMEOUT_USEC USEC_PER_SEC
@@ -307,7 +309,8 @@ static int probe_try_host_command(Probe *probe) {
                                 probe->environment, TRY_TIMEOUT_USEC, probe_on_host_command, probe);
 }
 
-/* The engine's own check. It tells by events; they are what a restart of the engine loses, so it is asked now and then as well. */
+/* The engine's own check. It tells by events; they are what a restart of the engine loses, so it is asked now
+ * and then as well. */
 
 static void probe_set_health_detail(Probe *probe) {
         static const char *const details[] = {

@@ -449,6 +449,18 @@ int redirect_list_ruleset(Redirect *redirect, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
+bool redirect_is_marked(const char *root, const char *service) {
+        _cleanup_free_ char *path = NULL;
+
+        assert(service_name_is_valid(service));
+
+        if (asprintf(&path, "%s/run/wakechain/redirect/%s", strempty(root), service) < 0) {
+                path = NULL;
+                return false;
+        }
+        return access(path, F_OK) >= 0;
+}
+
 int redirect_lock(const char *root) {
         _cleanup_free_ char *path = NULL;
         _cleanup_close_ int fd = -EBADF;

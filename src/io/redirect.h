@@ -64,7 +64,7 @@ int redirect_clear(Redirect *redirect);
 
 typedef struct RedirectState {
         bool present;                   /* the table is there, with its chains and their rules */
-        bool registered;                /* the service is in it, up or lifted, and direct use of its port dropped */
+        bool registered;                /* it is in the table, up or lifted; direct use is dropped */
         bool up;                        /* all new connections to the service go to its redirect port */
         bool partly;                    /* those to some of its addresses do, or to another redirect port */
         /* Connections to the published port that went past us since the last lift: the counter of trap 4. It
@@ -81,6 +81,10 @@ int redirect_look_all(Redirect *redirect, const RedirectEntry *entries, size_t n
 /* The host's whole ruleset, as nft(8) prints it: for a look at what other tables would do to redirected
  * packets. The caller frees. */
 int redirect_list_ruleset(Redirect *redirect, char **ret);
+
+/* Whether the service's socket is up: `wakechain-redirect up` leaves a mark when it comes, `down` takes it
+ * away. Where an administrator has stopped it, redirect_up() would send clients to a closed port. */
+bool redirect_is_marked(const char *root, const char *service);
 
 /* A lock that keeps a rebuild and the programs that add or lift single services apart: flock on
  * /run/wakechain/redirect.lock. Never waits: -EAGAIN if somebody else has it. Returns the descriptor; closing

@@ -4,8 +4,8 @@
 #include "util/fd.h"
 #include "util/time.h"
 
-/* TcpConnect: a socket that becomes writable when it is known how the attempt went. An attempt that fails at once is told from the loop as
- * well: a timer without a delay brings it. */
+/* TcpConnect: a socket that becomes writable when it is known how the attempt went. An attempt that fails at
+ * once is told from the loop as well: a timer without a delay brings it. */
 
 struct TcpConnect {
         int fd;

@@ -8,7 +8,8 @@
 
 typedef struct TcpConnect TcpConnect;
 
-/* Called once, never from inside tcp_connect_new(). `error`: 0 it was accepted, else a negative errno. May free the attempt. */
+/* Called once, never from inside tcp_connect_new(). `error`: 0 it was accepted, else a negative errno. May
+ * free the attempt. */
 typedef void (*TcpConnectHandler)(TcpConnect *attempt, int error, void *userdata);
 
 int tcp_connect_new(TcpConnect **ret, sd_event *event, const struct sockaddr_storage *address, socklen_t size,

@@ -98,14 +98,24 @@ static int find_service(const Config *config, const char *name, const Service **
 
 static int redirect_failed(const Session *session, const Service *service, int error) {
         const char *detail = session->redirect ? redirect_error(session->redirect) : "";
+        _cleanup_free_ char *sentence = NULL;
 
         if (isempty(detail))
                 detail = strerror(-error);
-        log_struct(LOG_ERR,
-                   "MESSAGE=nftables cannot be used (%s), so connections to port %u cannot be redirected while '%s' "
-                   "sleeps: give the service a 'listen' address in dependencies.json, which needs no firewall.",
-                   detail, service->port, service->name, "MESSAGE_ID=" WAKECHAIN_MESSAGE_REDIRECT_FAILED,
-                   "WAKECHAIN_SERVICE=%s", service->name, "WAKECHAIN_ERROR=%s", detail, "ERRNO=%i", -error);
+        if (asprintf(&sentence,
+                     "nftables cannot be used (%s), so connections to port %u cannot be redirected while '%s' "
+                     "sleeps: give the service a 'listen' address in dependencies.json, which needs no firewall.",
+                     detail, service->port, service->name) < 0) {
+                sentence = NULL;
+                return log_oom();
+        }
+
+        if (log_to_journal())
+                (void) sd_journal_send("MESSAGE=%s", sentence, "PRIORITY=%i", LOG_ERR,
+                                       "MESSAGE_ID=" WAKECHAIN_MESSAGE_REDIRECT_FAILED, "WAKECHAIN_SERVICE=%s",
+                                       service->name, "ERRNO=%i", -error, NULL);
+        else
+                log_error("%s", sentence);
         return error;
 }
 

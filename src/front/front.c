@@ -7,33 +7,35 @@
 #include "front/listener.h"
 #include "util/log.h"
 
-/* Front: a state machine between the clients and the one Hold on the waker. "Waiting" clients are those held or not yet
- * connected to a backend; forwarded ones are never touched by anything below.
+/* Front: a state machine between the clients and the one Hold on the waker. "Waiting" clients are those held or not
+ * yet connected to a backend; forwarded ones are never touched by anything below.
  *
- *            | new client      | status waking   | awake          | stopping      | WakeFailed    | Stopping     | lost
- *  ----------+-----------------+-----------------+----------------+---------------+---------------+--------------+-----------
- *  IDLE      | hold; dial      |                 |                |               |               |              |
- *  DIALING   | hold            |                 |                |               |               |              |
- *  WAKING    | hold            |                 | connect; AWAKE | (1) STOPPING  | (3)           | (1), then (2)| (4)
- *  AWAKE     | connect         | hold; WAKING    | connect if the | (1) STOPPING  | (3)           | (1), then (2)| (4)
- *            |                 |                 | backends differ|               |               |              |
- *  STOPPING  | hold            | WAKING          | connect; AWAKE |               | (3)           | (2)          | (2)
- *  PAUSED    | answer          |                 |                |               |               |              |
+ *           | new client | waking       | awake              | stopping     | WakeFailed | Stopping      | lost
+ *  ---------+------------+--------------+--------------------+--------------+------------+---------------+-----
+ *  IDLE     | hold; dial |              |                    |              |            |               |
+ *  DIALING  | hold       |              |                    |              |            |               |
+ *  WAKING   | hold       |              | connect; AWAKE     | (1) STOPPING | (3)        | (1), then (2) | (4)
+ *  AWAKE    | connect    | hold; WAKING | other backends:    | STOPPING     | (3)        | (1), then (2) | (4)
+ *           |            |              | connect anew       |              |            |               |
+ *  STOPPING | hold       | WAKING       | connect; AWAKE     |              | (3)        | (2)           | (2)
+ *  PAUSED   | answer     |              |                    |              |            |               |
  *
  *  Asleep is stopping, once the stack was seen waking or awake; failed is waking, until the error comes.
  *
- *  (1) The stack is put to sleep although we hold it: somebody decided so, and the waiting get the answer. But if this Hold
- *      has never seen it waking or awake, it only came upon a stack that was going to sleep already: the waiting go on waiting.
- *  (2) Those who wait (they came after the decision) dial again, with short pauses: the connection stays in the control
- *      socket's backlog until PID 1 has a waker that takes it. Nobody waits: IDLE, so that a stop sticks.
- *  (3) The waiting get the answer. After a first failure the next client tries again, after more of them new clients get the
- *      answer at once for a while: PAUSED, see front_pause_usec().
- *  (4) A waker tells before it goes, so this one has crashed: dial again while there is any client, a few times; then (3),
- *      or IDLE when nobody waits.
+ *  (1) The stack is put to sleep although we hold it: somebody decided so, and the waiting get the answer. But if
+ *      this Hold has never seen it waking or awake, it only came upon a stack that was going to sleep already: the
+ *      waiting go on waiting.
+ *  (2) Those who wait (they came after the decision) dial again, with short pauses: the connection stays in the
+ *      control socket's backlog until PID 1 has a waker that takes it. Nobody waits: IDLE, so that a stop sticks.
+ *  (3) The waiting get the answer. After a first failure the next client tries again; after more of them new
+ *      clients get the answer at once for a while: PAUSED, see front_pause_usec().
+ *  (4) A waker tells before it goes, so this one has crashed: dial again while there is any client, a few times;
+ *      then (3), or IDLE when nobody waits.
  *
- * Dialing fails: (3) for a first try, (4) for a further one. No word from the waker for PATIENCE_USEC: (3).
- * Awake forgets all failures. Without a client the Hold is dropped after LINGER_USEC, and the program ends after
- * exit_idle_usec, but not in a pause: that is the memory of it. A connection that comes in just then starts the next front. */
+ * Dialing fails: (3) for a first try, (4) for a further one. No word from the waker for PATIENCE_USEC: (3). Awake
+ * forgets all failures. Without a client the Hold is dropped after LINGER_USEC, and the program ends after
+ * exit_idle_usec, but not in a pause, which nobody else would remember. A connection that comes in just then starts
+ * the next front. */
 
 #define LINGER_USEC USEC_PER_SEC
 #define PATIENCE_USEC (2 * USEC_PER_MINUTE)
@@ -226,7 +228,8 @@ static void front_lose(Front *front) {
 static void front_note_stopping(Front *front) {
         _cleanup_free_ char *sentence = NULL;
 
-        if (front->seen_active && clients_waiting(front->clients) > 0) {
+        /* Those that are connecting to an awake stack go on: it drains before it stops. */
+        if (front->seen_active && front->state != FRONT_AWAKE && clients_waiting(front->clients) > 0) {
                 if (asprintf(&sentence, "%s is being put to sleep.", front->options.service) < 0)
                         sentence = NULL;
                 (void) front_answer(front, sentence, USEC_PER_SEC);

@@ -87,12 +87,14 @@ void door_set_bindings(Door *door, RedirectBindings *bindings) {
         *bindings = (RedirectBindings){};
 }
 
-static uint64_t door_count(Door *door) {
-        RedirectState state;
+/* UINT64_MAX: cannot be told. `ret_shut`: the map has it closed. */
+static uint64_t door_count(Door *door, bool *ret_shut) {
+        RedirectState state = {};
+        int r;
 
-        if (redirect_look(door->redirect, door->service, &door->bindings, &state) < 0)
-                return UINT64_MAX;
-        return state.new_connections;
+        r = redirect_look(door->redirect, door->service, &door->bindings, &state);
+        *ret_shut = r >= 0 && (state.up || state.partly);
+        return r < 0 ? UINT64_MAX : state.new_connections;
 }
 
 static int door_try(Door *door) {
@@ -105,6 +107,9 @@ static int door_try(Door *door) {
         lock = redirect_lock(door->root);
         if (lock == -EAGAIN)
                 return lock;
+        /* An administrator who stopped the socket wants a closed port, not a redirect to one. */
+        if (door->move == redirect_up && !redirect_is_marked(door->root, door->service->name))
+                return 0;
         if (lock < 0)
                 log_debug_errno(lock, "Failed to lock the redirects, going on without: %m");
 
@@ -112,13 +117,15 @@ static int door_try(Door *door) {
 }
 
 static void door_finish(Door *door, int error) {
+        bool shut;
+
         if (error < 0)
                 log_error_errno(error, "Failed to change the redirect of port %u: %s%s%m", door->service->port,
                                 door->redirect ? redirect_error(door->redirect) : "", door->redirect ? ": " : "");
         else
                 door->open = door->move == redirect_lift;
         if (error >= 0 && door->open)
-                door->seen_connections = door_count(door);
+                door->seen_connections = door_count(door, &shut);
         door->handler(door, error, door->userdata);
 }
 
@@ -166,9 +173,12 @@ bool door_is_open(const Door *door) {
 bool door_look(Door *door, pid_t pid, uint16_t port, const AddressPrefix *ignored, size_t n_ignored) {
         uint64_t connections;
         SocketTable table;
-        bool used;
+        bool used, shut;
 
-        connections = door_count(door);
+        connections = door_count(door, &shut);
+        /* A rebuild that read our status a moment too early has closed it again. */
+        if (door->open && shut)
+                door_open(door);
         used = connections != door->seen_connections || connections == UINT64_MAX;
         door->seen_connections = connections;
         if (used)

@@ -24,6 +24,7 @@ typedef enum WakerPhase {
         WAKER_OPENING,
         WAKER_AWAKE,
         WAKER_CLOSING,
+        WAKER_DRAINING,
         WAKER_STOPPING,
         WAKER_ENDED,
 } WakerPhase;
@@ -72,7 +73,9 @@ struct Waker {
         FailureReason reason;
         char *error;
 
-        sd_event_source *change, *deadline;
+        uint64_t drain_until_usec;
+        unsigned quiet_looks; /* DRAINING: without a connection, in a row */
+        sd_event_source *change, *deadline, *drain;
 };
 
 /* The containers' last looks, one for each dependency, refreshed. */

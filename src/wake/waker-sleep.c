@@ -5,6 +5,9 @@
 /* Waker, the way down: a failed wake, idleness, an administrator. All end in the same stop, which takes the port back first and then
  * stops the steps in reverse order. Only idleness can be called off, by a client that came in between. */
 
+#define OWN_ADDRESSES_MAX 64
+#define DRAIN_LOOK_PAUSE (20 * USEC_PER_MSEC)
+
 static void waker_begin_stopping(Waker *waker);
 
 void waker_fail(Waker *waker, FailureReason reason, const char *format, ...) {
@@ -103,6 +106,79 @@ static void waker_begin_stopping_containers(Waker *waker) {
         waker_changed(waker);
 }
 
+/* Connections among the stack's own containers are no clients. */
+static size_t waker_own_addresses(Waker *waker, AddressPrefix prefixes[static OWN_ADDRESSES_MAX]) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < waker->service->n_dependencies; i++) {
+                const ContainerInfo *info = waker->containers[i] ? container_info(waker->containers[i]) : NULL;
+
+                for (size_t j = 0; info && j < info->n_networks; j++) {
+                        const ContainerNetwork *network = &info->networks[j];
+
+                        if (network->ipv4 && n < OWN_ADDRESSES_MAX &&
+                            address_prefix_parse(&prefixes[n], network->ipv4) >= 0)
+                                n++;
+                        if (network->ipv6 && n < OWN_ADDRESSES_MAX &&
+                            address_prefix_parse(&prefixes[n], network->ipv6) >= 0)
+                                n++;
+                }
+        }
+        return n;
+}
+
+/* Draining: a connection that is under way when the stack is told to sleep is let finish. New ones go to the front already, or, in proxy
+ * mode, are held there. */
+
+static bool waker_is_quiet(Waker *waker) {
+        const ContainerInfo *info = waker_infos(waker)[waker->backend.member];
+        AddressPrefix own[OWN_ADDRESSES_MAX];
+        SocketTable table;
+
+        return !info || info->pid <= 0 ||
+               socket_table_read(&table, info->pid, waker->backend.port, own, waker_own_addresses(waker, own)) <
+                               0 ||
+               table.n_established == 0;
+}
+
+static int waker_on_drain(sd_event_source *source, uint64_t usec, void *userdata) {
+        Waker *waker = ASSERT_PTR(userdata);
+        uint64_t now_usec = time_now(CLOCK_MONOTONIC);
+        int r;
+
+        /* Twice: docker-proxy accepts a connection before it makes its own to the container. */
+        waker->quiet_looks = waker_is_quiet(waker) ? waker->quiet_looks + 1 : 0;
+        if (waker->quiet_looks < 2 && now_usec < waker->drain_until_usec) {
+                r = sd_event_source_set_time(source, now_usec + DRAIN_LOOK_PAUSE);
+                if (r >= 0)
+                        r = sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+                if (r >= 0)
+                        return 0;
+        }
+        waker->drain = sd_event_source_disable_unref(waker->drain);
+        waker_begin_stopping_containers(waker);
+        return 0;
+}
+
+static void waker_begin_draining(Waker *waker) {
+        uint64_t timeout_usec = waker->service->drain_timeout_usec;
+        int r;
+
+        if (waker->cause != SLEEP_ASKED || !waker->was_ready || timeout_usec == 0 ||
+            waker->backend.member == BACKEND_NO_MEMBER) {
+                waker_begin_stopping_containers(waker);
+                return;
+        }
+
+        waker->phase = WAKER_DRAINING;
+        waker->drain_until_usec = usec_add(time_now(CLOCK_MONOTONIC), timeout_usec);
+        notify_extend_timeout(usec_add(timeout_usec, 5 * USEC_PER_SEC));
+        r = sd_event_add_time_relative(waker->event, &waker->drain, CLOCK_MONOTONIC, DRAIN_LOOK_PAUSE, 1,
+                                       waker_on_drain, waker);
+        if (r < 0)
+                waker_begin_stopping_containers(waker);
+}
+
 /* The port comes back first: no connection shall meet a container that is about to stop. */
 static void waker_begin_stopping(Waker *waker) {
         waker->deadline = sd_event_source_disable_unref(waker->deadline);
@@ -112,7 +188,7 @@ static void waker_begin_stopping(Waker *waker) {
         if (waker->cause != SLEEP_IDLE && waker->control)
                 control_pause(waker->control);
         if (!waker->door) {
-                waker_begin_stopping_containers(waker);
+                waker_begin_draining(waker);
                 return;
         }
         waker->phase = WAKER_CLOSING;
@@ -146,28 +222,10 @@ void waker_sleep(Waker *waker, SleepCause cause) {
 
 /* Idle */
 
-static size_t waker_own_addresses(Waker *waker, AddressPrefix *prefixes, size_t size) {
-        size_t n = 0;
-
-        for (size_t i = 0; i < waker->service->n_dependencies; i++) {
-                const ContainerInfo *info = waker->containers[i] ? container_info(waker->containers[i]) : NULL;
-
-                for (size_t j = 0; info && j < info->n_networks; j++) {
-                        const ContainerNetwork *network = &info->networks[j];
-
-                        if (network->ipv4 && n < size && address_prefix_parse(&prefixes[n], network->ipv4) >= 0)
-                                n++;
-                        if (network->ipv6 && n < size && address_prefix_parse(&prefixes[n], network->ipv6) >= 0)
-                                n++;
-                }
-        }
-        return n;
-}
-
 bool waker_is_used(void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
         const ContainerInfo *publisher;
-        AddressPrefix own[64];
+        AddressPrefix own[OWN_ADDRESSES_MAX];
 
         if (waker->control && control_holders(waker->control) > 0)
                 return true;
@@ -176,7 +234,7 @@ bool waker_is_used(void *userdata) {
 
         publisher = container_info(waker->containers[waker->backend.publisher]);
         return door_look(waker->door, publisher->pid, waker->backend.publisher_port, own,
-                         waker_own_addresses(waker, own, ELEMENTSOF(own)));
+                         waker_own_addresses(waker, own));
 }
 
 void waker_on_idle(Idle *idle, void *userdata) {
@@ -192,7 +250,7 @@ static void waker_decide_sleep(Waker *waker) {
                 door_open(waker->door);
                 return;
         }
-        waker_begin_stopping_containers(waker);
+        waker_begin_draining(waker);
 }
 
 void waker_go_on_closing(Waker *waker) {

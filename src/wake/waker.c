@@ -12,6 +12,7 @@
  *     OPENING    redirect mode: the port is given to the container
  *     AWAKE      READY=1
  *     CLOSING    the port is taken back, and looked at once more: did somebody come in between?
+ *     DRAINING   a stop that was asked for waits for the clients that are connected, at most drainTimeout
  *     STOPPING   containers stop, steps in reverse order; after it the process ends
  *
  * Containers, holders and timers only mark that something has changed; waker_on_change(), once per turn of the event loop, looks
@@ -55,7 +56,8 @@ static void (*const phase_handlers[])(Waker *waker) = {
         [WAKER_PREPARING] = waker_go_on_preparing, [WAKER_STEPPING] = waker_go_on_stepping,
         [WAKER_REACHING] = waker_go_on_awake,      [WAKER_OPENING] = waker_go_on_opening,
         [WAKER_AWAKE] = waker_go_on_awake,         [WAKER_CLOSING] = waker_go_on_closing,
-        [WAKER_STOPPING] = waker_go_on_stopping,   [WAKER_ENDED] = waker_go_on_awake,
+        [WAKER_DRAINING] = waker_go_on_awake,      [WAKER_STOPPING] = waker_go_on_stopping,
+        [WAKER_ENDED] = waker_go_on_awake,
 };
 
 static int waker_on_change(sd_event_source *source, void *userdata) {
@@ -250,6 +252,7 @@ Waker *waker_free(Waker *waker) {
 
         sd_event_source_disable_unref(waker->change);
         sd_event_source_disable_unref(waker->deadline);
+        sd_event_source_disable_unref(waker->drain);
         probe_free(waker->reach_probe);
         idle_free(waker->idle);
         door_free(waker->door);

@@ -3,10 +3,11 @@
 
 #include "unit-text.h"
 
-/* Unit text. A directive is a line, so what ends a line or joins it with the next is all that could add one; what a value means within
- * its line (specifiers, quotes, patterns) could only make it mean something else. systemd reads a line as follows: blanks at
- * both ends go, an unescaped backslash at the end continues the line, then each directive has its own ideas. Since few of these
- * know an escape for everything, what cannot be carried is refused rather than changed. */
+/* Unit text. A directive is a line, so what ends a line or joins it with the next is all that could add
+ * one; what a value means within its line (specifiers, quotes, patterns) could only make it mean
+ * something else. systemd reads a line as follows: blanks at both ends go, an unescaped backslash at the
+ * end continues the line, then each directive has its own ideas. Since few of these know an escape for
+ * everything, what cannot be carried is refused rather than changed. */
 
 #define UNIT_TEXT_MAX (1024 * 1024) /* what systemd reads of one line */
 
@@ -102,8 +103,9 @@ void unit_text_add_user(UnitText *text, const char *key, const char *before, con
 
         if (text->error < 0)
                 return;
-        /* Looked at as a whole, since `before` and `after` may protect the ends. A backslash at the end is refused even if another
-         * one escapes it: to systemd's reader that is fine, to the directive it is not the same path. */
+        /* Looked at as a whole, since `before` and `after` may protect the ends. A backslash at the end
+         * is refused even if another one escapes it: to systemd's reader that is fine, to the directive
+         * it is not the same path. */
         if (has_control(value) || start == text->size || text->data[start] == ' ' ||
             strchr(" \\", text->data[text->size - 1])) {
                 text->error = -EINVAL;

@@ -1,7 +1,8 @@
 #pragma once
 
-/* Unit text: a unit file under construction. Whatever is added, the result has the sections and directives that were asked for and
- * no others. The first error sticks, and unit_text_finish() tells it, so that callers need not look after each line. */
+/* Unit text: a unit file under construction. Whatever is added, the result has the sections and
+ * directives that were asked for and no others. The first error sticks, and unit_text_finish() tells it,
+ * so that callers need not look after each line. */
 
 #include "util/macro.h"
 
@@ -23,8 +24,9 @@ void unit_text_done(UnitText *text);
 void unit_text_raw(UnitText *text, const char *raw);
 /* KEY=VALUE, where the value is ours: the result of the format must need no escaping. */
 void unit_text_add(UnitText *text, const char *key, const char *format, ...) _printf_(3, 4);
-/* KEY=, then `before` as it is, then the user's value, escaped, then `after` as it is. A value that no unit file can carry
- * (control characters, a space at its end, a backslash before the end of the line) is the error -EINVAL. */
+/* KEY=, then `before` as it is, then the user's value, escaped, then `after` as it is. A value that no
+ * unit file can carry (control characters, a space at its end, a backslash before the end of the line) is
+ * the error -EINVAL. */
 void unit_text_add_user(UnitText *text, const char *key, const char *before, const char *value, const char *after,
                         UnitEscape escape);
 

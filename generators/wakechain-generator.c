@@ -11,19 +11,23 @@
 #include "util/fd.h"
 #include "util/log.h"
 
-/* wakechain-generator NORMAL [EARLY LATE]: dependencies.json to unit files. systemd runs it at boot and at each daemon-reload, before
- * there is a bus, a network, an engine, or a file system but those of /usr and /etc: it reads files and writes files, below NORMAL
- * only, which is empty and which systemd removes before the next run.
+/* wakechain-generator NORMAL [EARLY LATE]: dependencies.json to unit files. systemd runs it at boot and
+ * at each daemon-reload, before there is a bus, a network, an engine, or a file system but those of /usr
+ * and /etc: it reads files and writes files, below NORMAL only, which is empty and which systemd removes
+ * before the next run.
  *
- * A service's files are made in memory first and linked into sockets.target last, so that whatever fails, a service is either
- * there or not. Drop-ins are named 00-, before anything that an administrator adds: theirs are read later, and win. */
+ * A service's files are made in memory first and linked into sockets.target last, so that whatever fails,
+ * a service is either there or not. Drop-ins are named 00-, before anything that an administrator adds:
+ * theirs are read later, and win. */
 
 #define DROPIN "00-wakechain.conf"
 #define PROBLEMS_SHOWN 20
+#define LOG_LINES 60
 #define LOG_LINE_SIZE 900 /* the kernel refuses records of 1024 bytes, with a prefix of its own */
 
-/* What a waker may need for each of its containers in order to stop them one after the other, where nobody has said anything: the
- * engine's grace period of 10 s and its answer. A waker that knows better asks for more (EXTEND_TIMEOUT_USEC=). */
+/* What a waker may need for each of its containers in order to stop them one after the other, where
+ * nobody has said anything: the engine's grace period of 10 s and its answer. A waker that knows better
+ * asks for more (EXTEND_TIMEOUT_USEC=). */
 #define STOP_BUDGET (15 * USEC_PER_SEC)
 #define STOP_SLACK (15 * USEC_PER_SEC)
 
@@ -38,7 +42,8 @@ static const EngineUnits engine_units[_ENGINE_KIND_MAX] = {
         [ENGINE_PODMAN] = { "podman", "podman.socket", "podman.socket podman.service" },
 };
 
-/* Units that flush the firewall, or begin with an empty one. The same list is in units/wakechain-redirect.service.in. */
+/* Units that flush the firewall, or begin with an empty one. The same list is in
+ * units/wakechain-redirect.service.in. */
 static const char *const firewalls[] = {
         "nftables.service",  "netfilter-persistent.service",
         "iptables.service",  "ip6tables.service",
@@ -47,7 +52,6 @@ static const char *const firewalls[] = {
 
 typedef struct Generator {
         const Config *config;
-        const char *source; /* the config's path without the root of tests */
         int folder_fd;
         bool engine_has_group;
         bool redirects; /* there is a service in redirect mode */
@@ -58,8 +62,8 @@ static const char *arg_root = "";
 static int log_fd = STDERR_FILENO;
 static bool log_is_kmsg = false;
 
-/* systemd gives generators a standard error that nobody reads. The kernel's log is what exists at that time; in a container, the
- * console. */
+/* systemd gives generators a standard error that nobody reads. The kernel's log is what exists at that
+ * time; in a container, the console. */
 static void generator_log_open(void) {
         const char *pid = getenv("SYSTEMD_EXEC_PID");
         int fd;
@@ -76,9 +80,14 @@ static void generator_log_open(void) {
 
 static void generator_log(int level, const char *format, ...) _printf_(2, 3);
 static void generator_log(int level, const char *format, ...) {
+        static unsigned n_lines = 0;
         char line[LOG_LINE_SIZE];
         va_list arguments;
         int n = 0;
+
+        /* A full /run says the same of each file. */
+        if (++n_lines > LOG_LINES)
+                return;
 
         if (log_is_kmsg)
                 n = snprintf(line, sizeof(line), "<%i>", LOG_DAEMON | level);
@@ -100,8 +109,6 @@ static void generator_fail(Generator *generator, int error, const char *what) {
         if (generator->error == 0)
                 generator->error = error;
 }
-
-/* Files and links */
 
 static int folder_make(Generator *generator, const char *name) {
         if (mkdirat(generator->folder_fd, name, 0755) < 0 && errno != EEXIST)
@@ -160,14 +167,16 @@ static int want(Generator *generator, const char *target, const char *unit, cons
         return symlinkat(file, generator->folder_fd, name) < 0 ? -errno : 0;
 }
 
-/* Texts */
+static void text_begin(UnitText *text, const Service *service) {
+        size_t n = strlen(arg_root);
 
-static void text_begin(UnitText *text, const Generator *generator) {
         unit_text_raw(text,
-                      "# Written by wakechain-generator(8) at each start of systemd and each daemon-reload: changes are lost.\n"
+                      "# Written by wakechain-generator(8) at boot and at each daemon-reload: changes are lost.\n"
                       "# To change this unit, use `systemctl edit`.\n\n"
                       "[Unit]\n");
-        unit_text_add_user(text, "SourcePath", "", generator->source, "", UNIT_PLAIN);
+        /* Without the root of tests. */
+        unit_text_add_user(text, "SourcePath", "",
+                           service->file + (strncmp(service->file, arg_root, n) == 0 ? n : 0), "", UNIT_PLAIN);
 }
 
 static void text_add_span(UnitText *text, const char *key, uint64_t usec) {
@@ -177,8 +186,8 @@ static void text_add_span(UnitText *text, const char *key, uint64_t usec) {
                 unit_text_add(text, key, "%llus", (unsigned long long) ((usec + USEC_PER_SEC - 1) / USEC_PER_SEC));
 }
 
-/* systemd knows one order only, whatever the lists mean together: who is allowed is served, else who is denied is not, else anybody
- * is. A list of allowed addresses alone is meant to be all of them. */
+/* systemd knows one order only, whatever the lists mean together: who is allowed is served, else who is
+ * denied is not, else anybody is. A list of allowed addresses alone is meant to be all of them. */
 static void text_add_access(UnitText *text, const Service *service) {
         for (char **address = service->allow; address && *address; address++)
                 unit_text_add_user(text, "IPAddressAllow", "", *address, "", UNIT_PLAIN);
@@ -209,7 +218,8 @@ static size_t text_add_listen(UnitText *text, const Service *service) {
         /* Sockets come before the network and its addresses. */
         if (n > n_unix)
                 unit_text_raw(text, "BindIPv6Only=both\nFreeBind=yes\n");
-        /* systemd complains of each socket that has no such option. The front sets it on each connection again. */
+        /* systemd complains of each socket that has no such option. The front sets it on each connection
+         * again. */
         if (n_unix == 0)
                 unit_text_add(text, "NoDelay", "yes");
         else
@@ -218,8 +228,8 @@ static size_t text_add_listen(UnitText *text, const Service *service) {
 }
 
 /* wake@NAME.socket. Returns whether there is anything to listen on. */
-static bool text_socket(UnitText *text, const Generator *generator, const Service *service) {
-        text_begin(text, generator);
+static bool text_socket(UnitText *text, const Service *service) {
+        text_begin(text, service);
         if (service_is_redirected(service)) {
                 unit_text_add(text, "Description", "Stack %s while it sleeps: clients of port %u", service->name,
                               service->port);
@@ -227,7 +237,8 @@ static bool text_socket(UnitText *text, const Generator *generator, const Servic
                 unit_text_raw(text, "Documentation=man:wakechain-generator(8)\n"
                                     "Wants=wakechain-redirect.service\n\n"
                                     "[Socket]\n");
-                /* The wildcard, both families: a redirected packet comes to the address of the interface that it came in by. */
+                /* The wildcard, both families: a redirected packet comes to the address of the interface
+                 * that it came in by. */
                 unit_text_add(text, "ListenStream", "%u", service->redirect_port);
                 unit_text_raw(text, "BindIPv6Only=both\n"
                                     "NoDelay=yes\n"
@@ -264,14 +275,15 @@ static void text_waker(UnitText *text, const Generator *generator, const Service
         const char *folder = service->compose_dir;
         char stack[SERVICE_NAME_MAX + 16];
 
-        /* systemd takes no such path, and what it means without the `..` is known on the running system only. */
+        /* systemd takes no such path, and what it means without the `..` is known on the running system
+         * only. */
         if (folder && path_goes_up(folder)) {
                 generator_log(LOG_WARNING, "Service '%s': '%s' has '..' in it, not reading .env there.",
                               service->name, folder);
                 folder = NULL;
         }
 
-        text_begin(text, generator);
+        text_begin(text, service);
         (void) snprintf(stack, sizeof(stack), "Stack %s (", service->name);
         unit_text_add_user(text, "Description", stack,
                            service->page_title ? service->page_title : service->container, ")", UNIT_PLAIN);
@@ -288,16 +300,17 @@ static void text_waker(UnitText *text, const Generator *generator, const Service
         /* The waker gives up first, and has the time to undo what it did. */
         text_add_span(text, "TimeoutStartSec", usec_add(service->global_timeout_usec, stop_usec));
         text_add_span(text, "TimeoutStopSec", usec_add(service->drain_timeout_usec, stop_usec));
-        /* For variables in health commands. What compose reads as .env and systemd as EnvironmentFile= differs in interpolation,
-         * `export` and comments behind a value; simple KEY=VALUE lines, quoted or not, are the same in both. */
+        /* For variables in health commands. What compose reads as .env and systemd as EnvironmentFile=
+         * differs in interpolation, `export` and comments behind a value; simple KEY=VALUE lines, quoted
+         * or not, are the same in both. */
         if (folder)
                 unit_text_add_user(text, "EnvironmentFile", "-", folder, "/.env", UNIT_GLOB);
         unit_text_add_user(text, "EnvironmentFile", "-/etc/wakechain/env/", service->name, ".env", UNIT_GLOB);
 }
 
 /* wake-front@NAME.service.d/ */
-static void text_front(UnitText *text, const Generator *generator, const Service *service) {
-        text_begin(text, generator);
+static void text_front(UnitText *text, const Service *service) {
+        text_begin(text, service);
         unit_text_add(text, "Description", "Front of stack %s", service->name);
         unit_text_raw(text, "\n[Service]\n");
         text_add_span(text, "TimeoutStopSec", usec_add(service->drain_timeout_usec, 5 * USEC_PER_SEC));
@@ -311,8 +324,8 @@ static void generate_service(Generator *generator, const Service *service) {
 
         text_waker(&waker, generator, service);
         if (service_has_front(service)) {
-                has_socket = text_socket(&socket, generator, service);
-                text_front(&front, generator, service);
+                has_socket = text_socket(&socket, service);
+                text_front(&front, service);
         }
         if (socket.error < 0 || waker.error < 0 || front.error < 0) {
                 generator_log(LOG_ERR,
@@ -327,6 +340,11 @@ static void generate_service(Generator *generator, const Service *service) {
                 (void) snprintf(name, sizeof(name), "wake-front@%s.service", service->name);
                 r = dropin_write(generator, name, &front);
         }
+        if (r >= 0 && has_socket) {
+                (void) snprintf(name, sizeof(name), "wake@%s.socket", service->name);
+                r = file_write(generator, name, &socket);
+        }
+
         if (r >= 0) {
                 (void) snprintf(name, sizeof(name), "wake-control@%s.socket", service->name);
                 r = want(generator, "sockets.target", name, UNIT_DIR "/wake-control@.socket");
@@ -334,9 +352,7 @@ static void generate_service(Generator *generator, const Service *service) {
         if (r >= 0 && has_socket) {
                 (void) snprintf(name, sizeof(name), "wake@%s.socket", service->name);
                 (void) snprintf(link, sizeof(link), "../%s", name);
-                r = file_write(generator, name, &socket);
-                if (r >= 0)
-                        r = want(generator, "sockets.target", name, link);
+                r = want(generator, "sockets.target", name, link);
         }
         if (r < 0)
                 generator_fail(generator, r, name);
@@ -346,8 +362,8 @@ static void generate_service(Generator *generator, const Service *service) {
 
 /* What `systemctl enable` would do for wakechain-redirect.service, when there is a use for it. */
 static void generate_redirect(Generator *generator) {
-        static const char *const unit = "wakechain-redirect.service", *const file = UNIT_DIR
-                                                                      "/wakechain-redirect.service";
+        static const char unit[] = "wakechain-redirect.service";
+        static const char file[] = UNIT_DIR "/wakechain-redirect.service";
         int r;
 
         r = want(generator, "multi-user.target", unit, file);
@@ -422,12 +438,9 @@ static int run(const char *folder) {
 
         generator = (Generator){
                 .config = config,
-                .source = config->path,
                 .folder_fd = folder_fd,
                 .engine_has_group = group_exists(engine_units[config->engine].group),
         };
-        if (strncmp(config->path, arg_root, strlen(arg_root)) == 0)
-                generator.source += strlen(arg_root);
 
         for (size_t i = 0; i < config->n_services; i++)
                 generate_service(&generator, &config->services[i]);

@@ -312,6 +312,8 @@ static void text_waker(UnitText *text, const Generator *generator, const Service
 static void text_front(UnitText *text, const Service *service) {
         text_begin(text, service);
         unit_text_add(text, "Description", "Front of stack %s", service->name);
+        /* The front wakes the stack anyway, by its first call; this way both programs start at the same time. */
+        unit_text_add(text, "Wants", "wake@%s.service", service->name);
         unit_text_raw(text, "\n[Service]\n");
         text_add_span(text, "TimeoutStopSec", usec_add(service->drain_timeout_usec, 5 * USEC_PER_SEC));
 }

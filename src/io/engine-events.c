@@ -9,7 +9,8 @@
 /* The event stream of Engine: one endless response on a connection of its own. It is
  *
  *   connecting      the version is asked for, or the request has been sent; at most ten seconds
- *   established     the header has come; the engine subscribes at the same moment, so whoever inspects after being told misses nothing
+ *   established     the header has come; the engine subscribes at the same moment, so whoever inspects after
+ *                   being told misses nothing
  *   waiting         it has ended, or could not be had; opened again after a pause
  *
  * What has come is kept and parsed one event per turn of the loop, because the handler may do anything, also

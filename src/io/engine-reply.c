@@ -6,9 +6,9 @@
 #include "io/printable.h"
 
 /* EngineReply: the table from an answer (status and text) to an outcome. The API has few statuses and many
- * meanings, so that for some of them only the sentence tells what is the matter. The sentences are those of
- * Docker 20.10 to 28 and Podman 4 and 5. The first row that fits decides; what fits none falls to its class
- * of statuses. */
+ * meanings, so that for some of them only the sentence tells what is the matter. The sentences are those that
+ * Docker 20.10 and Podman 4.3 were seen to write, and some of later versions. The first row that fits decides;
+ * what fits none falls to its class of statuses. */
 
 #define MESSAGE_MAX 512
 #define DEPTH_MAX 16

@@ -182,9 +182,9 @@ static void http_client_collect(HttpClient *client) {
                 /* An error of our own (too long, no memory) is what curl was stopped with. */
                 if (request->error == 0) {
                         request->error = curl_error_to_errno(request->easy, code);
+                        /* curl's own text names a port 80 that has nothing to do with a Unix socket. */
                         if (code == CURLE_COULDNT_CONNECT)
-                                request->curl_error[0] =
-                                                '\0'; /* names a port 80 that has nothing to do with a Unix socket */
+                                request->curl_error[0] = '\0';
                 } else
                         request->curl_error[0] = '\0';
 

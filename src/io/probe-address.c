@@ -14,7 +14,7 @@ static const char *network_address(const ContainerNetwork *network) {
 
 static const char *address_missing(const ContainerInfo *info) {
         if (strncmp(info->network_mode, "container:", strlen("container:")) == 0)
-                return "the container uses another one's network and has no address of its own, the health check has to name one";
+                return "the container uses another one's network, so the health check has to name an address";
         if (streq(info->network_mode, "none"))
                 return "the container has no network, only a command can ask it";
         return "the container has no address on any network";

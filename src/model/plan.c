@@ -17,6 +17,9 @@ static int compare_members(const void *a, const void *b) {
         r = compare_int(x->start_order, y->start_order);
         if (r == 0)
                 r = compare_int(x->parallel_group, y->parallel_group);
+        /* What nobody waits for does not stand in the way of what a client waits for. */
+        if (r == 0)
+                r = compare_int((int) x->type, (int) y->type);
         if (r == 0)
                 r = (x->estimated_usec < y->estimated_usec) - (x->estimated_usec > y->estimated_usec);
         if (r == 0)

@@ -35,6 +35,7 @@ struct Control {
         Peer *peers;
         size_t n_peers, n_holders;
         bool paused;
+        json_object *failure; /* parameters of WakeFailed, once the wake has failed */
 };
 
 static Peer *peer_free(Peer *peer) {
@@ -86,6 +87,10 @@ static void method_hold(Peer *peer, bool more) {
         }
         if (peer->foreign_front) {
                 (void) varlink_error(peer->varlink, "org.varlink.service.PermissionDenied", NULL);
+                return;
+        }
+        if (control->failure) {
+                (void) varlink_error(peer->varlink, "io.wakechain.WakeFailed", control->failure);
                 return;
         }
         if (control->paused) {
@@ -297,12 +302,20 @@ Control *control_free(Control *control) {
         sd_event_source_disable_unref(control->listening);
         while (control->peers)
                 (void) peer_free(control->peers);
+        json_object_put(control->failure);
         free(control->service);
         return mfree(control);
 }
 
 size_t control_holders(const Control *control) {
         return control->n_holders;
+}
+
+bool control_has_front(const Control *control) {
+        for (const Peer *peer = control->peers; peer; peer = peer->next)
+                if (peer->front)
+                        return true;
+        return false;
 }
 
 void control_publish(Control *control) {
@@ -332,19 +345,19 @@ void control_resume(Control *control) {
 }
 
 void control_fail(Control *control, FailureReason reason, const char *message) {
-        json_object *parameters = json_object_new_object();
-
-        if (parameters) {
-                json_object_object_add(parameters, "reason",
-                                       json_object_new_string(failure_reason_to_string(reason)));
-                json_object_object_add(parameters, "message", json_object_new_string(message));
+        if (!control->failure) {
+                control->failure = json_object_new_object();
+                if (control->failure) {
+                        json_object_object_add(control->failure, "reason",
+                                               json_object_new_string(failure_reason_to_string(reason)));
+                        json_object_object_add(control->failure, "message", json_object_new_string(message));
+                }
         }
 
         /* Whoever is in the backlog would start the next process at once: they asked for this wake, and get its answer. */
         control_accept_pending(control);
         while (control->peers) {
-                (void) varlink_error(control->peers->varlink, "io.wakechain.WakeFailed", parameters);
+                (void) varlink_error(control->peers->varlink, "io.wakechain.WakeFailed", control->failure);
                 (void) peer_free(control->peers);
         }
-        json_object_put(parameters);
 }

@@ -26,6 +26,8 @@ Control *control_free(Control *control);
 DEFINE_CLEANUP(Control *, control_free);
 
 size_t control_holders(const Control *control);
+/* The service's own front is connected, which it is for no other reason than to hold: clients are there. */
+bool control_has_front(const Control *control);
 /* Takes in what is waiting in the backlog now, so that the trigger of a wake is known before it is told. */
 void control_accept_pending(Control *control);
 /* To all holders. */
@@ -34,5 +36,6 @@ void control_publish(Control *control);
  * are still made on old ones are answered with io.wakechain.Stopping. */
 void control_pause(Control *control);
 void control_resume(Control *control);
-/* Answers every holder, and everybody in the backlog, that the wake has failed, and disconnects them. */
+/* Answers every holder, and everybody in the backlog, that the wake has failed, and disconnects them. Who calls Hold later gets the same
+ * answer. */
 void control_fail(Control *control, FailureReason reason, const char *message);

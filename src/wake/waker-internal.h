@@ -67,6 +67,7 @@ struct Waker {
         char *wake_id;
         WakeTrigger trigger;
         bool taken_over, resume_sleep;
+        bool told_begin;
         uint64_t begin_usec; /* CLOCK_MONOTONIC */
         uint64_t since_usec; /* CLOCK_REALTIME, of the state */
         ServiceState state;
@@ -75,7 +76,7 @@ struct Waker {
 
         uint64_t drain_until_usec;
         unsigned quiet_looks; /* DRAINING: without a connection, in a row */
-        sd_event_source *change, *deadline, *drain;
+        sd_event_source *change, *deadline, *drain, *late;
 };
 
 /* The containers' last looks, one for each dependency, refreshed. */
@@ -96,6 +97,9 @@ void waker_changed(Waker *waker);
 void waker_go_on_preparing(Waker *waker);
 void waker_go_on_stepping(Waker *waker);
 void waker_go_on_opening(Waker *waker);
+/* The wake's first record, once. */
+void waker_tell_begin(Waker *waker);
+void waker_tell_begin_if_known(Waker *waker);
 void waker_on_door(Door *door, int error, void *userdata);
 void waker_refresh_backends(Waker *waker);
 

@@ -9,6 +9,8 @@ static void waker_begin_awake(Waker *waker) {
 
         waker->phase = WAKER_AWAKE;
         waker->deadline = sd_event_source_disable_unref(waker->deadline);
+        /* What nobody waits for is still to be started. */
+        waker_changed(waker);
         if (first) {
                 waker_set_state(waker, SERVICE_AWAKE);
                 notify_ready();
@@ -109,16 +111,30 @@ static bool waker_step_is_done(const Waker *waker, const PlanStep *step) {
         return true;
 }
 
+static bool waker_is_served(const Waker *waker) {
+        for (size_t i = 0; i < waker->service->n_dependencies; i++)
+                if (waker->containers[i] && waker_needs(waker, i) &&
+                    container_phase(waker->containers[i]) != CONTAINER_READY)
+                        return false;
+        return true;
+}
+
 void waker_go_on_stepping(Waker *waker) {
         while (waker->step < waker->plan->n_steps) {
                 const PlanStep *step = &waker->plan->steps[waker->step];
 
+                /* Only optional ones are left: the client does not wait while they start. */
+                if (waker->phase == WAKER_STEPPING && waker_is_served(waker)) {
+                        waker_reach(waker);
+                        return;
+                }
                 waker_start_next(waker, step);
                 if (!waker_step_is_done(waker, step))
                         return;
                 waker->step++;
         }
-        waker_reach(waker);
+        if (waker->phase == WAKER_STEPPING)
+                waker_reach(waker);
 }
 
 static void waker_resolve_backend(Waker *waker) {
@@ -151,7 +167,11 @@ void waker_refresh_backends(Waker *waker) {
         waker->backends = TAKE_PTR(backends);
 }
 
-static void waker_tell_begin(Waker *waker) {
+void waker_tell_begin(Waker *waker) {
+        if (waker->told_begin)
+                return;
+        waker->told_begin = true;
+
         if (waker->taken_over)
                 record_service(LOG_NOTICE, WAKECHAIN_MESSAGE_TAKEN_OVER, waker->state, FAILURE_NONE,
                                "%s taken over from a process that was killed", waker->service->name);
@@ -162,6 +182,22 @@ static void waker_tell_begin(Waker *waker) {
         for (char **path = waker->service->unsupported; path && *path; path++)
                 record_service(LOG_WARNING, WAKECHAIN_MESSAGE_UNSUPPORTED, SERVICE_WAKING, FAILURE_NONE,
                                "%s is not yet supported, ignoring", *path);
+}
+
+/* The first connection starts the waker and the front at the same time, and the front calls a moment after the waker has begun.
+ * So what has triggered the wake is told when the front has called, or has not by the time that a container was started. */
+void waker_tell_begin_if_known(Waker *waker) {
+        bool known = waker->taken_over || waker->phase > WAKER_STEPPING;
+
+        if (!waker->taken_over && waker->control && control_has_front(waker->control)) {
+                waker->trigger = TRIGGER_CONNECTION;
+                known = true;
+        }
+        for (size_t i = 0; i < waker->service->n_dependencies; i++)
+                known = known ||
+                        (waker->containers[i] && container_phase(waker->containers[i]) > CONTAINER_STARTING);
+        if (known)
+                waker_tell_begin(waker);
 }
 
 static bool waker_is_prepared(const Waker *waker) {
@@ -175,7 +211,6 @@ void waker_go_on_preparing(Waker *waker) {
         if (!waker_is_prepared(waker))
                 return;
 
-        waker_tell_begin(waker);
         if (waker->resume_sleep && control_holders(waker->control) == 0) {
                 waker_sleep(waker, SLEEP_ASKED);
                 return;

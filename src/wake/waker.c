@@ -49,15 +49,19 @@ static void waker_check_needed(Waker *waker) {
         }
 }
 
-static void waker_go_on_awake(Waker *waker) {
+static void waker_wait(Waker *waker) {
 }
 
 static void (*const phase_handlers[])(Waker *waker) = {
-        [WAKER_PREPARING] = waker_go_on_preparing, [WAKER_STEPPING] = waker_go_on_stepping,
-        [WAKER_REACHING] = waker_go_on_awake,      [WAKER_OPENING] = waker_go_on_opening,
-        [WAKER_AWAKE] = waker_go_on_awake,         [WAKER_CLOSING] = waker_go_on_closing,
-        [WAKER_DRAINING] = waker_go_on_awake,      [WAKER_STOPPING] = waker_go_on_stopping,
-        [WAKER_ENDED] = waker_go_on_awake,
+        [WAKER_PREPARING] = waker_go_on_preparing,
+        [WAKER_STEPPING] = waker_go_on_stepping,
+        [WAKER_REACHING] = waker_wait,
+        [WAKER_OPENING] = waker_go_on_opening,
+        [WAKER_AWAKE] = waker_go_on_stepping,
+        /* with what nobody waits for */[WAKER_CLOSING] = waker_go_on_closing,
+        [WAKER_DRAINING] = waker_wait,
+        [WAKER_STOPPING] = waker_go_on_stopping,
+        [WAKER_ENDED] = waker_wait,
 };
 
 static int waker_on_change(sd_event_source *source, void *userdata) {
@@ -66,6 +70,7 @@ static int waker_on_change(sd_event_source *source, void *userdata) {
         if (waker->phase <= WAKER_AWAKE)
                 waker_check_needed(waker);
         waker_refresh_backends(waker);
+        waker_tell_begin_if_known(waker);
         phase_handlers[waker->phase](waker);
         if (waker->phase != WAKER_ENDED)
                 waker_publish(waker);
@@ -79,8 +84,6 @@ static void waker_on_control(Control *control, ControlRequest request, WakeTrigg
 
         switch (request) {
         case CONTROL_HELD:
-                if (waker->phase == WAKER_PREPARING && !waker->taken_over && trigger == TRIGGER_CONNECTION)
-                        waker->trigger = trigger;
                 if (waker->idle)
                         idle_touch(waker->idle);
                 break;
@@ -253,6 +256,7 @@ Waker *waker_free(Waker *waker) {
         sd_event_source_disable_unref(waker->change);
         sd_event_source_disable_unref(waker->deadline);
         sd_event_source_disable_unref(waker->drain);
+        sd_event_source_disable_unref(waker->late);
         probe_free(waker->reach_probe);
         idle_free(waker->idle);
         door_free(waker->door);

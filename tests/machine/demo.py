@@ -16,6 +16,8 @@ from machine import Machine  # noqa: E402
 
 URL = "http://127.0.0.1:9002/"
 PROCESSES = "ps -eo pid,args | grep -E '[w]akechain-|[w]akectl' || echo '(none)'"
+REDIRECT = "/usr/lib/wakechain/wakechain-redirect check | grep ^clemence"
+CHAIN = "nft list chain inet wakechain service-clemence"
 SHOWN_LINES = 40
 
 
@@ -59,9 +61,10 @@ def demo(machine):
     expect(" Up " not in names.replace(":", " "), "a container of clemence runs already")
     show(machine, "systemctl list-sockets --no-pager 'wake@*.socket' 'wake-control@*.socket'")
     expect("(none)" in show(machine, PROCESSES), "a process of wakechain runs while everything sleeps")
+    show(machine, REDIRECT)
+    show(machine, CHAIN)
 
     heading("One connection")
-    cursor = machine.journal_cursor()
     begin = time.monotonic()
     page = show(machine, f"curl --silent --show-error --dump-header - {URL}", lines=16)
     print(f"(answered after {time.monotonic() - begin:.1f} s)")
@@ -71,12 +74,13 @@ def demo(machine):
     heading("What happened")
     machine.wait_for(["systemctl", "is-active", "-q", "wake@clemence.service"], timeout=30)
     machine.run(["journalctl", "--sync"])
-    show(machine, f"journalctl --no-pager --output=short-precise --after-cursor='{cursor}' -u wake@clemence.service")
+    show(machine, "journalctl --no-pager --output=short-precise -u wake@clemence.service")
     show(machine, "systemctl status --no-pager --lines=0 wake@clemence.service")
     show(machine, "docker ps --format 'table {{.Names}}\t{{.Status}}\t{{.Ports}}'")
 
-    heading("Awake: new connections go straight to the container, so nothing is redirected")
-    show(machine, "nft list map inet wakechain redirects")
+    heading("Awake: new connections go straight to the container, the redirect of 9002 is lifted")
+    expect("lifted" in show(machine, REDIRECT), "the redirect of clemence is not lifted")
+    show(machine, CHAIN)
     expect(value in machine.http(URL), "the second request did not get the page")
 
     heading("Put to sleep")
@@ -84,8 +88,8 @@ def demo(machine):
     wait_asleep(machine)
     show(machine, "docker ps --format '{{.Names}}: {{.Status}}'")
     expect(not stacks.running(machine), "containers run though everything sleeps")
-    show(machine, "nft list map inet wakechain redirects")
     show(machine, "systemctl is-active wake@clemence.socket")
+    expect(" up " in show(machine, REDIRECT), "the redirect of clemence is not back")
     expect("(none)" in show(machine, PROCESSES), "a process of wakechain runs while everything sleeps")
 
 

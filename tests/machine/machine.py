@@ -338,9 +338,12 @@ class Machine(_Namespace):
         self._nspawn.wait(timeout)
         self._after_end()
 
-    def reboot(self, timeout=60):
+    def reboot(self, timeout=60, power_cut=False):
         """Ends it and boots the same root again. Peers are gone then."""
-        self.poweroff(timeout)
+        if power_cut:
+            self.kill()
+        else:
+            self.poweroff(timeout)
         self._notify.close()
         self._start(timeout)
 

@@ -90,6 +90,8 @@ def stop(machine, *stacks_or_containers):
 
 def use_simulated_clemence(machine):
     """Gives the simulated containers the names of clemence's real ones (which become NAME-real)."""
+    if f"{CLEMENCE[0]}-sim" not in machine.docker("ps", "-a", "--format", "{{.Names}}").split():
+        return  # has been done, before a reboot
     for name in CLEMENCE:
         machine.docker("rename", name, f"{name}-real")
         machine.docker("rename", f"{name}-sim", name)

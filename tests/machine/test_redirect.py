@@ -41,7 +41,7 @@ class Firewall(RedirectTest):
 
     def flush(self, command):
         self.machine.run(command)
-        self.machine.run("systemctl restart docker.service")
+        self.machine.run("systemctl reset-failed docker.service; systemctl restart docker.service")
 
     def tearDown(self):
         self.sleep("memvid")
@@ -80,8 +80,7 @@ class Firewall(RedirectTest):
     def test_flush_while_awake(self):
         """Nothing is redirected then; asleep, it is again."""
         self.check_wakes()
-        self.machine.run("nft flush ruleset")
-        self.machine.run("systemctl restart docker.service")
+        self.flush("nft flush ruleset")
         self.sleep("memvid")
         stacks.stop(self.machine)
         self.check_wakes()
@@ -178,9 +177,7 @@ class Crash(RedirectTest):
         m.reboot()
         self.check_wakes()
         self.check_direct()
-        m.kill()
-        m._notify.close()
-        m._start(60)
+        m.reboot(power_cut=True)
         self.check_wakes()
         self.check_direct()
         self.sleep("memvid")
@@ -221,7 +218,7 @@ class NoNftables(RedirectTest):
     def test_says_listen(self):
         m = self.machine
         m.systemctl("stop", SOCKET)
-        self.drop_in(SOCKET, "[Socket]\nCapabilityBoundingSet=\n")
+        self.drop_in(SOCKET, "[Socket]\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_DAC_OVERRIDE\n")
         cursor = m.journal_cursor()
         self.fails(["systemctl", "start", SOCKET])
         self.assertEqual(self.unit_state(SOCKET), "failed")

@@ -7,12 +7,12 @@
 #include "util/macro.h"
 
 typedef struct ScriptedRule {
-        const char *request;            /* what the request begins with, "GET /_ping" */
-        const char *reply;              /* all of it, with its header; NULL: none, ever */
-        size_t reply_size;              /* 0: it is a string */
-        size_t piece;                   /* sent in pieces of this size; 0: at once */
-        bool close;                     /* the connection, afterwards */
-        unsigned times;                 /* the rule holds so often; 0: always */
+        const char *request; /* what the request begins with, "GET /_ping" */
+        const char *reply; /* all of it, with its header; NULL: none, ever */
+        size_t reply_size; /* 0: it is a string */
+        size_t piece; /* sent in pieces of this size; 0: at once */
+        bool close; /* the connection, afterwards */
+        unsigned times; /* the rule holds so often; 0: always */
 } ScriptedRule;
 
 typedef struct ScriptedServer ScriptedServer;
@@ -36,4 +36,5 @@ void scripted_server_send(ScriptedServer *server, const char *request, const cha
 #define REPLY_EMPTY(status) REPLY(status, "Content-Length: 0\r\n", "")
 /* Ended by closing, so that nobody counts. */
 #define REPLY_BODY(status, body) REPLY(status, "Connection: close\r\n", body)
-#define RULE_PING { "GET /_ping", REPLY("200 OK", "Api-Version: 1.41\r\nContent-Length: 2\r\n", "OK"), .times = 0 }
+#define RULE_PING \
+        { "GET /_ping", REPLY("200 OK", "Api-Version: 1.41\r\nContent-Length: 2\r\n", "OK"), .times = 0 }

@@ -7,7 +7,7 @@ static EngineOutcome classify(EngineOperation operation, unsigned status, const 
         return engine_reply_classify(operation, &response, ret_message);
 }
 
-/* Sentences as Docker 20.10 to 28 and Podman 4.3 were seen to write them. */
+/* Sentences as Docker 20.10 and Podman 4.3 were seen to write them. */
 static void test_answers(void) {
         static const struct {
                 EngineOperation operation;

@@ -22,6 +22,7 @@
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define LOOPBACK4 "0100007F"
 #define ANY4 "00000000"
+#define RESOLVER4 "0B00007F" /* 127.0.0.11 */
 #define PEER4 "0105A8C0" /* 192.168.5.1 */
 #define MAPPED "0000000000000000FFFF0000"
 #define LOOPBACK6 "00000000000000000000000001000000"
@@ -29,6 +30,7 @@
 #else
 #define LOOPBACK4 "7F000001"
 #define ANY4 "00000000"
+#define RESOLVER4 "7F00000B"
 #define PEER4 "C0A80501"
 #define MAPPED "00000000000000000000FFFF"
 #define LOOPBACK6 "00000000000000000000000000000001"
@@ -40,6 +42,14 @@ static SocketTable parse(int family, const char *text, uint16_t port) {
 
         ASSERT_OK(socket_table_parse(&table, family, text, port, NULL, 0));
         return table;
+}
+
+static void test_resolver_of_the_engine_is_none_of_the_application(void) {
+        SocketTable table =
+                        parse(AF_INET, HEADER LINE4(RESOLVER4 ":8F17", ANY4 ":0000", "0A", NO_QUEUES, "11"), 0);
+
+        ASSERT_EQ(table.n_listening, 0);
+        ASSERT_TRUE(table.listening_hash == 0);
 }
 
 static void test_listening_sockets_are_hashed(void) {
@@ -264,6 +274,7 @@ int main(void) {
         /* Without the machine's own sockets, where that is allowed. */
         (void) unshare(CLONE_NEWNET);
 
+        test_resolver_of_the_engine_is_none_of_the_application();
         test_listening_sockets_are_hashed();
         test_connections_of_the_port_are_counted();
         test_closed_connections_count_while_data_is_under_way();

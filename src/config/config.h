@@ -6,27 +6,27 @@
 
 #define CONFIG_SIZE_MAX (16 * 1024 * 1024)
 #define CONFIG_SERVICES_MAX 4096
-#define CONFIG_DEPENDENCIES_MAX 256     /* of one service */
+#define CONFIG_DEPENDENCIES_MAX 256 /* of one service */
 
 typedef enum ProblemLevel {
-        PROBLEM_ERROR,                  /* costs the service that it names (or, with none, the file) */
+        PROBLEM_ERROR, /* costs the service that it names (or, with none, the file) */
         PROBLEM_WARNING,
 } ProblemLevel;
 
 typedef struct Problem {
         ProblemLevel level;
         char *file;
-        char *service;                  /* NULL: concerns no single service */
+        char *service; /* NULL: concerns no single service */
         char *path; /* services.clemence.dependencies[0].healthCheck.interval; "" is the top level */
-        char *value;                    /* as JSON, shortened; NULL: the member is missing */
-        char *text;                     /* what was expected, and the nearest known name */
+        char *value; /* as JSON, shortened; NULL: the member is missing */
+        char *text; /* what was expected, and the nearest known name */
 } Problem;
 
 typedef struct ProblemList {
         Problem *problems;
         size_t n_problems;
-        size_t n_errors, n_warnings;    /* also those that are not kept */
-        size_t n_more;                  /* how many are not kept: the last one kept says so */
+        size_t n_errors, n_warnings; /* also those that are not kept */
+        size_t n_more; /* how many are not kept: the last one kept says so */
 } ProblemList;
 
 void problem_list_done(ProblemList *list);

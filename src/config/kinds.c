@@ -90,14 +90,6 @@ static bool is_host_and_port(const char *text) {
         return has_only(host, LETTERS DIGITS "_.-") && host[0] != '-';
 }
 
-static bool is_backend(const char *text) {
-        ListenAddress address;
-
-        if (text[0] == '/')
-                return listen_address_from_string(&address, text) >= 0;
-        return is_host_and_port(text);
-}
-
 static bool is_url(const char *text) {
         const char *host, *end;
         _cleanup_free_ char *authority = NULL;
@@ -317,11 +309,8 @@ const JsonKind kind_socket = {
         .longest = 107,    .valid = is_folder,
 };
 const JsonKind kind_backend = {
-        JSON_TYPE(string),
-        json_parse_text,
-        "HOST:PORT, CONTAINER:PORT, [IPV6]:PORT or the absolute path of a socket",
-        .longest = 255,
-        .valid = is_backend,
+        JSON_TYPE(string), json_parse_text,           "ADDRESS:PORT, [IPV6]:PORT or CONTAINER:PORT",
+        .longest = 255,    .valid = is_host_and_port,
 };
 const JsonKind kind_command = {
         JSON_TYPE(string), json_parse_text,     "a shell command of at most 65536 bytes, not empty, without NUL",

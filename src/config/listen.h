@@ -8,13 +8,13 @@
 
 typedef struct ListenAddress {
         bool udp;
-        int family;                     /* AF_INET, AF_INET6 or AF_UNIX */
-        uint16_t port;                  /* 0 for AF_UNIX */
+        int family; /* AF_INET, AF_INET6 or AF_UNIX */
+        uint16_t port; /* 0 for AF_UNIX */
         union {
                 struct in_addr ipv4;
-                struct in6_addr ipv6;   /* a port alone is the wildcard, and takes IPv4 as well */
+                struct in6_addr ipv6; /* a port alone is the wildcard, and takes IPv4 as well */
         };
-        const char *path;               /* of AF_UNIX, within the text that was read: "/path" or "@name" */
+        const char *path; /* of AF_UNIX, within the text that was read: "/path" or "@name" */
 } ListenAddress;
 
 /* -EINVAL if the text is none of PORT, IPV4:PORT, [IPV6]:PORT, /PATH, @NAME, or one of the first three after

@@ -7,25 +7,25 @@
 
 typedef struct ServiceEntry {
         Service service;
-        const char *file;               /* borrowed from the loader */
-        size_t order;                   /* of appearance: of two services that clash, the earlier one stays */
+        const char *file; /* borrowed from the loader */
+        size_t order; /* of appearance: of two services that clash, the earlier one stays */
         bool broken;
-        bool visited, on_path;          /* while cycles are looked for */
+        bool visited, on_path; /* while cycles are looked for */
 } ServiceEntry;
 
 typedef struct Loader {
-        JsonWalk walk;                  /* first: what walks report goes to the loader around it */
-        ProblemList *problems;          /* borrowed */
+        JsonWalk walk; /* first: what walks report goes to the loader around it */
+        ProblemList *problems; /* borrowed */
         char **files;
-        const char *file;               /* the one being read */
-        ServiceEntry *entry;            /* whom problems cost while it is read; NULL: nobody */
-        json_object *doubled;           /* services of `file` that have a member twice: a set, as an object */
+        const char *file; /* the one being read */
+        ServiceEntry *entry; /* whom problems cost while it is read; NULL: nobody */
+        json_object *doubled; /* services of `file` that have a member twice: a set, as an object */
 
-        Config config;                  /* what the main file says of all; without services */
+        Config config; /* what the main file says of all; without services */
         json_object *defaults;
-        char **unsupported;             /* the paths of its members that nothing acts on yet */
+        char **unsupported; /* the paths of its members that nothing acts on yet */
 
-        ServiceEntry *entries;          /* sorted by name once all files are read */
+        ServiceEntry *entries; /* sorted by name once all files are read */
         size_t n_entries, allocated_entries;
         bool overfull;
 } Loader;

@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <stdio.h>
 
 #include "config/loader.h"
@@ -255,6 +256,23 @@ static void find_cycles(Check *check, size_t i) {
         check->state[i] = 2;
 }
 
+/* A name could mean another address at each look; a container's is asked of the engine after each start. */
+static void check_backend(const Check *check) {
+        const Service *service = check->service;
+        const char *colon = service->backend ? strrchr(service->backend, ':') : NULL;
+        _cleanup_free_ char *host = NULL;
+        struct in_addr ipv4;
+
+        if (!colon || service->backend[0] == '[')
+                return;
+        host = strndup(service->backend, (size_t) (colon - service->backend));
+        if (!host || inet_pton(AF_INET, host, &ipv4) == 1 ||
+            (service->container && streq(host, service->container)) || find_name(check, host))
+                return;
+        refuse(check, "backend",
+               "expected a numeric address, or one of this service's containers, before the port");
+}
+
 int service_check(Loader *loader, const JsonPath *path, json_object *object) {
         Check check = {
                 .loader = loader,
@@ -273,6 +291,8 @@ int service_check(Loader *loader, const JsonPath *path, json_object *object) {
                 r = check_networks(&check);
         if (r >= 0)
                 r = collect_names(&check);
+        if (r >= 0)
+                check_backend(&check);
         for (size_t i = 0; r >= 0 && i < check.service->n_dependencies; i++)
                 if (check.state[i] == 0 && check.service->dependencies[i].name)
                         find_cycles(&check, i);

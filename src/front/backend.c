@@ -127,7 +127,8 @@ bool backends_equal(const Backends *a, const Backends *b) {
         if (!a || !b || a->n != b->n)
                 return false;
         for (size_t i = 0; i < a->n; i++)
-                if (memcmp(&a->addresses[i], &b->addresses[i], sizeof(Address)) != 0)
+                if (a->addresses[i].size != b->addresses[i].size ||
+                    memcmp(&a->addresses[i].storage, &b->addresses[i].storage, a->addresses[i].size) != 0)
                         return false;
         return true;
 }

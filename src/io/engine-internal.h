@@ -14,7 +14,7 @@ struct Engine {
         sd_event *event;
         HttpClient *http;
         char *socket_path;
-        unsigned version;               /* the minor of 1.x; 0: not known yet */
+        unsigned version; /* the minor of 1.x; 0: not known yet */
         HttpRequest *ping;
         EngineCall *waiting_first, *waiting_last; /* for the version */
         size_t n_calls;
@@ -24,8 +24,8 @@ struct Engine {
 struct EngineCall {
         Engine *engine;
         EngineOperation operation;
-        unsigned version;               /* all requests of a call are made with the same */
-        char *path;                     /* of the first request, below the version */
+        unsigned version; /* all requests of a call are made with the same */
+        char *path; /* of the first request, below the version */
         char *body;
         uint64_t timeout_usec;
         sd_event_source *deadline;
@@ -34,13 +34,13 @@ struct EngineCall {
         bool waiting;
         EngineCall *waiting_previous, *waiting_next;
 
-        sd_event_source *later;         /* ends the call from the loop, with these: */
+        sd_event_source *later; /* ends the call from the loop, with these: */
         EngineOutcome later_outcome;
         char *later_message;
 
-        DockerStream *output;           /* exec and logs */
+        DockerStream *output; /* exec and logs */
         char *exec_id;
-        sd_event_source *pause;         /* exec: before it is looked at again */
+        sd_event_source *pause; /* exec: before it is looked at again */
         uint64_t pause_usec;
 
         EngineHandler handler;

@@ -9,8 +9,8 @@
 #include "util/macro.h"
 
 typedef struct Mark {
-        Service service;                /* name, port and redirect_port only */
-        ServiceState state;             /* from its status file; asleep if there is none */
+        Service service; /* name, port and redirect_port only */
+        ServiceState state; /* from its status file; asleep if there is none */
 } Mark;
 
 typedef struct MarkList {

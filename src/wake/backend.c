@@ -87,6 +87,17 @@ static int backend_take_default(Backend *backend, const Service *service, const 
                 }
                 return 0;
         }
+        for (size_t i = 0; i < service->n_dependencies; i++)
+                if (!infos[i] && service->dependencies[i].kind == DEPENDENCY_CONTAINER) {
+                        /* It may be the one that publishes the port: no guessing then. */
+                        if (asprintf(reterr_text,
+                                     "no container of it that exists publishes port %u, and '%s' does not exist",
+                                     service->port, service->dependencies[i].name) < 0) {
+                                *reterr_text = NULL;
+                                return -ENOMEM;
+                        }
+                        return -ENOENT;
+                }
         if (infos[main] && infos[main]->n_exposed == 1) {
                 backend->member = main;
                 backend->port = infos[main]->exposed[0];

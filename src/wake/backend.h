@@ -19,7 +19,8 @@ typedef struct Backend {
 
 void backend_done(Backend *backend);
 
-/* `infos` has one entry for each dependency, NULL for those without a container. Returns -ENOMEM, or -ENODATA with a sentence in
+/* `infos` has one entry for each dependency, NULL for those without a container. Returns -ENOMEM, or -ENODATA (the config does not
+ * tell) or -ENOENT (a container that may be meant does not exist) with a sentence in
  * `reterr_text` (the caller frees) if it cannot be told where clients are to go. A service without a front has no backend: 0
  * with no member and no address. */
 int backend_resolve(Backend *ret, const Service *service, const ContainerInfo *const *infos, char **reterr_text);

@@ -547,19 +547,19 @@ uint64_t container_stop_budget(const Container *container) {
         return (container->info ? container->info->stop_timeout_sec : 10) * USEC_PER_SEC + STOP_SLACK;
 }
 
-bool container_is_ours(const Container *container, bool only_this_wake) {
+bool container_is_ours(const Container *container, bool rollback) {
         if (!container->record.ours || container->dependency->keep)
                 return false;
-        return !only_this_wake || container->started_now ||
-               (container->record.wake_id && streq(container->record.wake_id, container->context->wake_id));
+        /* What was only adopted ran before, and goes on running. What another wake has started, and nobody uses any more, does not. */
+        return !rollback || container->started_now || container->record.wake_id;
 }
 
-void container_stop(Container *container, bool only_this_wake) {
+void container_stop(Container *container, bool rollback) {
         container_cancel(container);
         /* The look is older than a start that is under way; our own record of that is not. */
         if (container->lease && (!container->info || container->info->running))
                 (void) container_read_record(container);
-        if (!container->lease || !container_is_ours(container, only_this_wake)) {
+        if (!container->lease || !container_is_ours(container, rollback)) {
                 container_set_stopped(container);
                 return;
         }

@@ -54,9 +54,9 @@ int container_adopt_lease(Container *container, int fd);
 void container_prepare(Container *container);
 /* PREPARED → READY or FAILED. A container that runs already is not started again, one known to be ready not even checked. */
 void container_start(Container *container);
-/* Any phase → STOPPED: stops what wakechain started unless somebody else uses it. `only_this_wake`: only if this very wake
- * started it (rollback). Never fails: what cannot be stopped is logged and let go. */
-void container_stop(Container *container, bool only_this_wake);
+/* Any phase → STOPPED: stops what wakechain started unless somebody else uses it; a `rollback` leaves what was only adopted. Never
+ * fails: what cannot be stopped is logged and let go. */
+void container_stop(Container *container, bool rollback);
 
 /* Clients are forwarded to this port of it: ready means that it accepts there too. Before container_start(). */
 void container_set_backend_port(Container *container, uint16_t port);
@@ -79,7 +79,7 @@ bool container_lacks_engine(const Container *container);
 /* How long a stop of it may take: the engine's grace and some. */
 uint64_t container_stop_budget(const Container *container);
 /* Would container_stop() stop it, other users aside? */
-bool container_is_ours(const Container *container, bool only_this_wake);
+bool container_is_ours(const Container *container, bool rollback);
 
 /* Fills everything but `step` and `estimate_usec`. `begin_usec`: when the wake began, CLOCK_MONOTONIC. */
 int container_describe(const Container *container, uint64_t begin_usec, DependencyStatus *ret);

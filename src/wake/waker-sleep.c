@@ -70,7 +70,21 @@ static void waker_end(Waker *waker) {
         (void) sd_event_exit(waker->event, waker->cause == SLEEP_FAILED ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-/* Whether this stop takes back only what this very wake has started: a rollback, or a stop in the middle of a wake. */
+static const char *const cause_texts[] = {
+        [SLEEP_IDLE] = "nobody used it",
+        [SLEEP_ASKED] = "asked to",
+        [SLEEP_LOST] = "one of its containers was stopped by somebody else",
+        [SLEEP_FAILED] = "its wake failed",
+};
+
+static void waker_tell_stopping(Waker *waker) {
+        if (waker->state == SERVICE_STOPPING)
+                return;
+        record_service(LOG_INFO, WAKECHAIN_MESSAGE_STOPPING, SERVICE_STOPPING, FAILURE_NONE,
+                       "%s goes to sleep: %s", waker->service->name, cause_texts[waker->cause]);
+        waker_set_state(waker, SERVICE_STOPPING);
+}
+
 static bool waker_rolls_back(const Waker *waker) {
         return waker->cause == SLEEP_FAILED;
 }
@@ -117,8 +131,7 @@ static void waker_begin_stopping_containers(Waker *waker) {
         waker->phase = WAKER_STOPPING;
         waker->step = waker->plan->n_steps;
         if (waker->cause != SLEEP_FAILED) {
-                if (waker->state != SERVICE_STOPPING)
-                        waker_set_state(waker, SERVICE_STOPPING);
+                waker_tell_stopping(waker);
                 /* systemd takes an end before readiness for a failure, which being put to sleep in the middle of a wake is not. */
                 if (!waker->was_ready)
                         notify_ready();
@@ -221,13 +234,6 @@ static void waker_begin_stopping(Waker *waker) {
         door_close(waker->door);
 }
 
-static const char *const cause_texts[] = {
-        [SLEEP_IDLE] = "nobody used it",
-        [SLEEP_ASKED] = "asked to",
-        [SLEEP_LOST] = "one of its containers was stopped by somebody else",
-        [SLEEP_FAILED] = "its wake failed",
-};
-
 void waker_sleep(Waker *waker, SleepCause cause) {
         if (waker->phase >= WAKER_CLOSING) {
                 /* Under way already; but now it is not to be called off any more. */
@@ -237,11 +243,9 @@ void waker_sleep(Waker *waker, SleepCause cause) {
         }
 
         waker->cause = cause;
-        record_service(LOG_INFO, WAKECHAIN_MESSAGE_STOPPING, SERVICE_STOPPING, FAILURE_NONE,
-                       "%s goes to sleep: %s", waker->service->name, cause_texts[cause]);
         /* While it may still be called off, nobody is told. */
         if (cause != SLEEP_IDLE)
-                waker_set_state(waker, SERVICE_STOPPING);
+                waker_tell_stopping(waker);
         waker_begin_stopping(waker);
 }
 

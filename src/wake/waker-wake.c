@@ -142,8 +142,8 @@ static void waker_resolve_backend(Waker *waker) {
         int r;
 
         r = backend_resolve(&waker->backend, waker->service, waker_infos(waker), &text);
-        if (r == -ENODATA) {
-                waker_fail(waker, FAILURE_CONFIG_INVALID, "%s", text);
+        if (r == -ENODATA || r == -ENOENT) {
+                waker_fail(waker, r == -ENOENT ? FAILURE_NOT_FOUND : FAILURE_CONFIG_INVALID, "%s", text);
                 return;
         }
         if (r < 0) {

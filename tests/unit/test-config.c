@@ -160,10 +160,13 @@ static void test_enums_and_booleans(void) {
 
 static void test_texts(void) {
         service_error("title", "''", "1 to 200 bytes");
-        service_error("backend", "'nginx'", "HOST:PORT");
-        service_error("backend", "'nginx:0'", "HOST:PORT");
-        service_error("backend", "':80'", "HOST:PORT");
-        service_error("backend", "'[::1:80'", "HOST:PORT");
+        service_error("backend", "'nginx'", "ADDRESS:PORT");
+        service_error("backend", "'nginx:0'", "ADDRESS:PORT");
+        service_error("backend", "':80'", "ADDRESS:PORT");
+        service_error("backend", "'[::1:80'", "ADDRESS:PORT");
+        service_error("backend", "'/run/x.sock'", "ADDRESS:PORT");
+        assert_error(SERVICE("'port':80,'backend':'example.org:80'"), "services.s.backend", "\"example.org:80\"",
+                     "a numeric address, or one of this service's containers");
         assert_error(SERVICE("'schedule':{'wake':''}"), "services.s.schedule.wake", "\"\"", "calendar");
         assert_error(SERVICE("'schedule':{'sleep':'*:0;x'}"), "services.s.schedule.sleep", "\"*:0;x\"",
                      "calendar");
@@ -246,7 +249,7 @@ static void test_modes(void) {
         assert_error(SERVICE("'port':80,'redirectPort':80"), "services.s.redirectPort", "80",
                      "clashes with the 'port' 80");
         assert_warning(SERVICE("'redirectPort':81"), "services.s.redirectPort", "81", "no effect without 'port'");
-        assert_warning(SERVICE("'backend':'a:81'"), "services.s.backend", "\"a:81\"", "no effect without 'port'");
+        assert_warning(SERVICE("'backend':'s:81'"), "services.s.backend", "\"s:81\"", "no effect without 'port'");
         assert_warning(SERVICE("'port':80,'listen':'81','redirectPort':82"), "services.s.redirectPort", "82",
                        "beside 'listen'");
         assert_warning(SERVICE("'port':80,'proxyProtocol':'v2'"), "services.s.proxyProtocol", "\"v2\"",

@@ -25,6 +25,7 @@ static const ContainerInfo exposes_one = {
         .n_networks = 1,
 };
 static const ContainerInfo exposes_two = { .exposed = two_ports, .n_exposed = 2 };
+static const ContainerInfo unpublished = {};
 static const ContainerInfo on_host = { .network_mode = (char *) "host" };
 
 static Dependency dependencies[] = {
@@ -73,7 +74,7 @@ static void test_container_that_publishes_the_port(void) {
 }
 
 static void test_only_exposed_port_of_the_main_container(void) {
-        const ContainerInfo *infos[] = { &exposes_one, NULL };
+        const ContainerInfo *infos[] = { &exposes_one, &unpublished };
         Service service = make_service(9002);
         _cleanup_(backend_done) Backend backend = {};
         _cleanup_(strv_freep) char **list = NULL;
@@ -89,7 +90,7 @@ static void test_only_exposed_port_of_the_main_container(void) {
 }
 
 static void test_nothing_tells_where_clients_go(void) {
-        const ContainerInfo *infos[] = { &exposes_two, NULL };
+        const ContainerInfo *infos[] = { &exposes_two, &unpublished };
         Service service = make_service(9002);
         _cleanup_(backend_done) Backend backend = {};
         _cleanup_free_ char *text = NULL;
@@ -168,6 +169,16 @@ static void test_service_without_a_front_has_none(void) {
         ASSERT_EQ(strv_length(list), 0);
 }
 
+static void test_missing_container_may_be_the_one_that_publishes(void) {
+        const ContainerInfo *infos[] = { &exposes_one, NULL };
+        Service service = make_service(9002);
+        _cleanup_(backend_done) Backend backend = {};
+        _cleanup_free_ char *text = NULL;
+
+        ASSERT_ERROR(backend_resolve(&backend, &service, infos, &text), ENOENT);
+        ASSERT_TRUE(strstr(text, "9002") && strstr(text, "'proxy'"));
+}
+
 static void test_stopped_container_has_no_address(void) {
         static const ContainerInfo stopped = { .bindings = binding_9002, .n_bindings = ELEMENTSOF(binding_9002) };
         const ContainerInfo *infos[] = { &exposes_one, &stopped };
@@ -190,6 +201,7 @@ int main(void) {
         test_configured_container_and_host();
         test_main_container_on_the_host_network();
         test_service_without_a_front_has_none();
+        test_missing_container_may_be_the_one_that_publishes();
         test_stopped_container_has_no_address();
         return EXIT_SUCCESS;
 }

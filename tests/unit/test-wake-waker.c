@@ -271,6 +271,20 @@ static void test_optional_that_is_never_ready_is_not_waited_for(void) {
         world_close(&world);
 }
 
+static void test_clients_are_served_before_the_last_optional_ones(void) {
+        World world;
+
+        world_open(&world,
+                   "\"name\":\"web\",\"dependencies\":[" REQUIRED("web", "1") "," OPTIONAL("cron", "2") "]");
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        expect_lines(&world, "start web, ready web");
+        world_run_until_line(&world, "ready cron");
+        world_put_to_sleep(&world);
+        expect_lines(&world, "start cron, ready cron, stop cron, stop web");
+        world_close(&world);
+}
+
 static void test_running_container_is_checked_and_left_running(void) {
         World world;
 
@@ -730,6 +744,25 @@ static void test_sleep_by_the_control_socket(void) {
         world_close(&world);
 }
 
+/* The loop has ended with the waker: what is left in the socket is read by hand. */
+static void expect_wake_failed(Holder *holder, const char *reason) {
+        char text[4096] = "";
+        ssize_t n;
+
+        if (!holder->error) {
+                n = recv(varlink_fd(holder->varlink), text, sizeof(text) - 1, 0);
+                ASSERT_TRUE(n > 0);
+                /* Of several messages the last. */
+                for (ssize_t i = 0; i < n - 1; i++)
+                        if (text[i] == '\0')
+                                text[i] = '\n';
+                holder->error = strdup(text);
+                ASSERT_TRUE(holder->error != NULL);
+        }
+        ASSERT_TRUE(strstr(holder->error, "io.wakechain.WakeFailed") != NULL);
+        ASSERT_TRUE(strstr(holder->error, reason) != NULL);
+}
+
 static void test_holder_of_a_failed_wake_is_told_why(void) {
         Holder holder;
         World world;
@@ -740,20 +773,22 @@ static void test_holder_of_a_failed_wake_is_told_why(void) {
         holder_call(&holder, &world, "io.wakechain.Hold", true);
         world_run_waker(&world);
         ASSERT_EQ(world_run_to_the_end(&world), 1);
-        /* The loop has ended: a last look into the socket by hand. */
-        if (!holder.error) {
-                char text[4096] = "";
-                ssize_t n = recv(varlink_fd(holder.varlink), text, sizeof(text) - 1, 0);
+        expect_wake_failed(&holder, "not_found");
+        holder_done(&holder);
+        world_close(&world);
+}
 
-                ASSERT_TRUE(n > 0);
-                holder.error = malloc((size_t) n + 1);
-                ASSERT_TRUE(holder.error != NULL);
-                for (ssize_t i = 0; i < n; i++)
-                        holder.error[i] = text[i] == '\0' ? '\n' : text[i];
-                holder.error[n] = '\0';
-        }
-        ASSERT_TRUE(strstr(holder.error, "io.wakechain.WakeFailed") != NULL);
-        ASSERT_TRUE(strstr(holder.error, "not_found") != NULL);
+static void test_holder_that_comes_just_after_a_failure_is_told_why(void) {
+        Holder holder;
+        World world;
+
+        world_open(&world, TWO);
+        fake_engine_find(world.engine, "web")->missing = true;
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_FAILED);
+        holder_call(&holder, &world, "io.wakechain.Hold", true);
+        ASSERT_EQ(world_run_to_the_end(&world), 1);
+        expect_wake_failed(&holder, "not_found");
         holder_done(&holder);
         world_close(&world);
 }
@@ -979,6 +1014,7 @@ static void (*const tests[])(void) = {
         test_next_step_waits_for_a_check_that_succeeds,
         test_optional_that_is_missing_costs_nothing,
         test_optional_that_is_never_ready_is_not_waited_for,
+        test_clients_are_served_before_the_last_optional_ones,
         test_running_container_is_checked_and_left_running,
         test_adopted_container_is_stopped_kept_one_is_not,
         test_paused_container_is_unpaused,
@@ -1006,6 +1042,7 @@ static void (*const tests[])(void) = {
         test_holder_is_told_and_keeps_awake,
         test_sleep_by_the_control_socket,
         test_holder_of_a_failed_wake_is_told_why,
+        test_holder_that_comes_just_after_a_failure_is_told_why,
         test_killed_while_awake_nothing_is_touched,
         test_killed_at_any_moment_starts_each_container_once,
         test_killed_while_going_to_sleep_goes_on_with_that,

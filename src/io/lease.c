@@ -139,6 +139,19 @@ int lease_read(Lease *lease, LeaseRecord *ret) {
         return 0;
 }
 
+/* Never empty in between: whoever reads then, or goes on after we were killed, would take the container for somebody
+ * else's and never stop it. What is left of a longer record behind the new one is not read, until it is cut off. It also
+ * needs no new page of a full /run. */
+static int lease_overwrite(int fd, const char *text, size_t size) {
+        ssize_t n = pwrite(fd, text, size, 0);
+
+        if (n < 0)
+                return -errno;
+        if ((size_t) n != size)
+                return -ENOSPC;
+        return ftruncate(fd, (off_t) size) < 0 ? -errno : 0;
+}
+
 int lease_write(Lease *lease, const LeaseRecord *record) {
         json_object *object = json_object_new_object();
         const char *text;
@@ -158,8 +171,8 @@ int lease_write(Lease *lease, const LeaseRecord *record) {
                 r = -ENOMEM;
         else if (size > LEASE_RECORD_MAX)
                 r = -E2BIG;
-        else if (ftruncate(lease->fd, 0) < 0 || pwrite(lease->fd, text, size, 0) != (ssize_t) size)
-                r = errno > 0 ? -errno : -EIO;
+        else
+                r = lease_overwrite(lease->fd, text, size);
         json_object_put(object);
         return r;
 }

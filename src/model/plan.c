@@ -22,6 +22,10 @@ static int compare_members(const void *a, const void *b) {
                 r = compare_int((int) x->type, (int) y->type);
         if (r == 0)
                 r = (x->estimated_usec < y->estimated_usec) - (x->estimated_usec > y->estimated_usec);
+        /* Nobody has said, or both the same: what is given more time to become ready probably takes longer. */
+        if (r == 0)
+                r = (x->health.budget_usec < y->health.budget_usec) -
+                    (x->health.budget_usec > y->health.budget_usec);
         if (r == 0)
                 r = (i > j) - (i < j); /* the order of the file */
         return r;

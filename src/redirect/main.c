@@ -32,9 +32,10 @@ typedef struct Session {
 } Session;
 
 static void session_done(Session *session) {
+        /* First, since redirect_free() waits for the kernel, and two hundred sockets may start at once. */
+        fd_close(session->lock);
         redirect_free(session->redirect);
         mark_list_done(&session->marks);
-        fd_close(session->lock);
 }
 #define _cleanup_session_ _cleanup_(session_done)
 

@@ -47,10 +47,15 @@ static void record_add_common(Record *record, int level, const char *message_id,
                 record_add(record, "WAKECHAIN_REASON=%s", failure_reason_to_string(reason));
 }
 
-static void record_send(Record *record, int level, const char *message) {
+/* Adds the sentence, sends and frees. */
+static void record_send(Record *record, int level, const char *format, va_list arguments) _printf_(3, 0);
+static void record_send(Record *record, int level, const char *format, va_list arguments) {
         struct iovec vector[RECORD_FIELDS_MAX];
+        _cleanup_free_ char *message = NULL;
 
-        if (!log_to_journal())
+        if (vasprintf(&message, format, arguments) < 0)
+                message = NULL;
+        else if (!log_to_journal())
                 log_full_errno(level, 0, "%s", message);
         else if (log_enabled(level)) {
                 record_add(record, "MESSAGE=%s", message);
@@ -65,46 +70,29 @@ static void record_send(Record *record, int level, const char *message) {
 
 void record_service(int level, const char *message_id, ServiceState state, FailureReason reason,
                     const char *format, ...) {
-        _cleanup_free_ char *message = NULL;
         Record record = {};
         va_list arguments;
-        int r;
-
-        va_start(arguments, format);
-        r = vasprintf(&message, format, arguments);
-        va_end(arguments);
-        if (r < 0) {
-                message = NULL;
-                return;
-        }
 
         record_add_common(&record, level, message_id, reason);
         record_add(&record, "WAKECHAIN_STATE=%s", service_state_to_string(state));
-        record_send(&record, level, message);
+        va_start(arguments, format);
+        record_send(&record, level, format, arguments);
+        va_end(arguments);
 }
 
 void record_dependency(int level, const char *container, DependencyState state, FailureReason reason,
                        uint64_t duration_usec, const char *format, ...) {
-        _cleanup_free_ char *message = NULL;
+        bool failed = state == DEPENDENCY_FAILED;
         Record record = {};
         va_list arguments;
-        int r;
-
-        va_start(arguments, format);
-        r = vasprintf(&message, format, arguments);
-        va_end(arguments);
-        if (r < 0) {
-                message = NULL;
-                return;
-        }
 
         record_add_common(&record, level,
-                          state == DEPENDENCY_FAILED ? WAKECHAIN_MESSAGE_DEPENDENCY_FAILED
-                                                     : WAKECHAIN_MESSAGE_DEPENDENCY,
-                          reason);
+                          failed ? WAKECHAIN_MESSAGE_DEPENDENCY_FAILED : WAKECHAIN_MESSAGE_DEPENDENCY, reason);
         record_add(&record, "WAKECHAIN_DEPENDENCY=%s", container);
         record_add(&record, "WAKECHAIN_STATE=%s", dependency_state_to_string(state));
         if (duration_usec != USEC_INFINITY)
                 record_add(&record, "WAKECHAIN_DURATION_USEC=%" PRIu64, duration_usec);
-        record_send(&record, level, message);
+        va_start(arguments, format);
+        record_send(&record, level, format, arguments);
+        va_end(arguments);
 }

@@ -52,6 +52,21 @@ static void test_longest_of_a_step_is_first_then_the_order_of_the_file(void) {
         ASSERT_EQ(plan->estimate_usec, 31 * USEC_PER_SEC);
 }
 
+static void test_the_more_time_it_is_given_the_earlier(void) {
+        Dependency dependencies[] = {
+                { .start_order = 1, .health.budget_usec = 30 * USEC_PER_SEC },
+                { .start_order = 1, .health.budget_usec = 10 * USEC_PER_SEC },
+                { .start_order = 1, .health.budget_usec = 30 * USEC_PER_SEC },
+                { .start_order = 1, .health.budget_usec = 60 * USEC_PER_SEC },
+                { .start_order = 1, .estimated_usec = USEC_PER_SEC },
+        };
+        Service service = { .dependencies = dependencies, .n_dependencies = ELEMENTSOF(dependencies) };
+        _cleanup_(plan_freep) Plan *plan = NULL;
+
+        ASSERT_OK(plan_new(&plan, &service));
+        expect_step(plan, 0, 1, "4 3 0 2 1");
+}
+
 static void test_extreme_numbers(void) {
         Dependency dependencies[] = {
                 { .start_order = INT32_MAX, .estimated_usec = USEC_INFINITY },
@@ -84,6 +99,7 @@ static void test_nothing_to_start(void) {
 int main(void) {
         test_steps_are_by_order_then_group();
         test_longest_of_a_step_is_first_then_the_order_of_the_file();
+        test_the_more_time_it_is_given_the_earlier();
         test_extreme_numbers();
         test_nothing_to_start();
         return EXIT_SUCCESS;

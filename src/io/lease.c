@@ -11,6 +11,7 @@
 
 #define LEASE_FOLDER "/run/wakechain/lease"
 #define LEASE_RECORD_MAX 4096
+#define READS_MAX 4U
 
 struct Lease {
         char *container;
@@ -107,20 +108,34 @@ static int record_string(json_object *object, const char *member, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
+/* NULL: missing or damaged. What is being written at this moment by another user may look damaged once. */
+static json_object *lease_read_object(const Lease *lease) {
+        for (unsigned i = 0; i < READS_MAX; i++) {
+                char text[LEASE_RECORD_MAX + 1];
+                json_object *object;
+                ssize_t n;
+
+                n = pread(lease->fd, text, LEASE_RECORD_MAX, 0);
+                if (n <= 0)
+                        return NULL;
+                text[n] = '\0';
+                object = json_tokener_parse(text);
+                if (json_object_is_type(object, json_type_object))
+                        return object;
+                json_object_put(object);
+        }
+        return NULL;
+}
+
 int lease_read(Lease *lease, LeaseRecord *ret) {
-        char text[LEASE_RECORD_MAX + 1];
         json_object *object, *value;
         LeaseRecord record = {};
-        ssize_t n;
         int r;
 
         assert(ret);
 
-        n = pread(lease->fd, text, LEASE_RECORD_MAX, 0);
-        text[MAX(n, 0)] = '\0';
-        object = json_tokener_parse(text);
-        if (!json_object_is_type(object, json_type_object)) {
-                json_object_put(object);
+        object = lease_read_object(lease);
+        if (!object) {
                 *ret = record;
                 return 0;
         }
@@ -139,9 +154,9 @@ int lease_read(Lease *lease, LeaseRecord *ret) {
         return 0;
 }
 
-/* Never empty in between: whoever reads then, or goes on after we were killed, would take the container for somebody
- * else's and never stop it. What is left of a longer record behind the new one is not read, until it is cut off. It also
- * needs no new page of a full /run. */
+/* Never empty in between: whoever reads then, or goes on after we were killed, would take the container for
+ * somebody else's and never stop it. What is left of a longer record behind the new one is not read, until it is
+ * cut off. It also needs no new page of a full /run. */
 static int lease_overwrite(int fd, const char *text, size_t size) {
         ssize_t n = pwrite(fd, text, size, 0);
 

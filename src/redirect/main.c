@@ -17,7 +17,8 @@
  * What is to be redirected follows from two things that are in /run: the mark of a socket that is up, and the
  * status that the waker writes. Both are read, and the table is changed, under the lock that wakers take, too. */
 
-#define LOCK_TIMEOUT (5 * USEC_PER_SEC)
+/* Hundreds of sockets may start at once, and each of them waits for all others. Below TimeoutSec= of a socket. */
+#define LOCK_TIMEOUT (80 * USEC_PER_SEC)
 #define LOCK_RETRY_MSEC 10
 #define ENGINE_TIMEOUT (2 * USEC_PER_SEC)
 
@@ -39,7 +40,7 @@ static void session_done(Session *session) {
 }
 #define _cleanup_session_ _cleanup_(session_done)
 
-/* Nobody holds it for longer than a transaction, so a wait is short or somebody hangs. */
+/* Nobody holds it for longer than a transaction takes. */
 static int session_lock(Session *session) {
         uint64_t deadline = usec_add(time_now(CLOCK_MONOTONIC), LOCK_TIMEOUT);
 

@@ -18,6 +18,7 @@ typedef struct Target {
         const Service *service;
         RedirectBindings bindings;
         size_t publisher; /* index of the dependency that they are from */
+        bool on_host; /* the main container is on the host's network */
         size_t n_unanswered;
 } Target;
 
@@ -55,6 +56,8 @@ static int target_add(Target *target, size_t dependency, const ContainerInfo *in
         int r;
 
         target->n_unanswered--;
+        if (&target->service->dependencies[dependency] == service_main(target->service))
+                target->on_host = streq(info->network_mode, "host");
         if (target->bindings.known && target->publisher < dependency)
                 return 0;
         r = redirect_bindings_from_ports(&bindings, info->bindings, info->n_bindings, target->service->port);
@@ -131,13 +134,16 @@ static int refresh_plan(Refresh *refresh, const Config *config) {
         return 0;
 }
 
-static void refresh_save(const Refresh *refresh, const char *root) {
+static void refresh_save(Refresh *refresh, const char *root) {
         for (size_t i = 0; i < refresh->n_targets; i++) {
-                const Target *target = &refresh->targets[i];
+                Target *target = &refresh->targets[i];
                 int r;
 
                 if (!target->bindings.known && target->n_unanswered > 0)
                         continue;
+                /* Nothing is bound for the host's network: such a container publishes by nature. */
+                if (!target->bindings.known && target->on_host)
+                        target->bindings = (RedirectBindings){ .known = true, .any_ipv4 = true, .any_ipv6 = true };
                 r = redirect_bindings_save(&target->bindings, root, target->service->name);
                 if (r < 0)
                         log_warning_errno(r,

@@ -1,7 +1,9 @@
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "io/lease.h"
@@ -79,6 +81,31 @@ static void test_record_is_read_back(void) {
         ASSERT_NULL(read.started_at);
 }
 
+/* A waker that is killed, or another one that reads, between any two calls of a write. */
+static void test_record_is_never_lost_while_it_is_written(void) {
+        LeaseRecord shorter = { .ours = true },
+                    longer = { .ours = true, .started_at = (char *) "2026-01-05T08:00:00Z" };
+        _cleanup_(lease_freep) Lease *lease = NULL;
+        pid_t child;
+
+        ASSERT_OK(lease_open(&lease, root, "busy"));
+        ASSERT_OK(lease_write(lease, &longer));
+        child = fork();
+        ASSERT_TRUE(child >= 0);
+        while (child == 0)
+                if (lease_write(lease, &shorter) < 0 || lease_write(lease, &longer) < 0)
+                        _exit(EXIT_FAILURE);
+
+        for (unsigned i = 0; i < 5000; i++) {
+                _cleanup_(lease_record_done) LeaseRecord read = {};
+
+                ASSERT_OK(lease_read(lease, &read));
+                ASSERT_TRUE(read.ours);
+        }
+        ASSERT_EQ(kill(child, SIGKILL), 0);
+        ASSERT_EQ(waitpid(child, NULL, 0), child);
+}
+
 static void test_damaged_record_is_not_ours(void) {
         static const char *const texts[] = {
                 "",
@@ -143,6 +170,7 @@ int main(void) {
         test_shared_by_many_seized_by_the_last();
         test_stored_duplicate_keeps_the_lock_until_released();
         test_record_is_read_back();
+        test_record_is_never_lost_while_it_is_written();
         test_damaged_record_is_not_ours();
         test_oversized_record_is_refused_and_the_old_one_stays();
         test_symbolic_link_is_not_followed();

@@ -312,8 +312,6 @@ static void text_waker(UnitText *text, const Generator *generator, const Service
 static void text_front(UnitText *text, const Service *service) {
         text_begin(text, service);
         unit_text_add(text, "Description", "Front of stack %s", service->name);
-        /* The front wakes the stack anyway, by its first call; this way both programs start at the same time. */
-        unit_text_add(text, "Wants", "wake@%s.service", service->name);
         unit_text_raw(text, "\n[Service]\n");
         text_add_span(text, "TimeoutStopSec", usec_add(service->drain_timeout_usec, 5 * USEC_PER_SEC));
 }
@@ -362,17 +360,23 @@ static void generate_service(Generator *generator, const Service *service) {
                 generator->redirects = true;
 }
 
-/* What `systemctl enable` would do for wakechain-redirect.service, when there is a use for it. */
+/* What `systemctl enable` would do for the redirects' units, when there is a use for them. A firewall's first start finds
+ * wakechain-redirect.service active, and leaves it at that: the check is what looks then. */
 static void generate_redirect(Generator *generator) {
-        static const char unit[] = "wakechain-redirect.service";
-        static const char file[] = UNIT_DIR "/wakechain-redirect.service";
+        static const char setup[] = "wakechain-redirect.service";
+        static const char setup_file[] = UNIT_DIR "/wakechain-redirect.service";
+        static const char check[] = "wakechain-redirect-check.service";
+        static const char check_file[] = UNIT_DIR "/wakechain-redirect-check.service";
         int r;
 
-        r = want(generator, "multi-user.target", unit, file);
-        for (size_t i = 0; i < ELEMENTSOF(firewalls) && r >= 0; i++)
-                r = want(generator, firewalls[i], unit, file);
+        r = want(generator, "multi-user.target", setup, setup_file);
+        for (size_t i = 0; i < ELEMENTSOF(firewalls) && r >= 0; i++) {
+                r = want(generator, firewalls[i], setup, setup_file);
+                if (r >= 0)
+                        r = want(generator, firewalls[i], check, check_file);
+        }
         if (r < 0)
-                generator_fail(generator, r, unit);
+                generator_fail(generator, r, setup);
 }
 
 /* Not getgrnam(): that may ask services which wait for us. */

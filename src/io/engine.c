@@ -201,6 +201,10 @@ static void engine_on_ping(HttpRequest *request, const HttpResponse *response, v
         }
         engine->ping = http_request_free(engine->ping);
 
+        /* Listening comes before looking: what happens in between would be seen by neither. */
+        if (engine->watch)
+                engine_watch_version_known(engine->watch, outcome == ENGINE_OK);
+
         /* No handler runs in these loops: what fails here is ended from the event loop. */
         while (engine->waiting_first) {
                 EngineCall *call = engine->waiting_first;
@@ -213,8 +217,6 @@ static void engine_on_ping(HttpRequest *request, const HttpResponse *response, v
                                 log_debug_errno(r, "Failed to end a call, leaving it to its deadline: %m");
                 }
         }
-        if (engine->watch)
-                engine_watch_version_known(engine->watch, outcome == ENGINE_OK);
 }
 
 int engine_negotiate(Engine *engine) {

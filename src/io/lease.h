@@ -40,7 +40,7 @@ int lease_release(Lease *lease);
 
 /* A missing, empty or damaged record is that of a container which is not ours. Only -ENOMEM fails. */
 int lease_read(Lease *lease, LeaseRecord *ret);
-/* In place, since the lock is on this very file: a reader in the middle of a write sees a damaged record, see above. */
+/* In place, since the lock is on this very file, and without losing the old record before the new one is there. */
 int lease_write(Lease *lease, const LeaseRecord *record);
 
 /* "lease-CONTAINER", the name in the descriptor store, and back: NULL if it is none. */

@@ -19,6 +19,7 @@
 #define LOGS_TIMEOUT (5 * USEC_PER_SEC)
 #define STOP_SLACK (15 * USEC_PER_SEC) /* over the engine's grace period, until its answer */
 #define STOP_ATTEMPTS 6
+#define STOP_AGAIN USEC_PER_SEC
 #define BROKEN_ATTEMPTS 5 /* 5xx answers in a row, then it is no passing trouble */
 #define RESTARTS_MAX 2
 #define RETRY_FIRST (20 * USEC_PER_MSEC)
@@ -44,6 +45,7 @@ struct Container {
         EngineOutcome last_outcome;
         unsigned attempts; /* of the request under way */
         unsigned restarts;
+        bool start_cancelled;
         bool started_now; /* by this wake */
         bool died; /* since the start was answered */
         int exit_code;
@@ -144,7 +146,8 @@ static void container_resume_after(Container *container, uint64_t usec) {
 static void container_retry(Container *container) {
         uint64_t pause = RETRY_FIRST << MIN(container->attempts, 10U);
 
-        container->attempts++;
+        if (container->attempts++ == 0)
+                container->handler(container, container->userdata);
         pause = MIN(pause, RETRY_LAST);
         /* Twenty stacks that lost the engine together shall not come back together. */
         container_resume_after(container, pause + (uint64_t) rand() % (pause / 4 + 1));
@@ -383,6 +386,16 @@ static void container_check_if_needed(Container *container) {
         container_set_ready(container);
 }
 
+/* The record first: killed after the start was asked for, the next life must know whose it is. */
+static void container_begin_start(Container *container) {
+        container->started_now = true;
+        lease_record_done(&container->record);
+        container->record = (LeaseRecord){ .ours = true, .wake_id = strdup(container->context->wake_id) };
+        container_write_record(container);
+        container_set_phase(container, CONTAINER_STARTING);
+        container_resume(container);
+}
+
 /* Dying, on the way or later */
 
 static void container_examine(Container *container);
@@ -407,8 +420,7 @@ static void container_on_examined(EngineCall *call, EngineReply *reply, void *us
                 return;
         }
         if (container->restarts++ < RESTARTS_MAX) {
-                container_set_phase(container, CONTAINER_STARTING);
-                container_resume(container);
+                container_begin_start(container);
                 return;
         }
         container_fail(container, FAILURE_CONTAINER_EXITED, "exited with status %i, %u times%s%s",
@@ -466,7 +478,11 @@ static void container_on_started(EngineCall *call, EngineReply *reply, void *use
 
         if (outcome == ENGINE_OK || outcome == ENGINE_ALREADY)
                 container_verify(container);
-        else
+        else if (outcome == ENGINE_PAUSED && !container->info->paused) {
+                /* Somebody has paused it since we looked. */
+                container->info->paused = true;
+                container_resume(container);
+        } else
                 container_handle_refusal(container, reply);
 }
 
@@ -491,14 +507,12 @@ void container_start(Container *container) {
                 container_check_if_needed(container);
                 return;
         }
-        if (!container->info->running) {
-                container->started_now = true;
-                lease_record_done(&container->record);
-                container->record = (LeaseRecord){ .ours = true, .wake_id = strdup(container->context->wake_id) };
-                container_write_record(container);
+        if (!container->info->running)
+                container_begin_start(container);
+        else {
+                container_set_phase(container, CONTAINER_STARTING);
+                container_resume(container);
         }
-        container_set_phase(container, CONTAINER_STARTING);
-        container_resume(container);
 }
 
 void container_set_backend_port(Container *container, uint16_t port) {
@@ -517,6 +531,12 @@ static void container_on_stopped(EngineCall *call, EngineReply *reply, void *use
         Container *container = ASSERT_PTR(userdata);
         EngineOutcome outcome = container_take_reply(container, reply);
 
+        if (outcome == ENGINE_ALREADY && container->start_cancelled) {
+                /* The engine may come to the start only after this stop: once more. */
+                container->start_cancelled = false;
+                container_resume_after(container, STOP_AGAIN);
+                return;
+        }
         if (engine_outcome_is_transient(outcome) && container->attempts < STOP_ATTEMPTS) {
                 container_retry(container);
                 return;
@@ -555,6 +575,7 @@ bool container_is_ours(const Container *container, bool rollback) {
 }
 
 void container_stop(Container *container, bool rollback) {
+        container->start_cancelled = container->phase == CONTAINER_STARTING && container->call;
         container_cancel(container);
         /* The look is older than a start that is under way; our own record of that is not. */
         if (container->lease && (!container->info || container->info->running))
@@ -664,6 +685,10 @@ bool container_is_prepared(const Container *container) {
 
 bool container_is_starting(const Container *container) {
         return container->phase == CONTAINER_STARTING;
+}
+
+bool container_is_retrying(const Container *container) {
+        return container->attempts > 0;
 }
 
 const ContainerInfo *container_info(const Container *container) {

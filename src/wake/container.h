@@ -70,6 +70,8 @@ ContainerPhase container_phase(const Container *container);
 bool container_is_prepared(const Container *container);
 /* A start was asked for and not answered yet. */
 bool container_is_starting(const Container *container);
+/* What was asked of the engine last has failed at least once, and is asked again. */
+bool container_is_retrying(const Container *container);
 /* Of the last look; NULL before. */
 const ContainerInfo *container_info(const Container *container);
 FailureReason container_reason(const Container *container);

@@ -6,12 +6,15 @@
 #include "io/varlink.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/time.h"
 #include "wake/control.h"
 
 /* Control: a list of connections, some of which hold. Who calls is told by the unit of the peer's process (SO_PEERCRED): the front reads
  * bytes from the internet, so it may hold its own service and nothing else. */
 
 #define CONTROL_PEERS_MAX 4096
+#define ACCEPT_PAUSE (100 * USEC_PER_MSEC)
+#define UID_INVALID ((uid_t) -1)
 
 typedef struct Peer Peer;
 
@@ -31,7 +34,7 @@ struct Control {
         ControlStatus status;
         ControlHandler handler;
         void *userdata;
-        sd_event_source *listening;
+        sd_event_source *listening, *again;
         Peer *peers;
         size_t n_peers, n_holders;
         bool paused;
@@ -206,10 +209,19 @@ static void peer_on_end(Varlink *varlink, int error, void *userdata) {
                 control->handler(control, CONTROL_RELEASED, TRIGGER_MANUAL, control->userdata);
 }
 
+/* A process that cannot be told any more, because it has ended, is taken for somebody else's front unless it was root's: a front could
+ * have a child call and end. */
 static void peer_identify(Peer *peer, int fd) {
         _cleanup_free_ char *unit = NULL, *own = NULL;
+        struct ucred credentials = { .uid = UID_INVALID };
+        socklen_t size = sizeof(credentials);
 
-        if (sd_peer_get_unit(fd, &unit) < 0 || strncmp(unit, "wake-front@", strlen("wake-front@")) != 0)
+        if (sd_peer_get_unit(fd, &unit) < 0) {
+                (void) getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size);
+                peer->foreign_front = credentials.uid != 0;
+                return;
+        }
+        if (strncmp(unit, "wake-front@", strlen("wake-front@")) != 0)
                 return;
         if (asprintf(&own, "wake-front@%s.service", peer->control->service) < 0)
                 own = NULL;
@@ -247,16 +259,35 @@ static Peer *control_add_peer(Control *control, int connection) {
         return peer;
 }
 
-static Peer *control_accept_one(Control *control, bool *ret_more) {
-        int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+static int control_on_accept_again(sd_event_source *source, uint64_t usec, void *userdata) {
+        Control *control = ASSERT_PTR(userdata);
 
-        *ret_more = fd >= 0 || errno == EINTR || errno == ECONNABORTED;
-        return fd >= 0 ? control_add_peer(control, fd) : NULL;
+        if (!control->paused)
+                (void) sd_event_source_set_enabled(control->listening, SD_EVENT_ON);
+        return 0;
+}
+
+/* Out of descriptors or memory: the connection stays in the backlog and would wake the loop for ever. */
+static void control_pause_accepting(Control *control) {
+        (void) sd_event_source_set_enabled(control->listening, SD_EVENT_OFF);
+        if (sd_event_source_set_time_relative(control->again, ACCEPT_PAUSE) < 0 ||
+            sd_event_source_set_enabled(control->again, SD_EVENT_ONESHOT) < 0)
+                log_warning("Failed to pause the control socket, ignoring.");
 }
 
 void control_accept_pending(Control *control) {
-        for (bool more = true; more;)
-                (void) control_accept_one(control, &more);
+        for (;;) {
+                int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+                if (fd >= 0)
+                        (void) control_add_peer(control, fd);
+                else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+                        log_debug_errno(-errno, "Failed to take a caller of the control socket, pausing: %m");
+                        control_pause_accepting(control);
+                        return;
+                } else if (errno != EINTR && errno != ECONNABORTED)
+                        return;
+        }
 }
 
 static int control_on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -289,6 +320,11 @@ int control_new(Control **ret, sd_event *event, int fd, const char *service, Con
                 return -errno;
 
         r = sd_event_add_io(event, &control->listening, fd, EPOLLIN, control_on_connection, control);
+        if (r >= 0)
+                r = sd_event_add_time(event, &control->again, CLOCK_MONOTONIC, 0, 0, control_on_accept_again,
+                                      control);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(control->again, SD_EVENT_OFF);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(control);
@@ -300,6 +336,7 @@ Control *control_free(Control *control) {
                 return NULL;
 
         sd_event_source_disable_unref(control->listening);
+        sd_event_source_disable_unref(control->again);
         while (control->peers)
                 (void) peer_free(control->peers);
         json_object_put(control->failure);

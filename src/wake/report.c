@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <unistd.h>
 
 #include "util/fd.h"
 #include "wake/report.h"
@@ -26,6 +27,9 @@ int report_write(const Status *status, const char *root) {
                       : NULL;
         r = path && text ? file_replace(path, text, size, 0640, false) : -ENOMEM;
         json_object_put(object);
+        /* Better none than one that says what is no longer so: no file means asleep. */
+        if (r < 0 && path)
+                (void) unlink(path);
         return r;
 }
 

@@ -61,6 +61,7 @@ struct Waker {
         size_t step;
         SleepCause cause;
         bool door_moved; /* CLOSING, OPENING: the door has answered */
+        int door_error; /* of its last move */
         bool engine_lost;
         bool was_ready; /* READY=1 was sent */
 
@@ -76,7 +77,7 @@ struct Waker {
 
         uint64_t drain_until_usec;
         unsigned quiet_looks; /* DRAINING: without a connection, in a row */
-        sd_event_source *change, *deadline, *drain, *late;
+        sd_event_source *change, *deadline, *drain;
 };
 
 /* The containers' last looks, one for each dependency, refreshed. */
@@ -99,7 +100,7 @@ void waker_go_on_stepping(Waker *waker);
 void waker_go_on_opening(Waker *waker);
 /* The wake's first record, once. */
 void waker_tell_begin(Waker *waker);
-void waker_tell_begin_if_known(Waker *waker);
+void waker_begin_awake(Waker *waker);
 void waker_on_door(Door *door, int error, void *userdata);
 void waker_refresh_backends(Waker *waker);
 

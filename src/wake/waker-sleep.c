@@ -6,31 +6,9 @@
  * stops the steps in reverse order. Only idleness can be called off, by a client that came in between. */
 
 #define OWN_ADDRESSES_MAX 64
-#define LATECOMERS_USEC (250 * USEC_PER_MSEC)
 #define DRAIN_LOOK_PAUSE (20 * USEC_PER_MSEC)
 
 static void waker_begin_stopping(Waker *waker);
-
-/* A wake that fails at once may be over before the front, started at the same moment, has called: it would start the next waker to be
- * told the same. So the answer stays to be had for a moment; who asks after that waits in the backlog, for the next process. */
-
-static int waker_on_late(sd_event_source *source, uint64_t usec, void *userdata) {
-        Waker *waker = ASSERT_PTR(userdata);
-
-        waker->late = sd_event_source_disable_unref(waker->late);
-        control_fail(waker->control, waker->reason, strempty(waker->error));
-        control_pause(waker->control);
-        waker_changed(waker);
-        return 0;
-}
-
-static void waker_await_latecomers(Waker *waker) {
-        uint64_t left_usec = usec_sub(LATECOMERS_USEC, waker_elapsed(waker));
-
-        if (left_usec == 0 || sd_event_add_time_relative(waker->event, &waker->late, CLOCK_MONOTONIC, left_usec, 1,
-                                                         waker_on_late, waker) < 0)
-                control_pause(waker->control);
-}
 
 void waker_fail(Waker *waker, FailureReason reason, const char *format, ...) {
         va_list arguments;
@@ -47,16 +25,14 @@ void waker_fail(Waker *waker, FailureReason reason, const char *format, ...) {
                        waker->service->name, strempty(waker->error));
         waker->cause = SLEEP_FAILED;
         waker_set_state(waker, SERVICE_FAILED);
-        /* Nobody needs to wait for the clearing up. */
-        if (waker->control) {
+        /* Nobody needs to wait for the clearing up. Who asks from now on waits in the backlog, for the next process. */
+        if (waker->control)
                 control_fail(waker->control, reason, strempty(waker->error));
-                waker_await_latecomers(waker);
-        }
         waker_begin_stopping(waker);
 }
 
 static void waker_end(Waker *waker) {
-        if (waker->phase == WAKER_ENDED || waker->late)
+        if (waker->phase == WAKER_ENDED)
                 return;
         waker->phase = WAKER_ENDED;
 
@@ -137,7 +113,7 @@ static void waker_begin_stopping_containers(Waker *waker) {
                         notify_ready();
                 notify_stopping();
         }
-        if (waker->control && waker->cause != SLEEP_FAILED)
+        if (waker->control)
                 control_pause(waker->control);
         if (waker->step > 0)
                 waker_stop_step(waker, &waker->plan->steps[waker->step - 1]);
@@ -223,7 +199,7 @@ static void waker_begin_stopping(Waker *waker) {
         waker->reach_probe = probe_free(waker->reach_probe);
         waker->idle = idle_free(waker->idle);
 
-        if (waker->cause != SLEEP_IDLE && waker->cause != SLEEP_FAILED && waker->control)
+        if (waker->cause != SLEEP_IDLE && waker->control)
                 control_pause(waker->control);
         if (!waker->door) {
                 waker_begin_draining(waker);
@@ -272,6 +248,11 @@ void waker_on_idle(Idle *idle, void *userdata) {
 
 /* The port is ours again. A client that came between the last look and now has a connection to the container: it wins. */
 static void waker_decide_sleep(Waker *waker) {
+        if (waker->cause == SLEEP_IDLE && waker->door_error < 0) {
+                /* With the port still open, clients would meet a stopped container. The next timeout tries again. */
+                waker_begin_awake(waker);
+                return;
+        }
         if (waker->cause == SLEEP_IDLE && waker_is_used(waker)) {
                 log_debug("A client came in between, %s stays awake.", waker->service->name);
                 waker->phase = WAKER_OPENING;

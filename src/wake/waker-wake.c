@@ -2,7 +2,9 @@
 
 /* Waker, the way up: prepared, step by step, the backend, the port. */
 
-static void waker_begin_awake(Waker *waker) {
+void waker_begin_awake(Waker *waker) {
+        uint64_t timeout_usec =
+                        waker->service->idle_timeout_usec > 0 ? waker->service->idle_timeout_usec : USEC_INFINITY;
         bool first = waker->state != SERVICE_AWAKE;
         char span[SPAN_MAX];
         int r;
@@ -18,9 +20,9 @@ static void waker_begin_awake(Waker *waker) {
                 record_service(LOG_INFO, WAKECHAIN_MESSAGE_AWAKE, SERVICE_AWAKE, FAILURE_NONE, "%s awake after %s",
                                waker->service->name, span_to_string(waker_elapsed(waker), span));
         }
-        if (waker->service->idle_timeout_usec > 0 && waker->service->idle_timeout_usec != USEC_INFINITY) {
-                r = idle_new(&waker->idle, waker->event, waker->service->idle_timeout_usec, waker_is_used,
-                             waker_on_idle, waker);
+        /* Without a timeout the looks still go on: they notice a port that was closed behind our back. */
+        if (timeout_usec != USEC_INFINITY || waker->door) {
+                r = idle_new(&waker->idle, waker->event, timeout_usec, waker_is_used, waker_on_idle, waker);
                 if (r < 0)
                         log_warning_errno(r, "Failed to watch for idleness, %s stays awake: %m",
                                           waker->service->name);
@@ -32,6 +34,7 @@ void waker_on_door(Door *door, int error, void *userdata) {
 
         /* A door that cannot be moved costs the direct way, not the service: the front forwards meanwhile. */
         waker->door_moved = true;
+        waker->door_error = error;
         waker_changed(waker);
 }
 
@@ -74,6 +77,10 @@ static void waker_reach(Waker *waker) {
         };
         for (size_t i = 0; !info && i < waker->service->n_dependencies; i++)
                 info = waker_infos(waker)[i];
+        if (!info) {
+                waker_fail(waker, FAILURE_NOT_FOUND, "none of its containers exists");
+                return;
+        }
         r = probe_new(&waker->reach_probe, waker->event, waker->engine, &waker->reach, info, NULL, 0,
                       waker->options.environment, waker_on_reached, waker);
         if (r < 0)
@@ -88,7 +95,7 @@ static void waker_start_next(Waker *waker, const PlanStep *step) {
 
                 if (!container)
                         continue;
-                if (container_is_starting(container))
+                if (container_is_starting(container) && !container_is_retrying(container))
                         return;
                 if (container_phase(container) != CONTAINER_PREPARED)
                         continue;
@@ -171,6 +178,9 @@ void waker_tell_begin(Waker *waker) {
         if (waker->told_begin)
                 return;
         waker->told_begin = true;
+        /* The engine may have answered before the front's call was read. */
+        if (!waker->taken_over && waker->control && control_has_front(waker->control))
+                waker->trigger = TRIGGER_CONNECTION;
 
         if (waker->taken_over)
                 record_service(LOG_NOTICE, WAKECHAIN_MESSAGE_TAKEN_OVER, waker->state, FAILURE_NONE,
@@ -184,22 +194,6 @@ void waker_tell_begin(Waker *waker) {
                                "%s is not yet supported, ignoring", *path);
 }
 
-/* The first connection starts the waker and the front at the same time, and the front calls a moment after the waker has begun.
- * So what has triggered the wake is told when the front has called, or has not by the time that a container was started. */
-void waker_tell_begin_if_known(Waker *waker) {
-        bool known = waker->taken_over || waker->phase > WAKER_STEPPING;
-
-        if (!waker->taken_over && waker->control && control_has_front(waker->control)) {
-                waker->trigger = TRIGGER_CONNECTION;
-                known = true;
-        }
-        for (size_t i = 0; i < waker->service->n_dependencies; i++)
-                known = known ||
-                        (waker->containers[i] && container_phase(waker->containers[i]) > CONTAINER_STARTING);
-        if (known)
-                waker_tell_begin(waker);
-}
-
 static bool waker_is_prepared(const Waker *waker) {
         for (size_t i = 0; i < waker->service->n_dependencies; i++)
                 if (waker->containers[i] && !container_is_prepared(waker->containers[i]))
@@ -211,7 +205,8 @@ void waker_go_on_preparing(Waker *waker) {
         if (!waker_is_prepared(waker))
                 return;
 
-        if (waker->resume_sleep && control_holders(waker->control) == 0) {
+        waker_tell_begin(waker);
+        if (waker->resume_sleep && (!waker->control || control_holders(waker->control) == 0)) {
                 waker_sleep(waker, SLEEP_ASKED);
                 return;
         }

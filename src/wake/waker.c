@@ -70,7 +70,6 @@ static int waker_on_change(sd_event_source *source, void *userdata) {
         if (waker->phase <= WAKER_AWAKE)
                 waker_check_needed(waker);
         waker_refresh_backends(waker);
-        waker_tell_begin_if_known(waker);
         phase_handlers[waker->phase](waker);
         if (waker->phase != WAKER_ENDED)
                 waker_publish(waker);
@@ -256,7 +255,6 @@ Waker *waker_free(Waker *waker) {
         sd_event_source_disable_unref(waker->change);
         sd_event_source_disable_unref(waker->deadline);
         sd_event_source_disable_unref(waker->drain);
-        sd_event_source_disable_unref(waker->late);
         probe_free(waker->reach_probe);
         idle_free(waker->idle);
         door_free(waker->door);

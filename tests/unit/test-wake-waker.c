@@ -285,6 +285,22 @@ static void test_clients_are_served_before_the_last_optional_ones(void) {
         world_close(&world);
 }
 
+static void test_optional_that_the_engine_has_trouble_with_is_not_waited_for(void) {
+        FakeContainer *cron;
+        World world;
+
+        world_open(&world,
+                   "\"name\":\"web\",\"dependencies\":[" OPTIONAL("cron", "1") "," REQUIRED("web", "2") "]");
+        cron = fake_engine_find(world.engine, "cron");
+        cron->refused_starts = UINT32_MAX;
+        cron->refusal_status = 409;
+        cron->refusal = "something is in progress";
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        world_put_to_sleep(&world);
+        world_close(&world);
+}
+
 static void test_running_container_is_checked_and_left_running(void) {
         World world;
 
@@ -778,21 +794,6 @@ static void test_holder_of_a_failed_wake_is_told_why(void) {
         world_close(&world);
 }
 
-static void test_holder_that_comes_just_after_a_failure_is_told_why(void) {
-        Holder holder;
-        World world;
-
-        world_open(&world, TWO);
-        fake_engine_find(world.engine, "web")->missing = true;
-        world_run_waker(&world);
-        world_run_until(&world, SERVICE_FAILED);
-        holder_call(&holder, &world, "io.wakechain.Hold", true);
-        ASSERT_EQ(world_run_to_the_end(&world), 1);
-        expect_wake_failed(&holder, "not_found");
-        holder_done(&holder);
-        world_close(&world);
-}
-
 /* Being killed. The descriptor store is played by the test: a second descriptor with the same lock. */
 
 static int store_lease(const World *world, const char *container) {
@@ -944,6 +945,18 @@ static int start_listening(sd_event_source *source, uint64_t usec, void *userdat
         return 0;
 }
 
+static void test_backend_outside_without_any_container_fails(void) {
+        World world;
+
+        world_open(&world, "\"listen\":\"127.0.0.1:1\",\"backend\":\"127.0.0.1:2\",\"name\":\"web\","
+                           "\"dependencies\":[" OPTIONAL("web", "1") "]");
+        fake_engine_find(world.engine, "web")->missing = true;
+        world_run_waker(&world);
+        ASSERT_EQ(world_run_to_the_end(&world), 1);
+        expect_failed(&world, FAILURE_NOT_FOUND, "none of its containers");
+        world_close(&world);
+}
+
 static void test_backend_outside_is_awaited(void) {
         _cleanup_(status_freep) Status *status = NULL;
         _cleanup_free_ char *text = NULL;
@@ -1014,6 +1027,7 @@ static void (*const tests[])(void) = {
         test_next_step_waits_for_a_check_that_succeeds,
         test_optional_that_is_missing_costs_nothing,
         test_optional_that_is_never_ready_is_not_waited_for,
+        test_optional_that_the_engine_has_trouble_with_is_not_waited_for,
         test_clients_are_served_before_the_last_optional_ones,
         test_running_container_is_checked_and_left_running,
         test_adopted_container_is_stopped_kept_one_is_not,
@@ -1042,13 +1056,13 @@ static void (*const tests[])(void) = {
         test_holder_is_told_and_keeps_awake,
         test_sleep_by_the_control_socket,
         test_holder_of_a_failed_wake_is_told_why,
-        test_holder_that_comes_just_after_a_failure_is_told_why,
         test_killed_while_awake_nothing_is_touched,
         test_killed_at_any_moment_starts_each_container_once,
         test_killed_while_going_to_sleep_goes_on_with_that,
         test_killed_while_awake_then_stopped_before_a_look,
         test_unknown_descriptor_is_closed,
         test_backend_outside_is_awaited,
+        test_backend_outside_without_any_container_fails,
         test_backend_container_must_accept_though_it_is_optional,
         test_backend_container_that_fails_fails_the_wake,
 };

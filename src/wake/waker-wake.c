@@ -110,9 +110,11 @@ static bool waker_step_is_done(const Waker *waker, const PlanStep *step) {
                 const Container *container = waker->containers[step->members[i]];
                 ContainerPhase phase = container ? container_phase(container) : CONTAINER_READY;
 
-                /* What nobody waits for must still have been started in its turn. */
-                if (phase <= CONTAINER_STARTING ||
-                    (waker_needs(waker, step->members[i]) && phase != CONTAINER_READY))
+                if (phase == CONTAINER_READY)
+                        continue;
+                /* What nobody waits for must still have been started in its turn, unless that meets with trouble. */
+                if (waker_needs(waker, step->members[i]) ||
+                    (phase <= CONTAINER_STARTING && !container_is_retrying(container)))
                         return false;
         }
         return true;

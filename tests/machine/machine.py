@@ -315,6 +315,8 @@ class Machine(_Namespace):
                     self.leader = int(value)
                     self._start_guard()
                 ready = ready or line == "READY=1"
+        # Nobody reads it any more: a few more messages would fill its queue, and then nspawn's, and PID 1 would wait for ever.
+        self._notify.close()
         self.wait_running(max(1, deadline - time.monotonic()))
         if self.variant == "clemence-sim":
             stacks.use_simulated_clemence(self)

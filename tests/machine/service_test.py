@@ -11,8 +11,8 @@ from pathlib import Path
 
 from machine_test import MachineTest, TimedOut, stacks, trees, wait_for
 
-__all__ = ["MESSAGES", "Client", "ServiceTest", "TimedOut", "dependency", "front_options", "stacks", "trees"]
-__all__ += ["users_config", "wait_for"]
+__all__ = ["MESSAGES", "Client", "ServiceTest", "TimedOut", "dependency", "front_options", "required", "stacks"]
+__all__ += ["trees", "users_config", "wait_for"]
 
 MESSAGES = dict(
     re.findall(r'WAKECHAIN_MESSAGE_(\w+) "(\w+)"', (trees.SOURCE / "src/catalog/messages.h").read_text())
@@ -30,6 +30,12 @@ def users_config(**changes):
         else:
             services[name] = {**services.get(name, {}), **members}
     return {"services": services}
+
+
+def required(service):
+    """Members for users_config(): the service without what is optional. A container that is stopped as soon as it has been started, which
+    happens to optional ones here, may take its ten seconds: it does not listen to signals yet."""
+    return {"dependencies": [d for d in stacks.config()[service]["dependencies"] if d.get("type") != "optional"]}
 
 
 def dependency(config, service, container):
@@ -135,6 +141,14 @@ class ServiceTest(MachineTest):
             if (not actions or action in actions) and (not containers or attributes["name"] in containers):
                 found.append((attributes["name"], action, attributes.get("exitCode"), _moment(event)))
         return sorted(found, key=lambda e: e[3])
+
+    def wait_event(self, container, action, since, timeout=30):
+        """Waits until the engine tells of this (the beginning of an action's name)."""
+
+        def is_it(event):
+            return event["Actor"]["Attributes"].get("name") == container and event["Action"].startswith(action)
+
+        return self.machine.follow_docker_events(is_it, since, timeout)
 
     def starts(self, since):
         return [e[0] for e in self.events(since, "start")]

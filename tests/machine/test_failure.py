@@ -1,7 +1,5 @@
 """A wake that fails: what it started is stopped again, everybody is told why, and the next connection tries again."""
 
-import json
-
 from service_test import ServiceTest, dependency, front_options, stacks, users_config
 
 URL = "http://127.0.0.1:9002/"
@@ -18,11 +16,18 @@ except ConnectionResetError:
 """
 
 
+def config(**mysql):
+    """The users' files with another budget for mysql's check."""
+    changed = users_config(clemence={"idleTimeout": "10min"})
+    dependency(changed, "clemence", "mysql-clemence")["healthCheck"].update(mysql)
+    return changed
+
+
 class Broken(ServiceTest):
     """mysql's health check fails for good."""
 
-    config = users_config(clemence={"idleTimeout": "10min"})
-    dependency(config, "clemence", "mysql-clemence")["healthCheck"].update(interval=100, timeout=800, retries=1)
+    per = "module"
+    config = config(interval=100, timeout=800, retries=1)
 
     def setUp(self):
         stacks.set_broken(self.machine, "mysql-clemence")
@@ -74,7 +79,6 @@ class Broken(ServiceTest):
 
     def test_clients(self):
         m = self.machine
-        m.systemctl("daemon-reload")
         http = self.asking(URL)
         other = m.netns_popen(["python3", "-c", OTHER], stdout=-1)
         code, body = self.answered(http)
@@ -94,14 +98,17 @@ class Broken(ServiceTest):
 class FiftyTimes(ServiceTest):
     """No limit of anybody's ever leaves the socket dead."""
 
-    config = users_config()
-    dependency(config, "clemence", "mysql-clemence")["healthCheck"].update(interval=50, timeout=100, retries=1)
+    per = "module"
+    config = Broken.config
 
     def test_fifty_times(self):
         m = self.machine
+        m.set_config(config(interval=50, timeout=100, retries=1))
+        self.addCleanup(m.set_config, self.config)
         stacks.set_broken(m, "mysql-clemence")
         # The front's pauses would make this last half an hour.
         front_options(m, "--pause-max=1ms")
+        self.addCleanup(m.run, "rm -r /etc/systemd/system/wake-front@.service.d; systemctl daemon-reload")
         cursor = m.journal_cursor()
         answers = [self.ask(URL)[0] for _ in range(50)]
         self.assertEqual(answers, [503] * 50)
@@ -113,4 +120,4 @@ class FiftyTimes(ServiceTest):
         m.set_config(users_config())
         m.wait_for(lambda: self.ask(URL)[0] == 200, 30)
         self.sleep("clemence")
-        self.assertEqual(json.loads(m.read("/run/wakechain/status/clemence.json"))["state"], "asleep")
+        self.assertEqual(self.status("clemence")["state"], "asleep")

@@ -14,11 +14,6 @@ class Kill(ServiceTest):
         self.cursor, self.since = self.machine.journal_cursor(), self.machine.now()
         self.addCleanup(self.sleep, "clemence")
 
-    def wait_event(self, container, action, timeout=30):
-        self.machine.follow_docker_events(
-            lambda e: e["Actor"]["Attributes"].get("name") == container and e["Action"].startswith(action), self.since, timeout
-        )
-
     def assert_untouched(self):
         """Each container was started once, in order, and none was stopped."""
         self.assertEqual(self.starts(self.since), list(stacks.CLEMENCE))
@@ -32,7 +27,7 @@ class Kill(ServiceTest):
     def check_waking(self, container, action):
         """Killed when the engine tells of this."""
         client = self.asking(URL)
-        self.wait_event(container, action)
+        self.wait_event(container, action, self.since)
         killed = self.kill_main(WAKER)
         code, page = self.answered(client)
         self.assertEqual(code, 200, page)
@@ -52,7 +47,7 @@ class Kill(ServiceTest):
     def test_waker_by_hand(self):
         """Without a front that would ask again."""
         start = self.machine.popen(["systemctl", "start", WAKER])
-        self.wait_event("wordpress-clemence", "exec_start")
+        self.wait_event("wordpress-clemence", "exec_start", self.since)
         self.kill_main(WAKER)
         start.wait(30)  # what it returns depends on the version of systemd: the job failed, its restart goes on
         self.wait_unit(WAKER, "active")
@@ -76,7 +71,7 @@ class Kill(ServiceTest):
     def test_front_while_waking(self):
         """Its client is lost (until the descriptor store keeps them); the wake and the next client are not."""
         client = self.asking(URL)
-        self.wait_event("wordpress-clemence", "start")
+        self.wait_event("wordpress-clemence", "start", self.since)
         self.kill_main(FRONT)
         self.answered(client)
         code, page = self.ask(URL)

@@ -1,12 +1,12 @@
 /* naive: the program that wakechain is measured against. It follows the users' dependencies.json to the letter: it listens, and at a
  * connection it goes through the groups in their order. It starts all containers of a group at once with `docker start`, then runs the
- * health command of each required one, and sleeps `interval` after a failure. Optional ones are not waited for. When
- * all required ones are healthy it connects to the published port, again every 10 ms until that accepts, and passes bytes both
- * ways.
+ * health command of each required one, and sleeps `interval` after a failure. When all required ones are healthy it connects to the
+ * published port, again every 10 ms until that accepts, and passes bytes both ways.
  *
  * Where the letter leaves a choice, it is made in this program's favour: containers of a group are checked side by side, each from when
- * its own `docker start` has returned; nothing waits for the start of an optional one; and because docker-proxy accepts before the
- * application does, a connection that ends without a byte does not count as accepted: the request is sent again.
+ * its own `docker start` has returned; and because docker-proxy accepts before the application does, a connection that ends without a
+ * byte does not count as accepted: the request is sent again. Of an optional container the `docker start` is waited for, as a program
+ * that runs commands one after the other does.
  *
  * The plan comes on stdin, made by the bench from dependencies.json:
  *
@@ -105,7 +105,7 @@ static int run(char *const argv[]) {
         return status;
 }
 
-/* A process of its own for each container: exits with 0 when it is healthy. */
+/* A process of its own for each container: exits with 0 when it is healthy, or started if that is all. */
 static pid_t member_begin(const Member *member) {
         pid_t pid = fork();
 
@@ -128,20 +128,16 @@ static pid_t member_begin(const Member *member) {
 
 static void wake(void) {
         for (unsigned group = 1; group <= n_groups; group++) {
-                pid_t waited[MEMBERS_MAX] = {};
+                pid_t children[MEMBERS_MAX];
                 size_t n = 0;
 
                 for (size_t i = 0; i < n_members; i++)
-                        if (members[i].group == group) {
-                                pid_t pid = member_begin(&members[i]);
-
-                                if (members[i].required)
-                                        waited[n++] = pid;
-                        }
+                        if (members[i].group == group)
+                                children[n++] = member_begin(&members[i]);
                 for (size_t i = 0; i < n; i++) {
                         int status;
 
-                        if (waitpid(waited[i], &status, 0) < 0 || status != 0)
+                        if (waitpid(children[i], &status, 0) < 0 || status != 0)
                                 exit(EXIT_FAILURE);
                 }
         }

@@ -7,7 +7,7 @@
 /* Exit codes. */
 enum {
         CTL_FINE = 0,
-        CTL_FAILED = 1,                 /* or: there are errors */
+        CTL_FAILED = 1, /* or: there are errors */
         CTL_USAGE = 2,
 };
 

@@ -8,7 +8,7 @@
 #define DOCKER_STREAM_KEPT ((size_t) 4096)
 
 typedef struct DockerStream {
-        bool raw;                       /* no frames after all */
+        bool raw; /* no frames after all */
         unsigned char header[8];
         size_t header_size;
         uint32_t frame_left;

@@ -9,9 +9,9 @@ typedef struct HostCommand HostCommand;
 
 typedef struct HostCommandResult {
         bool timed_out;
-        int exit_status;                /* -1: ended by a signal */
+        int exit_status; /* -1: ended by a signal */
         int signal;
-        const char *last_line;          /* of its output, printable; never NULL */
+        const char *last_line; /* of its output, printable; never NULL */
 } HostCommandResult;
 
 /* Called once. The command may be freed from inside. */

@@ -17,21 +17,21 @@ typedef struct HttpClient HttpClient;
 typedef struct HttpRequest HttpRequest;
 
 typedef struct HttpParameters {
-        const char *method;             /* "GET", "POST" */
+        const char *method; /* "GET", "POST" */
         const char *url;
-        const char *body;               /* JSON; NULL: an empty body */
-        uint64_t timeout_usec;          /* for the whole exchange; USEC_INFINITY: none */
-        bool stream;                    /* hand the body on as it comes instead of collecting it */
-        bool fresh;                     /* a connection of its own, closed afterwards */
+        const char *body; /* JSON; NULL: an empty body */
+        uint64_t timeout_usec; /* for the whole exchange; USEC_INFINITY: none */
+        bool stream; /* hand the body on as it comes instead of collecting it */
+        bool fresh; /* a connection of its own, closed afterwards */
 } HttpParameters;
 
 typedef struct HttpResponse {
         /* 0: answered, whatever the status. Else there is no answer, or not a whole one: -ETIMEDOUT; -EBADMSG
          * not HTTP; -EFBIG; -ECONNRESET ended too early; or what connect() said. */
         int error;
-        const char *reason;             /* for `error`, one line; never NULL */
-        unsigned status;                /* 0: none came */
-        const char *body;               /* collected, followed by a NUL; never NULL */
+        const char *reason; /* for `error`, one line; never NULL */
+        unsigned status; /* 0: none came */
+        const char *body; /* collected, followed by a NUL; never NULL */
         size_t size;
 } HttpResponse;
 
@@ -46,8 +46,8 @@ HttpClient *http_client_free(HttpClient *client); /* all its requests must have 
 DEFINE_CLEANUP(HttpClient *, http_client_free);
 
 /* Starts at once. `on_data` may be NULL if the body is not streamed. */
-int http_request_new(HttpRequest **ret, HttpClient *client, const HttpParameters *parameters, HttpDataHandler on_data,
-                     HttpEndHandler on_end, void *userdata);
+int http_request_new(HttpRequest **ret, HttpClient *client, const HttpParameters *parameters,
+                     HttpDataHandler on_data, HttpEndHandler on_end, void *userdata);
 /* Cancels a request under way: no handler is called any more. What was asked for may still be done. */
 HttpRequest *http_request_free(HttpRequest *request);
 DEFINE_CLEANUP(HttpRequest *, http_request_free);

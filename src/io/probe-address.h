@@ -15,9 +15,9 @@ int probe_address_parse(const char *address, uint16_t port, struct sockaddr_stor
 
 /* `target` is "port" or "address:port" ("[address]:port"); the container's address is used for the first.
  * -EINVAL if it is neither. */
-int probe_address_tcp(const char *target, const ContainerInfo *info, const char *network, struct sockaddr_storage *ret,
-                      socklen_t *ret_size, const char **ret_why);
+int probe_address_tcp(const char *target, const ContainerInfo *info, const char *network,
+                      struct sockaddr_storage *ret, socklen_t *ret_size, const char **ret_why);
 /* `target` is a URL; one without a host ("http://:8080/health"), or a path alone ("/health", of
  * `default_port`), gets the container's address. */
-int probe_address_http(const char *target, const ContainerInfo *info, const char *network, uint16_t default_port, char **ret,
-                       const char **ret_why);
+int probe_address_http(const char *target, const ContainerInfo *info, const char *network, uint16_t default_port,
+                       char **ret, const char **ret_why);

@@ -11,18 +11,18 @@ uint64_t probe_pause(uint64_t elapsed_usec, uint64_t interval_usec);
 /* What is known of a container's listening sockets, and when the next try of a command is due because of it,
  * or anyway. */
 typedef struct CommandGate {
-        pid_t pid;                      /* 0: nothing can be seen */
+        pid_t pid; /* 0: nothing can be seen */
         uint64_t interval_usec;
         uint64_t due_usec;
-        uint64_t pause_usec;            /* after the next try */
+        uint64_t pause_usec; /* after the next try */
 
         uint64_t pulse;
-        bool stale;                     /* the table has to be looked at */
+        bool stale; /* the table has to be looked at */
         uint64_t looked_usec;
-        uint64_t cost_usec;             /* of looking */
+        uint64_t cost_usec; /* of looking */
         uint64_t listening_hash;
         bool listening;
-        unsigned changes_left;          /* that are believed to mean anything */
+        unsigned changes_left; /* that are believed to mean anything */
 } CommandGate;
 
 void command_gate_init(CommandGate *gate, pid_t pid, uint64_t interval_usec, uint64_t now_usec);

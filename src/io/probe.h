@@ -23,8 +23,8 @@ typedef struct Probe Probe;
 
 typedef enum ProbeVerdict {
         PROBE_READY,
-        PROBE_TIMED_OUT,                /* never gave an answer we accept within its budget */
-        PROBE_BROKEN,                   /* could not be carried out: malformed address, no such container */
+        PROBE_TIMED_OUT, /* never gave an answer we accept within its budget */
+        PROBE_BROKEN, /* could not be carried out: malformed address, no such container */
         _PROBE_VERDICT_MAX,
         _PROBE_VERDICT_INVALID = -EINVAL,
 } ProbeVerdict;
@@ -37,8 +37,9 @@ typedef void (*ProbeHandler)(Probe *probe, ProbeVerdict verdict, const char *det
  * after the check has succeeded, something must accept on that TCP port of the container's `network` address
  * (the container that clients are forwarded to). `environment` (may be NULL) is what $VARIABLES in a command
  * are taken from, "NAME=VALUE" strings, and what a host command gets. */
-int probe_new(Probe **ret, sd_event *event, Engine *engine, const Dependency *dependency, const ContainerInfo *info,
-              const char *network, uint16_t backend_port, char *const *environment, ProbeHandler handler, void *userdata);
+int probe_new(Probe **ret, sd_event *event, Engine *engine, const Dependency *dependency,
+              const ContainerInfo *info, const char *network, uint16_t backend_port, char *const *environment,
+              ProbeHandler handler, void *userdata);
 Probe *probe_free(Probe *probe);
 DEFINE_CLEANUP(Probe *, probe_free);
 

@@ -6,23 +6,23 @@
 
 #define REDIRECT_TABLE "inet wakechain"
 #define REDIRECT_CHAIN_PREFIX "service-"
-#define REDIRECT_TARGETS "targets"      /* the set of redirect ports; each element's comment names the service */
+#define REDIRECT_TARGETS "targets" /* the set of redirect ports; each element's comment names the service */
 
 typedef struct SnapshotElement {
-        char *set;                      /* name of the map, or REDIRECT_TARGETS */
-        char *key;                      /* as in a command: "9002", "192.168.1.5 . 9002" */
-        char *service;                  /* whose it is; "" if that cannot be told */
+        char *set; /* name of the map, or REDIRECT_TARGETS */
+        char *key; /* as in a command: "9002", "192.168.1.5 . 9002" */
+        char *service; /* whose it is; "" if that cannot be told */
 } SnapshotElement;
 
 typedef struct SnapshotService {
         char *name;
-        uint16_t redirect_port;         /* where its chain sends connections; 0: it is lifted, or empty */
-        uint64_t new_connections;       /* of its counter */
-        bool chain, counter;            /* which of both there are */
+        uint16_t redirect_port; /* where its chain sends connections; 0: it is lifted, or empty */
+        uint64_t new_connections; /* of its counter */
+        bool chain, counter; /* which of both there are */
 } SnapshotService;
 
 typedef struct RedirectSnapshot {
-        bool complete;                  /* chains with their rules, maps and the set are there */
+        bool complete; /* chains with their rules, maps and the set are there */
         SnapshotElement *elements;
         size_t n_elements;
         SnapshotService *services;

@@ -13,9 +13,9 @@
 #include "util/macro.h"
 
 typedef struct RedirectBindings {
-        bool known;                     /* false: loopback of both families */
-        bool any_ipv4, any_ipv6;        /* published on the wildcard address */
-        char **addresses;               /* published on these only, both families, as inet_ntop() writes them */
+        bool known; /* false: loopback of both families */
+        bool any_ipv4, any_ipv6; /* published on the wildcard address */
+        char **addresses; /* published on these only, both families, as inet_ntop() writes them */
 } RedirectBindings;
 
 void redirect_bindings_done(RedirectBindings *bindings);
@@ -53,7 +53,7 @@ int redirect_down(Redirect *redirect, const char *service);
 typedef struct RedirectEntry {
         const Service *service;
         RedirectBindings bindings;
-        bool up;                        /* else lifted */
+        bool up; /* else lifted */
 } RedirectEntry;
 
 /* The whole table anew, with these services, in one transaction. All counters begin at 0 again. Of two services
@@ -63,10 +63,10 @@ int redirect_rebuild(Redirect *redirect, const RedirectEntry *entries, size_t n_
 int redirect_clear(Redirect *redirect);
 
 typedef struct RedirectState {
-        bool present;                   /* the table is there, with its chains and their rules */
-        bool registered;                /* it is in the table, up or lifted; direct use is dropped */
-        bool up;                        /* all new connections to the service go to its redirect port */
-        bool partly;                    /* those to some of its addresses do, or to another redirect port */
+        bool present; /* the table is there, with its chains and their rules */
+        bool registered; /* it is in the table, up or lifted; direct use is dropped */
+        bool up; /* all new connections to the service go to its redirect port */
+        bool partly; /* those to some of its addresses do, or to another redirect port */
         /* Connections to the published port that went past us since the last lift: the counter of trap 4. It
          * stays readable after redirect_up(), and begins at 0 again after a rebuild: any difference is
          * activity, not only a larger number. */

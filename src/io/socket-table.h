@@ -17,7 +17,7 @@ typedef struct SocketTable {
 } SocketTable;
 
 typedef struct AddressPrefix {
-        int family;                     /* AF_INET or AF_INET6 */
+        int family; /* AF_INET or AF_INET6 */
         union {
                 struct in_addr ipv4;
                 struct in6_addr ipv6;
@@ -42,8 +42,8 @@ int socket_table_pulse(pid_t pid, uint64_t *ret);
 
 /* Parses one file's text into the running totals; for tests and the fuzzer. `family` is AF_INET or AF_INET6.
  * Lines that make no sense are skipped: never fails. */
-int socket_table_parse(SocketTable *table, int family, const char *text, uint16_t port, const AddressPrefix *ignored,
-                       size_t n_ignored);
+int socket_table_parse(SocketTable *table, int family, const char *text, uint16_t port,
+                       const AddressPrefix *ignored, size_t n_ignored);
 /* 1 if a socket listens on `port` on an address that others can reach (wildcard or not loopback), 0 if none
  * does, -ENOENT or -ESRCH if the process has gone. */
 int socket_table_listens(pid_t pid, uint16_t port);

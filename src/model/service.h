@@ -9,7 +9,7 @@
 
 #define SERVICE_NAME_MAX 64
 #define REDIRECT_PORT_OFFSET 20000
-#define REDIRECT_PORT_MAX 32767         /* above, an outgoing connection may hold it: ip_local_port_range */
+#define REDIRECT_PORT_MAX 32767 /* above, an outgoing connection may hold it: ip_local_port_range */
 
 typedef enum DependencyKind {
         DEPENDENCY_CONTAINER,
@@ -36,25 +36,25 @@ typedef enum DependencyCondition {
 
 /* At most one of command, http and tcp is set; none: the engine's health, or startup_delay. */
 typedef struct HealthCheck {
-        char *command;                  /* for the host's shell */
-        char *http;                     /* URL; an empty host is the container's address: http://:8080/health */
-        char *tcp;                      /* "port" or "address:port" */
-        uint64_t interval_usec;         /* longest pause between two tries; default 1 s */
-        uint64_t budget_usec;           /* the time allowed: see wakechain.json(5); default 30 s */
+        char *command; /* for the host's shell */
+        char *http; /* URL; an empty host is the container's address: http://:8080/health */
+        char *tcp; /* "port" or "address:port" */
+        uint64_t interval_usec; /* longest pause between two tries; default 1 s */
+        uint64_t budget_usec; /* the time allowed: see wakechain.json(5); default 30 s */
 } HealthCheck;
 
 typedef struct Dependency {
         DependencyKind kind;
-        char *name;                     /* of the container, unit or service */
-        char *network;                  /* never NULL unless the service has none: its own or the service's */
+        char *name; /* of the container, unit or service */
+        char *network; /* never NULL unless the service has none: its own or the service's */
         DependencyType type;
         int start_order;
         int parallel_group;
         HealthCheck health;
         char **depends_on;
         DependencyCondition condition;
-        uint64_t startup_delay_usec;    /* default 5 s */
-        uint64_t estimated_usec;        /* estimatedTime, else startupDelay if given, else 5 s */
+        uint64_t startup_delay_usec; /* default 5 s */
+        uint64_t estimated_usec; /* estimatedTime, else startupDelay if given, else 5 s */
         bool keep;
 } Dependency;
 
@@ -82,27 +82,27 @@ typedef enum PrewarmMode {
 } PrewarmMode;
 
 typedef struct Service {
-        char *name;                     /* the key: the unit's instance */
-        char *file;                     /* that it comes from; NULL if from none */
-        char *container;                /* the main container (member `name`) */
-        uint16_t port;                  /* 0: none, so no front */
+        char *name; /* the key: the unit's instance */
+        char *file; /* that it comes from; NULL if from none */
+        char *container; /* the main container (member `name`) */
+        uint16_t port; /* 0: none, so no front */
         char *compose_dir;
         char *network;
         bool cross_network;
-        Dependency *dependencies;       /* as in the file, the main container among them (appended if missing) */
+        Dependency *dependencies; /* as in the file, the main container among them (appended if missing) */
         size_t n_dependencies;
 
-        char **listen;                  /* proxy mode; NULL: redirect mode if there is a port */
-        uint16_t redirect_port;         /* redirect mode only, else 0 */
-        char *backend;                  /* as given; NULL: found out after the start */
-        uint64_t idle_timeout_usec;     /* 0: never; default 15 min */
-        uint64_t global_timeout_usec;   /* default 5 min */
-        uint64_t drain_timeout_usec;    /* default 10 s */
-        bool idle_bytes;                /* a connection without client bytes for idle_timeout counts as idle */
+        char **listen; /* proxy mode; NULL: redirect mode if there is a port */
+        uint16_t redirect_port; /* redirect mode only, else 0 */
+        char *backend; /* as given; NULL: found out after the start */
+        uint64_t idle_timeout_usec; /* 0: never; default 15 min */
+        uint64_t global_timeout_usec; /* default 5 min */
+        uint64_t drain_timeout_usec; /* default 10 s */
+        bool idle_bytes; /* a connection without client bytes for idle_timeout counts as idle */
         PageMode page;
         char *page_title;
         bool page_details;
-        int proxy_protocol;             /* 0, 1, 2 */
+        int proxy_protocol; /* 0, 1, 2 */
         char **ignore_addresses;
         char **ignore_user_agents;
         char **ignore_paths;
@@ -127,12 +127,12 @@ typedef enum EngineKind {
 } EngineKind;
 
 typedef struct Config {
-        char *path;                     /* the main file */
+        char *path; /* the main file */
         EngineKind engine;
-        char *engine_socket;            /* never NULL */
+        char *engine_socket; /* never NULL */
         bool api_sleep_over_tcp;
         char **api_hosts;
-        Service *services;              /* sorted by name; broken ones are not among them */
+        Service *services; /* sorted by name; broken ones are not among them */
         size_t n_services;
 } Config;
 

@@ -59,27 +59,27 @@ typedef enum FailureReason {
 typedef struct DependencyStatus {
         char *container;
         bool required;
-        unsigned step;                  /* from 1 */
+        unsigned step; /* from 1 */
         DependencyState state;
-        uint64_t started_usec;          /* since the wake began; 0: not yet */
+        uint64_t started_usec; /* since the wake began; 0: not yet */
         uint64_t ready_usec;
         uint64_t estimate_usec;
         FailureReason reason;
-        char *error;                    /* a sentence, or NULL */
+        char *error; /* a sentence, or NULL */
 } DependencyStatus;
 
 typedef struct Status {
         char *service;
         ServiceState state;
-        uint64_t since_usec;            /* CLOCK_REALTIME */
+        uint64_t since_usec; /* CLOCK_REALTIME */
         WakeTrigger trigger;
-        char *wake_id;                  /* UUID, or NULL */
-        uint64_t elapsed_usec;          /* of a wake under way: since it began; what progress is computed from */
-        uint64_t estimate_usec;         /* the whole wake */
-        char **backends;                /* "172.18.0.4:80", "[fd00::2]:80", "/run/x.sock" */
+        char *wake_id; /* UUID, or NULL */
+        uint64_t elapsed_usec; /* of a wake under way: since it began; what progress is computed from */
+        uint64_t estimate_usec; /* the whole wake */
+        char **backends; /* "172.18.0.4:80", "[fd00::2]:80", "/run/x.sock" */
         unsigned holders;
         FailureReason reason;
-        char *error;                    /* a sentence, or NULL */
+        char *error; /* a sentence, or NULL */
         DependencyStatus *dependencies;
         size_t n_dependencies;
 } Status;

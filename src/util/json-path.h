@@ -8,10 +8,10 @@
 #include "util/macro.h"
 
 typedef struct JsonPath {
-        const struct JsonPath *parent;  /* borrowed; NULL: the document itself */
-        const char *name;               /* a member's, borrowed, `length` bytes; NULL: an element */
+        const struct JsonPath *parent; /* borrowed; NULL: the document itself */
+        const char *name; /* a member's, borrowed, `length` bytes; NULL: an element */
         size_t length;
-        size_t index;                   /* of an element */
+        size_t index; /* of an element */
 } JsonPath;
 
 static inline JsonPath json_path_member(const JsonPath *parent, const char *name) {

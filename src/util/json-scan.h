@@ -4,15 +4,15 @@
 
 #include "util/json-path.h"
 
-#define JSON_DEPTH_MAX 64               /* objects and arrays within one another */
+#define JSON_DEPTH_MAX 64 /* objects and arrays within one another */
 #define JSON_SIZE_MAX (16 * 1024 * 1024)
-#define JSON_MEMBERS_MAX 10000          /* of one object: many in one are slow to build, too */
-#define JSON_VALUES_MAX 500000          /* building them takes json-c about a µs each */
+#define JSON_MEMBERS_MAX 10000 /* of one object: many in one are slow to build, too */
+#define JSON_VALUES_MAX 500000 /* building them takes json-c about a µs each */
 
 typedef struct JsonMistake {
-        unsigned line;                  /* from 1 */
-        unsigned column;                /* from 1, in bytes */
-        const char *text;               /* what was expected or found; a literal */
+        unsigned line; /* from 1 */
+        unsigned column; /* from 1, in bytes */
+        const char *text; /* what was expected or found; a literal */
 } JsonMistake;
 
 /* Called for each member that its object has already: the path of the member, and where its name stands. A

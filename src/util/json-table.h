@@ -28,25 +28,25 @@ typedef struct JsonName {
 struct JsonKind {
         unsigned types;
         JsonParse parse;
-        const char *expected;           /* goes on after "expected " */
-        int64_t minimum, maximum;       /* of integers; of a list: how many elements */
-        size_t longest;                 /* of strings, bytes; 0: JSON_STRING_MAX */
+        const char *expected; /* goes on after "expected " */
+        int64_t minimum, maximum; /* of integers; of a list: how many elements */
+        size_t longest; /* of strings, bytes; 0: JSON_STRING_MAX */
         bool (*valid)(const char *text); /* of strings; NULL: any */
-        const JsonName *names;          /* of enums, ended by an empty row */
+        const JsonName *names; /* of enums, ended by an empty row */
 };
 
 #define JSON_STRING_MAX 1024
 
 typedef enum JsonFlag {
         JSON_MANDATORY = 1 << 0,
-        JSON_OWN = 1 << 1,              /* refused where JsonWalk.own says so */
+        JSON_OWN = 1 << 1, /* refused where JsonWalk.own says so */
         JSON_GUARD = 1 << 2, /* an object does not do without it because the one it falls back on is wrong */
-        JSON_MARKED = 1 << 3,           /* reported to JsonWalk.marked */
-        JSON_MARKED_UNLESS = 1 << 4,    /* the same, but not if the member is an enum that comes out as `plain` */
+        JSON_MARKED = 1 << 3, /* reported to JsonWalk.marked */
+        JSON_MARKED_UNLESS = 1 << 4, /* the same, but not if the member is an enum that comes out as `plain` */
 } JsonFlag;
 
 struct JsonField {
-        const char *name;               /* NULL: the end of the table */
+        const char *name; /* NULL: the end of the table */
         const JsonKind *kind;
         size_t offset;
         unsigned flags;
@@ -60,9 +60,9 @@ typedef void (*JsonProblemHandler)(JsonWalk *walk, const JsonPath *path, bool mi
 struct JsonWalk {
         JsonProblemHandler problem;
         int (*marked)(JsonWalk *walk, const JsonPath *path); /* may be NULL */
-        const char *own;                /* why JSON_OWN members are refused; NULL: they are not */
-        bool terse;                     /* problems are only counted: save the trouble to describe them */
-        bool muted;                     /* they were reported before */
+        const char *own; /* why JSON_OWN members are refused; NULL: they are not */
+        bool terse; /* problems are only counted: save the trouble to describe them */
+        bool muted; /* they were reported before */
 };
 
 /* What a walk reads: `object`, and where it lacks a member, `fallback` (NULL: none). */

@@ -5,8 +5,8 @@
 #include "util/macro.h"
 
 typedef struct Nearest {
-        const char *word;               /* as written; borrowed */
-        const char *name;               /* the best so far, borrowed; NULL if none is near enough */
+        const char *word; /* as written; borrowed */
+        const char *name; /* the best so far, borrowed; NULL if none is near enough */
         size_t distance;
 } Nearest;
 

@@ -50,12 +50,12 @@ typedef enum Mode {
 
 typedef struct Connection {
         int fd;
-        int family;             /* of a listener's descriptor: AF_UNSPEC */
+        int family; /* of a listener's descriptor: AF_UNSPEC */
         Mode mode;
-        bool closing;           /* nothing more is read; closed when all is written */
-        uint64_t skip;          /* bytes of a request body still to come */
-        uint64_t padding;       /* bytes of /bytes/N still to be written */
-        uint64_t resume_msec;   /* /slow/MS: nothing is written before */
+        bool closing; /* nothing more is read; closed when all is written */
+        uint64_t skip; /* bytes of a request body still to come */
+        uint64_t padding; /* bytes of /bytes/N still to be written */
+        uint64_t resume_msec; /* /slow/MS: nothing is written before */
         struct Connection *slow_next;
         char peer[INET6_ADDRSTRLEN + 16];
         size_t n_in, n_out;
@@ -78,7 +78,7 @@ static const char *setting(const char *env, const char *path, char *buffer, size
         const char *value = getenv(env);
         int fd;
 
-        fd = open(path, O_RDONLY|O_CLOEXEC);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd >= 0) {
                 ssize_t n = read(fd, buffer, size - 1);
 
@@ -119,7 +119,7 @@ static int listen_on(uint16_t port) {
         static const int on = 1, off = 0;
         int fd;
 
-        fd = socket(AF_INET6, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
+        fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd >= 0) {
                 setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
                 setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
@@ -128,7 +128,7 @@ static int listen_on(uint16_t port) {
                 close(fd);
         }
 
-        fd = socket(AF_INET, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0)
                 return -errno;
 
@@ -168,7 +168,7 @@ static void connection_accept(int listener) {
                 Connection *c;
                 int fd;
 
-                fd = accept4(listener, (struct sockaddr *) &address, &length, SOCK_NONBLOCK|SOCK_CLOEXEC);
+                fd = accept4(listener, (struct sockaddr *) &address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
                 if (fd < 0)
                         return;
 
@@ -269,7 +269,8 @@ static bool connection_answer(Connection *c) {
         else if (strncmp(path, "/slow/", 6) == 0)
                 pause = strtoull(path + 6, NULL, 10);
 
-        n_body = padding > 0 ? 0 : snprintf(body, sizeof(body), "%s %s %s %s\n", arg_hostname, c->peer, method, path);
+        n_body = padding > 0 ? 0
+                             : snprintf(body, sizeof(body), "%s %s %s %s\n", arg_hostname, c->peer, method, path);
         n = snprintf(c->out, sizeof(c->out),
                      "HTTP/1.1 %s\r\n"
                      "Server: simulate\r\n"
@@ -277,8 +278,7 @@ static bool connection_answer(Connection *c) {
                      "Content-Length: %llu\r\n"
                      "Connection: %s\r\n"
                      "\r\n",
-                     broken ? "503 Service Unavailable" : "200 OK",
-                     (unsigned long long) (n_body + padding),
+                     broken ? "503 Service Unavailable" : "200 OK", (unsigned long long) (n_body + padding),
                      keep_alive ? "keep-alive" : "close");
         if (strcmp(method, "HEAD") == 0)
                 padding = 0;
@@ -379,8 +379,9 @@ static void connection_process(Connection *c) {
         if (c->closing && c->n_out == 0 && c->padding == 0 && c->resume_msec == 0)
                 return connection_free(c);
 
-        connection_watch(c, (c->n_out > 0 || c->padding > 0) && c->resume_msec == 0 ? EPOLLOUT :
-                            c->closing || c->resume_msec > 0 ? 0 : EPOLLIN);
+        connection_watch(c, (c->n_out > 0 || c->padding > 0) && c->resume_msec == 0 ? EPOLLOUT
+                            : c->closing || c->resume_msec > 0                      ? 0
+                                                                                    : EPOLLIN);
 }
 
 static int run_server(void) {
@@ -438,7 +439,8 @@ static int run_server(void) {
 
                                 fd = listen_on(port);
                                 if (fd < 0) {
-                                        fprintf(stderr, "simulate: cannot listen on %ld: %s\n", port, strerror(-fd));
+                                        fprintf(stderr, "simulate: cannot listen on %ld: %s\n", port,
+                                                strerror(-fd));
                                         return 1;
                                 }
 
@@ -465,13 +467,17 @@ static int run_server(void) {
                                 next = c->resume_msec;
                 }
 
-                n = epoll_wait(epoll_fd, events, 256, next == UINT64_MAX ? -1 : next > now ? (int) (next - now) : 0);
+                n = epoll_wait(epoll_fd, events, 256,
+                               next == UINT64_MAX ? -1
+                               : next > now       ? (int) (next - now)
+                                                  : 0);
                 for (int i = 0; i < n; i++) {
                         Connection *c = events[i].data.ptr;
 
                         if (c->family == AF_UNSPEC)
                                 connection_accept(c->fd);
-                        else if (events[i].events & (EPOLLERR|EPOLLHUP) && !(events[i].events & (EPOLLIN|EPOLLOUT)))
+                        else if (events[i].events & (EPOLLERR | EPOLLHUP) &&
+                                 !(events[i].events & (EPOLLIN | EPOLLOUT)))
                                 connection_free(c);
                         else
                                 connection_process(c);
@@ -492,17 +498,18 @@ static int dial(const char *host, uint16_t port, int timeout_sec) {
                 const char *numeric = strcmp(host, "localhost") != 0 ? host : v6 ? "::1" : "127.0.0.1";
                 int fd;
 
-                if (v6 ? inet_pton(AF_INET6, numeric, &in6.sin6_addr) <= 0 : inet_pton(AF_INET, numeric, &in4.sin_addr) <= 0)
+                if (v6 ? inet_pton(AF_INET6, numeric, &in6.sin6_addr) <= 0
+                       : inet_pton(AF_INET, numeric, &in4.sin_addr) <= 0)
                         continue;
 
-                fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0);
+                fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
                 if (fd < 0)
                         return -errno;
 
                 setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
                 setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
-                if (v6 ? connect(fd, (struct sockaddr *) &in6, sizeof(in6)) >= 0 :
-                         connect(fd, (struct sockaddr *) &in4, sizeof(in4)) >= 0)
+                if (v6 ? connect(fd, (struct sockaddr *) &in6, sizeof(in6)) >= 0
+                       : connect(fd, (struct sockaddr *) &in4, sizeof(in4)) >= 0)
                         return fd;
 
                 if (r != -ECONNREFUSED)
@@ -616,8 +623,10 @@ static int run_curl(int argc, char *argv[]) {
                 return fd == -EADDRNOTAVAIL ? 6 : fd == -EINPROGRESS ? 28 : 7;
         }
 
-        snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: %s:%lu\r\nUser-Agent: curl/simulate\r\n"
-                 "Accept: */*\r\nConnection: close\r\n\r\n", *path ? path : "/", host, port);
+        snprintf(request, sizeof(request),
+                 "GET %s HTTP/1.1\r\nHost: %s:%lu\r\nUser-Agent: curl/simulate\r\n"
+                 "Accept: */*\r\nConnection: close\r\n\r\n",
+                 *path ? path : "/", host, port);
         if (write(fd, request, strlen(request)) < 0)
                 return 55;
 

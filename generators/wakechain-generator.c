@@ -29,6 +29,7 @@
  * nobody has said anything: the engine's grace period of 10 s and its answer. A waker that knows better
  * asks for more (EXTEND_TIMEOUT_USEC=). */
 #define STOP_BUDGET (15 * USEC_PER_SEC)
+#define STOP_BUDGET_UNIT (105 * USEC_PER_SEC) /* systemd's DefaultTimeoutStopSec= of 90 s instead */
 #define STOP_SLACK (15 * USEC_PER_SEC)
 
 typedef struct EngineUnits {
@@ -54,7 +55,8 @@ typedef struct Generator {
         const Config *config;
         int folder_fd;
         bool engine_has_group;
-        bool redirects; /* there is a service in redirect mode */
+        bool services; /* there is one */
+        bool redirects; /* there is one in redirect mode */
         int error; /* the first; the run goes on */
 } Generator;
 
@@ -172,8 +174,10 @@ static void text_begin(UnitText *text, const Service *service) {
 
         unit_text_raw(text,
                       "# Written by wakechain-generator(8) at boot and at each daemon-reload: changes are lost.\n"
-                      "# To change this unit, use `systemctl edit`.\n\n"
-                      "[Unit]\n");
+                      "# To change this unit, use `systemctl edit`.\n");
+        if (service->remembered)
+                unit_text_raw(text, "# The configuration is broken: this is from when it was last good.\n");
+        unit_text_raw(text, "\n[Unit]\n");
         /* Without the root of tests. */
         unit_text_add_user(text, "SourcePath", "",
                            service->file + (strncmp(service->file, arg_root, n) == 0 ? n : 0), "", UNIT_PLAIN);
@@ -268,10 +272,39 @@ static bool path_goes_up(const char *path) {
         return false;
 }
 
+/* How long to stop everything may take. To let go of another service takes no time. */
+static uint64_t stop_budget(const Service *service) {
+        static const uint64_t budgets[_DEPENDENCY_KIND_MAX] = {
+                [DEPENDENCY_CONTAINER] = STOP_BUDGET,
+                [DEPENDENCY_UNIT] = STOP_BUDGET_UNIT,
+        };
+        uint64_t usec = STOP_SLACK;
+
+        for (size_t i = 0; i < service->n_dependencies; i++)
+                usec += budgets[service->dependencies[i].kind];
+        return usec;
+}
+
+/* The waker connects to the control sockets of the services that it holds awake, so these come first. It is not ordered after
+ * those services themselves, nor after units among its dependencies: it starts them when their turn comes, and with an
+ * ordering, its own start would wait for one that somebody else is starting, and its stop, which stops them, would be
+ * what their stop waits for. */
+static void text_add_held(UnitText *text, const Config *config, const Service *service) {
+        for (size_t i = 0; i < service->n_dependencies; i++) {
+                const Dependency *dependency = &service->dependencies[i];
+
+                /* A service as it is remembered may name one that is gone. */
+                if (dependency->kind != DEPENDENCY_SERVICE || !config_find(config, dependency->name))
+                        continue;
+                unit_text_add(text, "Wants", "wake-control@%s.socket", dependency->name);
+                unit_text_add(text, "After", "wake-control@%s.socket", dependency->name);
+        }
+}
+
 /* wake@NAME.service.d/ */
 static void text_waker(UnitText *text, const Generator *generator, const Service *service) {
         const EngineUnits *engine = &engine_units[generator->config->engine];
-        uint64_t stop_usec = service->n_dependencies * STOP_BUDGET + STOP_SLACK;
+        uint64_t stop_usec = stop_budget(service);
         const char *folder = service->compose_dir;
         char stack[SERVICE_NAME_MAX + 16];
 
@@ -289,6 +322,7 @@ static void text_waker(UnitText *text, const Generator *generator, const Service
                            service->page_title ? service->page_title : service->container, ")", UNIT_PLAIN);
         unit_text_add(text, "Wants", "%s", engine->wants);
         unit_text_add(text, "After", "%s", engine->after);
+        text_add_held(text, generator->config, service);
         if (folder)
                 unit_text_add_user(text, "RequiresMountsFor", "", folder, "", UNIT_WORD);
 
@@ -356,8 +390,18 @@ static void generate_service(Generator *generator, const Service *service) {
         }
         if (r < 0)
                 generator_fail(generator, r, name);
+        generator->services = true;
         if (has_socket && service_is_redirected(service))
                 generator->redirects = true;
+}
+
+/* Looks at boot which stacks run already. */
+static void generate_boot(Generator *generator) {
+        int r;
+
+        r = want(generator, "multi-user.target", "wakechain-boot.service", UNIT_DIR "/wakechain-boot.service");
+        if (r < 0)
+                generator_fail(generator, r, "wakechain-boot.service");
 }
 
 /* What `systemctl enable` would do for the redirects' units, when there is a use for them. A firewall's first start finds
@@ -419,6 +463,20 @@ static void show_problems(const ProblemList *problems) {
                 generator_log(LOG_ERR, "%zu more problems: see `wakectl check`.", problems->n_problems - shown);
 }
 
+static void show_remembered(const Config *config) {
+        if (config->remembered)
+                generator_log(LOG_ERR,
+                              "'%s' cannot be used: all %zu services go on listening as they did when it was last good. "
+                              "They cannot be woken before it is repaired, see `wakectl check`.",
+                              config->path, config->n_services);
+        for (size_t i = 0; i < config->n_services && !config->remembered; i++)
+                if (config->services[i].remembered)
+                        generator_log(LOG_ERR,
+                                      "Service '%s' is broken and goes on listening as it did when it was last good. It "
+                                      "cannot be woken before '%s' is repaired, see `wakectl check`.",
+                                      config->services[i].name, config->services[i].file);
+}
+
 static int run(const char *folder) {
         _cleanup_(problem_list_done) ProblemList problems = {};
         _cleanup_(config_freep) Config *config = NULL;
@@ -426,7 +484,7 @@ static int run(const char *folder) {
         Generator generator;
         int r;
 
-        r = config_load(&config, arg_root, NULL, &problems);
+        r = config_load_or_remembered(&config, arg_root, &problems);
         if (r == -ENOENT && problems.n_problems == 0)
                 return 0;
         show_problems(&problems);
@@ -434,6 +492,7 @@ static int run(const char *folder) {
                 generator_log(LOG_ERR, "Failed to load dependencies.json, generating nothing: %s", strerror(-r));
                 return r;
         }
+        show_remembered(config);
 
         folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (folder_fd < 0) {
@@ -450,6 +509,8 @@ static int run(const char *folder) {
 
         for (size_t i = 0; i < config->n_services; i++)
                 generate_service(&generator, &config->services[i]);
+        if (generator.services)
+                generate_boot(&generator);
         if (generator.redirects)
                 generate_redirect(&generator);
         return generator.error;

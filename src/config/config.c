@@ -53,8 +53,7 @@ static int compare_entries(const struct dirent **a, const struct dirent **b) {
         return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int add_fragment(Loader *loader, const char *root, const char *folder, const char *name,
-                        ProblemList *problems) {
+static int add_fragment(Loader *loader, const char *root, const char *folder, const char *name) {
         _cleanup_free_ char *path = NULL, *text = NULL, *why = NULL;
         size_t size;
         int r;
@@ -69,14 +68,14 @@ static int add_fragment(Loader *loader, const char *root, const char *folder, co
         if (r < 0) {
                 if (asprintf(&why, "cannot be read: %s", strerror(-r)) < 0)
                         why = NULL;
-                problem_list_add(problems, PROBLEM_ERROR, path, NULL, NULL, NULL, why);
-                return 0;
+                problem_list_add(loader->problems, PROBLEM_ERROR, path, NULL, NULL, NULL, why);
+                return strv_append(&loader->lost, path);
         }
         r = loader_add(loader, path, text, size, /* is_main= */ false);
         return r == -EBADMSG ? 0 : r;
 }
 
-static int add_fragments(Loader *loader, const char *root, const char *main_path, ProblemList *problems) {
+static int add_fragments(Loader *loader, const char *root, const char *main_path) {
         const char *slash = strrchr(main_path, '/');
         _cleanup_free_ char *folder = NULL, *below = NULL;
         struct dirent **entries;
@@ -94,39 +93,39 @@ static int add_fragments(Loader *loader, const char *root, const char *main_path
         if (n < 0 && (errno == ENOENT || errno == ENOTDIR))
                 return 0;
         if (n < 0) {
-                problem_list_add(problems, PROBLEM_ERROR, folder, NULL, NULL, NULL, strerror(errno));
-                return 0;
+                problem_list_add(loader->problems, PROBLEM_ERROR, folder, NULL, NULL, NULL, strerror(errno));
+                return strv_append(&loader->lost, folder);
         }
 
         for (int i = 0; i < n; i++) {
                 if (r >= 0)
-                        r = add_fragment(loader, root, folder, entries[i]->d_name, problems);
+                        r = add_fragment(loader, root, folder, entries[i]->d_name);
                 free(entries[i]);
         }
         free(entries);
         return r;
 }
 
-static int load(Config **ret, const char *root, const char *path, const char *text, size_t size,
-                bool with_fragments, ProblemList *problems) {
-        _cleanup_(loader_freep) Loader *loader = NULL;
+int config_read(Loader *loader, const char *root, const char **path) {
+        _cleanup_free_ char *text = NULL;
+        size_t size;
         int r;
 
-        r = loader_new(&loader, problems);
-        if (r < 0)
-                return r;
-        r = loader_add(loader, path, text, size, /* is_main= */ true);
-        if (r >= 0 && with_fragments)
-                r = add_fragments(loader, root, path, problems);
+        r = read_main(root, path, &text, &size);
+        if (r == -EFBIG) {
+                problem_list_add(loader->problems, PROBLEM_ERROR, *path, NULL, NULL, NULL,
+                                 "is larger than 16 MiB");
+                return -EBADMSG;
+        }
         if (r >= 0)
-                r = loader_finish(loader, ret);
-        problem_list_finish(problems, path);
+                r = loader_add(loader, *path, text, size, /* is_main= */ true);
+        if (r >= 0)
+                r = add_fragments(loader, root, *path);
         return r;
 }
 
 int config_load(Config **ret, const char *root, const char *path, ProblemList *problems) {
-        _cleanup_free_ char *text = NULL;
-        size_t size;
+        _cleanup_(loader_freep) Loader *loader = NULL;
         int r;
 
         assert(ret);
@@ -134,21 +133,32 @@ int config_load(Config **ret, const char *root, const char *path, ProblemList *p
         assert(problems);
 
         *problems = (ProblemList){};
-        r = read_main(root, &path, &text, &size);
-        if (r == -EFBIG) {
-                problem_list_add(problems, PROBLEM_ERROR, path, NULL, NULL, NULL, "is larger than 16 MiB");
-                return -EBADMSG;
-        }
+        r = loader_new(&loader, problems);
         if (r < 0)
                 return r;
-        return load(ret, root, path, text, size, /* with_fragments= */ true, problems);
+        r = config_read(loader, root, &path);
+        if (r >= 0)
+                r = loader_finish(loader, ret);
+        if (path)
+                problem_list_finish(problems, path);
+        return r;
 }
 
 int config_parse(Config **ret, const char *file, const char *text, size_t size, ProblemList *problems) {
+        _cleanup_(loader_freep) Loader *loader = NULL;
+        int r;
+
         assert(ret);
         assert(file);
         assert(problems);
 
         *problems = (ProblemList){};
-        return load(ret, "", file, text, size, /* with_fragments= */ false, problems);
+        r = loader_new(&loader, problems);
+        if (r < 0)
+                return r;
+        r = loader_add(loader, file, text, size, /* is_main= */ true);
+        if (r >= 0)
+                r = loader_finish(loader, ret);
+        problem_list_finish(problems, file);
+        return r;
 }

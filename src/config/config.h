@@ -40,5 +40,16 @@ char *problem_to_string(const Problem *problem);
  * released by the caller. */
 int config_load(Config **ret, const char *root, const char *path, ProblemList *problems);
 
-/* The same from memory, one file, for tests and the fuzzer. */
+/* Keeps the configuration that config_load() finds below `root`, if it has no error at all, as the last good one: all files as
+ * one, in ROOT/var/lib/wakechain, which must exist. 1 if it was written, 0 if that file said the same already; -EBADMSG if there
+ * are errors, -ENOENT if there is no configuration. */
+int config_remember(const char *root);
+
+/* For the generator, whose sockets must not close over a typing error: as config_load(), but what has errors is taken from the
+ * last good configuration: the whole of it if the main file cannot be used, else the services of a fragment that cannot, and
+ * each service that is broken; Config.remembered and Service.remembered tell. What is sound in the files comes first where
+ * the two clash. Without a last good configuration, as config_load(). */
+int config_load_or_remembered(Config **ret, const char *root, ProblemList *problems);
+
+/* config_load() from memory, one file, for tests and the fuzzer. */
 int config_parse(Config **ret, const char *file, const char *text, size_t size, ProblemList *problems);

@@ -248,6 +248,9 @@ static void follow(Search *search, ServiceEntry *entry) {
 
                 if (dependency->kind != DEPENDENCY_SERVICE || !dependency->name)
                         continue;
+                /* One that is remembered is there to listen, whatever has become of what it needs. */
+                if (entry->source)
+                        continue;
                 next = loader_find(search->loader, dependency->name);
                 if (!next) {
                         refuse_unknown(search, entry, i);

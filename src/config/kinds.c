@@ -31,12 +31,15 @@ static bool is_engine_name(const char *text) {
         return text[0] != '_' && text[0] != '.' && text[0] != '-' && has_only(text, LETTERS DIGITS "_.-");
 }
 
+/* A unit that can be started and stopped for its own sake: no template, no device, and nothing that merely holds others
+ * (a slice, a scope), which a stop would take along. */
 static bool is_unit(const char *text) {
-        static const char *const suffixes[] = { "service", "socket", "target", "mount", "automount",
-                                                "timer",   "path",   "swap",   "slice", "device" };
-        const char *dot = strrchr(text, '.');
+        static const char *const suffixes[] = { "service",   "socket", "target", "mount",
+                                                "automount", "timer",  "path",   "swap" };
+        const char *dot = strrchr(text, '.'), *at = strchr(text, '@');
 
-        if (!dot || dot == text || text[0] == '@' || dot[-1] == '@' || !has_only(text, LETTERS DIGITS ":_.\\@-"))
+        if (!dot || dot == text || at == text || (at && at + 1 == dot) ||
+            !has_only(text, LETTERS DIGITS ":_.\\@-"))
                 return false;
         for (size_t i = 0; i < ELEMENTSOF(suffixes); i++)
                 if (streq(dot + 1, suffixes[i]))
@@ -287,7 +290,7 @@ const JsonKind kind_network = {
 const JsonKind kind_unit = {
         JSON_TYPE(string),
         json_parse_text,
-        "the name of a systemd unit with its suffix, such as \"postgresql.service\"",
+        "the full name of a systemd unit that can be started, such as \"postgresql.service\"",
         .longest = 255,
         .valid = is_unit,
 };

@@ -50,6 +50,8 @@ void loader_warn(Loader *loader, ServiceEntry *entry, const JsonPath *path, cons
                  ...) {
         va_list arguments;
 
+        if (loader->walk.muted)
+                return;
         va_start(arguments, format);
         add_formatted(loader, PROBLEM_WARNING, entry, path, value, format, arguments);
         va_end(arguments);
@@ -102,7 +104,20 @@ Loader *loader_free(Loader *loader) {
         strv_free(loader->config.api_hosts);
         json_object_put(loader->defaults);
         json_object_put(loader->doubled);
+        for (size_t i = 0; i < loader->n_documents; i++)
+                json_object_put(loader->documents[i].object);
+        free(loader->documents);
+        strv_free(loader->lost);
         return mfree(loader);
+}
+
+static const char *loader_source_of(const Loader *loader, const char *name) {
+        const char *source = NULL;
+        json_object *value;
+
+        if (json_object_object_get_ex(loader->sources, name, &value))
+                source = json_get_text(value, 0);
+        return source && source[0] == '/' ? source : loader->source;
 }
 
 static int loader_add_entry(Loader *loader, const char *name) {
@@ -119,7 +134,11 @@ static int loader_add_entry(Loader *loader, const char *name) {
         }
 
         entry = &loader->entries[loader->n_entries];
-        *entry = (ServiceEntry){ .file = loader->file, .order = loader->n_entries };
+        *entry = (ServiceEntry){
+                .file = loader->file,
+                .source = loader_source_of(loader, name),
+                .order = loader->n_entries,
+        };
         entry->service.name = strdup(name);
         if (!entry->service.name)
                 return -ENOMEM;
@@ -152,10 +171,17 @@ static int read_service(Loader *loader, const JsonPath *path, const char *name, 
                 r = service_read(loader, path, value);
                 if (r >= 0)
                         r = service_check(loader, path, value);
+                if (r >= 0)
+                        r = dependencies_check(loader, path, value);
         } else
                 json_walk_refuse(&loader->walk, path, value, "expected an object with 'name'");
         loader->entry = NULL;
         return r;
+}
+
+static bool loader_passes_over(const Loader *loader, const char *name) {
+        return (loader->only && !json_object_object_get_ex(loader->only, name, NULL)) ||
+               (loader->except && json_object_object_get_ex(loader->except, name, NULL));
 }
 
 static int parse_services(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
@@ -168,6 +194,8 @@ static int parse_services(JsonWalk *walk, const JsonPath *path, const JsonField 
         json_object_object_foreach(value, name, service) {
                 JsonPath service_path = json_path_member(path, name);
 
+                if (loader_passes_over(loader, name))
+                        continue;
                 r = read_service(loader, &service_path, name, service);
                 if (r < 0)
                         break;
@@ -275,29 +303,100 @@ static int loader_read(Loader *loader, const char *text, size_t size, json_objec
         return r;
 }
 
-int loader_add(Loader *loader, const char *file, const char *text, size_t size, bool is_main) {
-        json_object *object;
+static int loader_keep(Loader *loader, json_object *object) {
+        Document *moved;
+
+        if (!loader->keeps)
+                return 0;
+        moved = reallocarray(loader->documents, loader->n_documents + 1, sizeof(Document));
+        if (!moved)
+                return -ENOMEM;
+        loader->documents = moved;
+        loader->documents[loader->n_documents++] = (Document){ loader->file, json_object_get(object) };
+        return 0;
+}
+
+/* Whether a file has services that cannot be told: what should hold them is something else, or may have another name, as
+ * there is a member that nobody knows. */
+static bool services_are_lost(json_object *object) {
+        json_object *services;
+
+        if (json_object_object_get_ex(object, "services", &services))
+                return !json_object_is_type(services, json_type_object);
+        json_object_object_foreach(object, name, value) {
+                bool known = json_name_is_private(name);
+
+                (void) value;
+                for (const JsonField *field = top_fields; field->name && !known; field++)
+                        known = streq(field->name, name);
+                if (!known)
+                        return true;
+        }
+        return false;
+}
+
+static int loader_begin_file(Loader *loader, const char *file) {
         int r;
 
         assert(loader);
         assert(file);
 
         r = strv_append(&loader->files, file);
-        if (r < 0)
-                return r;
-        loader->file = loader->files[strv_length(loader->files) - 1];
+        if (r >= 0)
+                loader->file = loader->files[strv_length(loader->files) - 1];
+        return r;
+}
 
-        r = loader_read(loader, text, size, &object);
+static int loader_use(Loader *loader, json_object *object, bool is_main) {
+        int r;
+
+        if (!json_object_is_type(object, json_type_object)) {
+                loader_refuse(loader, NULL, NULL, NULL, "expected an object with 'services'");
+                return -EBADMSG;
+        }
+        r = loader_keep(loader, object);
+        if (r >= 0 && services_are_lost(object))
+                r = strv_append(&loader->lost, loader->file);
         if (r < 0)
                 return r;
-        if (json_object_is_type(object, json_type_object)) {
-                loader->walk.own = is_main ? NULL : "belongs in the main file, dependencies.json";
-                r = json_table_walk(&loader->walk, top_fields, &(JsonSource){ .object = object }, loader);
-        } else {
-                loader_refuse(loader, NULL, NULL, NULL, "expected an object with 'services'");
-                r = -EBADMSG;
+        loader->walk.own = is_main ? NULL : "belongs in the main file, dependencies.json";
+        return json_table_walk(&loader->walk, top_fields, &(JsonSource){ .object = object }, loader);
+}
+
+int loader_add(Loader *loader, const char *file, const char *text, size_t size, bool is_main) {
+        json_object *object = NULL;
+        int r;
+
+        r = loader_begin_file(loader, file);
+        if (r < 0)
+                return r;
+        r = loader_read(loader, text, size, &object);
+        if (r >= 0) {
+                r = loader_use(loader, object, is_main);
+                json_object_put(object);
         }
-        json_object_put(object);
+        if (r == -EBADMSG && strv_append(&loader->lost, file) < 0)
+                r = -ENOMEM;
+        return r;
+}
+
+int loader_add_document(Loader *loader, const char *file, json_object *object, bool is_main) {
+        int r;
+
+        r = loader_begin_file(loader, file);
+        return r < 0 ? r : loader_use(loader, object, is_main);
+}
+
+int loader_add_services(Loader *loader, const char *file, json_object *services, json_object *defaults) {
+        json_object *others = loader->defaults;
+        int r;
+
+        r = loader_begin_file(loader, file);
+        if (r < 0)
+                return r;
+        loader->defaults = defaults;
+        r = parse_services(&loader->walk, &path_services, NULL, services, loader);
+        loader->defaults = others;
         return r;
 }
 
@@ -340,7 +439,8 @@ static int loader_complete(Loader *loader, Config *config) {
                 service = &config->services[config->n_services++];
                 *service = loader->entries[i].service;
                 loader->entries[i].service = (Service){};
-                service->file = strdup(loader->entries[i].file);
+                service->remembered = loader->entries[i].source != NULL;
+                service->file = strdup(service->remembered ? loader->entries[i].source : loader->entries[i].file);
                 if (!service->file)
                         return -ENOMEM;
                 for (char **path = loader->unsupported; path && *path; path++) {

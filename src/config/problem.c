@@ -73,6 +73,21 @@ void problem_list_add(ProblemList *list, ProblemLevel level, const char *file, c
         }
 }
 
+void problem_list_take_errors(ProblemList *list, ProblemList *from) {
+        list->n_errors += from->n_errors;
+        for (size_t i = 0; i < from->n_problems; i++) {
+                Problem *problem = &from->problems[i];
+
+                if (problem->level != PROBLEM_ERROR)
+                        continue;
+                if (problem_list_is_full(list) || append(list, *problem) < 0)
+                        list->n_more++;
+                else
+                        *problem = (Problem){};
+        }
+        problem_list_done(from);
+}
+
 void problem_list_finish(ProblemList *list, const char *file) {
         bool failed = false;
         Problem problem = { .level = list->n_errors > 0 ? PROBLEM_ERROR : PROBLEM_WARNING };

@@ -15,5 +15,8 @@ bool problem_list_is_full(const ProblemList *list);
 void problem_list_add(ProblemList *list, ProblemLevel level, const char *file, const char *service,
                       const JsonPath *path, const char *value, const char *text);
 
+/* Adds the errors of another list, and leaves that one empty. */
+void problem_list_take_errors(ProblemList *list, ProblemList *from);
+
 /* Ends the list with a line that says how many more there were, if there were. */
 void problem_list_finish(ProblemList *list, const char *file);

@@ -79,26 +79,26 @@ typedef struct DependencyMembers {
 } DependencyMembers;
 
 static const JsonField dependency_fields[] = {
-        { "condition", &kind_condition, offsetof(DependencyMembers, dependency.condition), LATER_UNLESS,
-          CONDITION_READY },
+        { "condition", &kind_condition, offsetof(DependencyMembers, dependency.condition) },
         { "container", &kind_container, offsetof(DependencyMembers, names[DEPENDENCY_CONTAINER]) },
-        { "dependsOn", &kind_dependency_names, offsetof(DependencyMembers, dependency.depends_on), LATER },
+        { "dependsOn", &kind_dependency_names, offsetof(DependencyMembers, dependency.depends_on) },
         { "estimatedTime", &kind_duration, offsetof(DependencyMembers, dependency.estimated_usec) },
         { "healthCheck", &kind_health, offsetof(DependencyMembers, dependency.health) },
         { "keep", &kind_boolean, offsetof(DependencyMembers, dependency.keep) },
         { "network", &kind_network, offsetof(DependencyMembers, dependency.network) },
         { "parallelGroup", &kind_order, offsetof(DependencyMembers, dependency.parallel_group) },
-        { "service", &kind_service, offsetof(DependencyMembers, names[DEPENDENCY_SERVICE]), LATER },
+        { "service", &kind_service, offsetof(DependencyMembers, names[DEPENDENCY_SERVICE]) },
         { "startOrder", &kind_order, offsetof(DependencyMembers, dependency.start_order) },
         { "startupDelay", &kind_duration, offsetof(DependencyMembers, dependency.startup_delay_usec) },
         { "type", &kind_type, offsetof(DependencyMembers, dependency.type) },
-        { "unit", &kind_unit, offsetof(DependencyMembers, names[DEPENDENCY_UNIT]), LATER },
+        { "unit", &kind_unit, offsetof(DependencyMembers, names[DEPENDENCY_UNIT]) },
         {}
 };
 
 static void dependency_init(Dependency *dependency) {
         *dependency = (Dependency){
                 .start_order = START_ORDER,
+                .ordered = true,
                 .health = { .interval_usec = INTERVAL_USEC, .budget_usec = BUDGET_USEC },
                 .startup_delay_usec = NOT_GIVEN,
                 .estimated_usec = NOT_GIVEN,
@@ -129,10 +129,16 @@ static void dependency_take_name(JsonWalk *walk, const JsonPath *path, json_obje
         }
 
         if (given == 0)
-                json_walk_refuse(walk, path, value, "'container' is missing, expected the name of a container");
+                json_walk_refuse(walk, path, value, "'container' is missing, expected that, 'unit' or 'service'");
         else if (given > 1)
                 json_walk_refuse(walk, path, value,
                                  "expected one of 'container', 'unit' and 'service', not several");
+}
+
+/* Who names what it waits for is in a step only if it says so. */
+static bool dependency_is_ordered(const Dependency *dependency, json_object *value) {
+        return strv_length(dependency->depends_on) == 0 || json_object_object_get_ex(value, "startOrder", NULL) ||
+               json_object_object_get_ex(value, "parallelGroup", NULL);
 }
 
 static int parse_dependency(JsonWalk *walk, const JsonPath *path, json_object *value, Dependency *ret) {
@@ -144,8 +150,9 @@ static int parse_dependency(JsonWalk *walk, const JsonPath *path, json_object *v
                 r = json_table_walk(walk, dependency_fields, &(JsonSource){ .path = path, .object = value },
                                     &members);
                 dependency_take_name(walk, path, value, &members);
+                members.dependency.ordered = dependency_is_ordered(&members.dependency, value);
         } else
-                json_walk_refuse(walk, path, value, "expected an object with 'container'");
+                json_walk_refuse(walk, path, value, "expected an object with 'container', 'unit' or 'service'");
 
         dependency_complete(&members.dependency);
         *ret = members.dependency;
@@ -262,7 +269,7 @@ static const JsonField service_fields[] = {
         { "proxyProtocol", &kind_proxy_protocol, offsetof(Service, proxy_protocol), LATER },
         { "redirectPort", &kind_redirect_port, offsetof(Service, redirect_port), JSON_OWN },
         { "schedule", &kind_schedule, 0 },
-        { "sleep", &kind_sleep, offsetof(Service, sleep), LATER_UNLESS, SLEEP_STOP },
+        { "sleep", &kind_sleep, offsetof(Service, sleep) },
         { "title", &kind_title, offsetof(Service, page_title), LATER },
         {}
 };
@@ -280,7 +287,8 @@ static void service_init(Service *service) {
 }
 
 /* The main container is a dependency too: the last one, if the file does not say which. */
-static int service_add_main(Service *service) {
+static int service_add_main(ServiceEntry *entry) {
+        Service *service = &entry->service;
         Dependency *dependency;
         int last = START_ORDER - 1;
 
@@ -299,6 +307,7 @@ static int service_add_main(Service *service) {
                 if (!service->dependencies)
                         return -ENOMEM;
         }
+        entry->main_is_added = true;
         dependency = &service->dependencies[service->n_dependencies++];
         dependency_init(dependency);
         dependency_complete(dependency);
@@ -317,7 +326,7 @@ int service_read(Loader *loader, const JsonPath *path, json_object *object) {
                             &(JsonSource){ path, object, &defaults_path, loader->defaults }, service);
         if (r < 0)
                 return r;
-        return service_add_main(service);
+        return service_add_main(loader->entry);
 }
 
 int service_check_defaults(Loader *loader, const JsonPath *path, json_object *object) {

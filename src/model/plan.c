@@ -1,85 +1,329 @@
+#include <stdio.h>
+
 #include "model/plan.h"
 
-/* Plan: one sort of the dependencies' indices, then a cut wherever (startOrder, parallelGroup) changes. */
+/* Plan: the needs of each member as edges of a graph, then rounds: whoever has all that it needs among the rounds before is
+ * in this one, and the number of the round is its step. A round that takes nobody has found a cycle.
+ *
+ * Who has no dependsOn waits for the group before its own, and with it for whatever that group waits for. A group in which all
+ * have dependsOn waits for nothing but what they name, so the groups before it are waited for as well, back to one that
+ * does carry the chain. */
 
-static const Dependency
-                *sorted_dependencies; /* qsort() hands its comparison no context; the program has one thread */
+typedef struct Name {
+        const char *name;
+        size_t index;
+} Name;
+
+typedef struct Place {
+        const PlanMember *member;
+        const Dependency *dependency;
+        bool awaited; /* the wake is not over before it is ready */
+} Place;
+
+typedef struct Group {
+        int start_order, parallel_group;
+        size_t index; /* of the member */
+} Group;
 
 static int compare_int(int a, int b) {
         return (a > b) - (a < b);
 }
 
-static int compare_members(const void *a, const void *b) {
-        size_t i = *(const size_t *) a, j = *(const size_t *) b;
-        const Dependency *x = &sorted_dependencies[i], *y = &sorted_dependencies[j];
+static int compare_size(size_t a, size_t b) {
+        return (a > b) - (a < b);
+}
+
+static int compare_longest(uint64_t a, uint64_t b) {
+        return (a < b) - (a > b);
+}
+
+static int compare_groups(const void *a, const void *b) {
+        const Group *x = a, *y = b;
         int r;
 
         r = compare_int(x->start_order, y->start_order);
         if (r == 0)
                 r = compare_int(x->parallel_group, y->parallel_group);
+        return r != 0 ? r : compare_size(x->index, y->index);
+}
+
+static int compare_names(const void *a, const void *b) {
+        return strcmp(((const Name *) a)->name, ((const Name *) b)->name);
+}
+
+static int compare_places(const void *a, const void *b) {
+        const Place *x = a, *y = b;
+        int r;
+
+        r = compare_int((int) x->member->step, (int) y->member->step);
         /* What nobody waits for does not stand in the way of what a client waits for. */
         if (r == 0)
-                r = compare_int((int) x->type, (int) y->type);
+                r = compare_int(y->awaited, x->awaited);
         if (r == 0)
-                r = (x->estimated_usec < y->estimated_usec) - (x->estimated_usec > y->estimated_usec);
+                r = compare_longest(x->dependency->estimated_usec, y->dependency->estimated_usec);
         /* Nobody has said, or both the same: what is given more time to become ready probably takes longer. */
         if (r == 0)
-                r = (x->health.budget_usec < y->health.budget_usec) -
-                    (x->health.budget_usec > y->health.budget_usec);
-        if (r == 0)
-                r = (i > j) - (i < j); /* the order of the file */
-        return r;
+                r = compare_longest(x->dependency->health.budget_usec, y->dependency->health.budget_usec);
+        return r != 0 ? r : compare_size(x->member->index, y->member->index); /* the order of the file */
 }
 
-static bool same_step(const Dependency *a, const Dependency *b) {
-        return a->start_order == b->start_order && a->parallel_group == b->parallel_group;
+static bool has_depends_on(const Dependency *dependency) {
+        return strv_length(dependency->depends_on) > 0;
 }
 
-static int plan_add_step(Plan *plan, const Service *service, const size_t *members, size_t n_members) {
-        PlanStep *step = &plan->steps[plan->n_steps];
+static bool member_needs(const PlanMember *member, size_t other) {
+        for (size_t i = 0; i < member->n_needs; i++)
+                if (member->needs[i].member == other)
+                        return true;
+        return false;
+}
 
-        *step = (PlanStep){ .members = new0(size_t, n_members), .n_members = n_members };
-        if (!step->members)
+/* While a plan is made, the members are in the order of the file. */
+static int plan_add_named(Plan *plan, const Service *service) {
+        _cleanup_free_ Name *names = NULL;
+        size_t n_names = 0;
+
+        names = new0(Name, service->n_dependencies);
+        if (!names)
                 return -ENOMEM;
-        memcpy(step->members, members, n_members * sizeof(*members));
-        for (size_t i = 0; i < n_members; i++)
-                step->estimate_usec = MAX(step->estimate_usec, service->dependencies[members[i]].estimated_usec);
+        for (size_t i = 0; i < service->n_dependencies; i++)
+                if (service->dependencies[i].name)
+                        names[n_names++] = (Name){ service->dependencies[i].name, i };
+        qsort(names, n_names, sizeof(Name), compare_names);
 
-        plan->n_steps++;
-        plan->estimate_usec = usec_add(plan->estimate_usec, step->estimate_usec);
+        for (size_t i = 0; i < service->n_dependencies; i++) {
+                char **depends_on = service->dependencies[i].depends_on;
+                PlanMember *member = &plan->members[i];
+
+                if (!has_depends_on(&service->dependencies[i]))
+                        continue;
+                member->needs = new0(PlanNeed, strv_length(depends_on));
+                if (!member->needs)
+                        return -ENOMEM;
+                for (; *depends_on; depends_on++) {
+                        Name key = { .name = *depends_on }, *found;
+
+                        /* A config that was loaded has no name that is unknown. */
+                        found = n_names == 0 ? NULL : bsearch(&key, names, n_names, sizeof(Name), compare_names);
+                        if (found && !member_needs(member, found->index))
+                                member->needs[member->n_needs++] = (PlanNeed){ found->index, .named = true };
+                }
+        }
         return 0;
 }
 
-int plan_new(Plan **ret, const Service *service) {
+static int member_need_all(PlanMember *member, const Group *groups, size_t n) {
+        if (n == 0)
+                return 0;
+        member->needs = new0(PlanNeed, n);
+        if (!member->needs)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                member->needs[member->n_needs++] = (PlanNeed){ groups[i].index, .named = false };
+        return 0;
+}
+
+static int plan_add_groups(Plan *plan, const Service *service) {
+        _cleanup_free_ Group *groups = NULL;
+        size_t n = 0, chain = 0; /* where the nearest group before this one that carries the chain begins */
+
+        groups = new0(Group, service->n_dependencies);
+        if (!groups)
+                return -ENOMEM;
+        for (size_t i = 0; i < service->n_dependencies; i++) {
+                const Dependency *dependency = &service->dependencies[i];
+
+                if (dependency->ordered || !has_depends_on(dependency))
+                        groups[n++] = (Group){ dependency->start_order, dependency->parallel_group, i };
+        }
+        qsort(groups, n, sizeof(Group), compare_groups);
+
+        for (size_t first = 0, next; first < n; first = next) {
+                bool carries = false;
+
+                for (next = first; next < n && groups[next].start_order == groups[first].start_order &&
+                                   groups[next].parallel_group == groups[first].parallel_group;
+                     next++) {
+                        int r;
+
+                        if (has_depends_on(&service->dependencies[groups[next].index]))
+                                continue;
+                        r = member_need_all(&plan->members[groups[next].index], groups + chain, first - chain);
+                        if (r < 0)
+                                return r;
+                        carries = true;
+                }
+                if (carries)
+                        chain = first;
+        }
+        return 0;
+}
+
+/* Whether `member`, which is in no step yet, can be in this one. */
+static bool plan_member_fits(const Plan *plan, const PlanMember *member, unsigned step) {
+        for (size_t i = 0; i < member->n_needs; i++) {
+                unsigned of_need = plan->members[member->needs[i].member].step;
+
+                if (of_need == 0 || of_need == step)
+                        return false;
+        }
+        return true;
+}
+
+static uint64_t plan_member_end(const Plan *plan, const Service *service, size_t i) {
+        return usec_add(plan->members[i].begin_usec, service->dependencies[i].estimated_usec);
+}
+
+static int plan_add_steps(Plan *plan, const Service *service) {
+        for (size_t n_left = plan->n_members; n_left > 0;) {
+                unsigned step = plan->n_steps + 1;
+                size_t n_before = n_left;
+
+                for (size_t i = 0; i < plan->n_members; i++) {
+                        PlanMember *member = &plan->members[i];
+
+                        if (member->step > 0 || !plan_member_fits(plan, member, step))
+                                continue;
+                        member->step = step;
+                        for (size_t k = 0; k < member->n_needs; k++)
+                                member->begin_usec = MAX(member->begin_usec,
+                                                         plan_member_end(plan, service, member->needs[k].member));
+                        plan->estimate_usec = MAX(plan->estimate_usec, plan_member_end(plan, service, i));
+                        n_left--;
+                }
+                if (n_left == n_before)
+                        return -ELOOP;
+                plan->n_steps = step;
+        }
+        return 0;
+}
+
+/* The shortest way from `start` back to itself: `came_from` leads along it, backwards. Returns the last before `start`,
+ * SIZE_MAX if there is no such way. */
+static size_t plan_find_way_back(const Plan *plan, size_t start, size_t *came_from, size_t *queue) {
+        size_t n_queue = 0;
+
+        for (size_t i = 0; i < plan->n_members; i++)
+                came_from[i] = SIZE_MAX;
+        queue[n_queue++] = start;
+        for (size_t i = 0; i < n_queue; i++) {
+                const PlanMember *member = &plan->members[queue[i]];
+
+                for (size_t k = 0; k < member->n_needs; k++) {
+                        size_t need = member->needs[k].member;
+
+                        if (need == start)
+                                return queue[i];
+                        if (came_from[need] != SIZE_MAX)
+                                continue;
+                        came_from[need] = queue[i];
+                        queue[n_queue++] = need;
+                }
+        }
+        return SIZE_MAX;
+}
+
+/* From the first member of the file that is in a cycle and names what it waits for; without such a one there is none. */
+static int plan_describe_cycle(const Plan *plan, const Service *service, char **ret) {
+        _cleanup_free_ size_t *came_from = new0(size_t, plan->n_members), *queue = new0(size_t, plan->n_members);
+        _cleanup_free_ char *text = NULL;
+        size_t last = SIZE_MAX, start, n = 0, size;
+        FILE *out;
+
+        if (!came_from || !queue)
+                return -ENOMEM;
+        for (start = 0; start < plan->n_members; start++) {
+                if (plan->members[start].step > 0 || !has_depends_on(&service->dependencies[start]))
+                        continue;
+                last = plan_find_way_back(plan, start, came_from, queue);
+                if (last != SIZE_MAX)
+                        break;
+        }
+        assert(last != SIZE_MAX);
+        for (; last != start; last = came_from[last])
+                queue[n++] = last;
+
+        out = open_memstream(&text, &size);
+        if (!out)
+                return -ENOMEM;
+        fprintf(out, "%s → ", strempty(service->dependencies[start].name));
+        while (n > 0)
+                fprintf(out, "%s → ", strempty(service->dependencies[queue[--n]].name));
+        fputs(strempty(service->dependencies[start].name), out);
+        if (fclose(out) != 0)
+                return -ENOMEM;
+        *ret = TAKE_PTR(text);
+        return 0;
+}
+
+/* From the order of the file to that in which they are started. */
+static int plan_sort(Plan *plan, const Service *service) {
+        _cleanup_free_ PlanMember *sorted = new0(PlanMember, plan->n_members);
+        _cleanup_free_ Place *places = new0(Place, plan->n_members);
+
+        if (!sorted || !places)
+                return -ENOMEM;
+        for (size_t i = 0; i < plan->n_members; i++)
+                places[i] = (Place){
+                        .member = &plan->members[i],
+                        .dependency = &service->dependencies[i],
+                        .awaited = service->dependencies[i].type == DEPENDENCY_REQUIRED,
+                };
+        for (unsigned step = plan->n_steps; step > 0; step--)
+                for (size_t i = 0; i < plan->n_members; i++) {
+                        const PlanMember *member = &plan->members[i];
+
+                        if (member->step != step || !places[i].awaited)
+                                continue;
+                        for (size_t k = 0; k < member->n_needs; k++)
+                                if (member->needs[k].named)
+                                        places[member->needs[k].member].awaited = true;
+                }
+
+        qsort(places, plan->n_members, sizeof(Place), compare_places);
+        for (size_t i = 0; i < plan->n_members; i++)
+                sorted[i] = *places[i].member;
+        free(plan->members);
+        plan->members = TAKE_PTR(sorted);
+        return 0;
+}
+
+int plan_new(Plan **ret, const Service *service, char **reterr_cycle) {
         _cleanup_(plan_freep) Plan *plan = NULL;
-        _cleanup_free_ size_t *members = NULL;
-        size_t n = service->n_dependencies;
         int r;
 
         assert(ret);
+        assert(service);
 
         plan = new0(Plan, 1);
-        members = new0(size_t, n + 1);
-        if (!plan || !members)
+        if (!plan)
                 return -ENOMEM;
-        plan->steps = new0(PlanStep, n + 1);
-        if (!plan->steps)
-                return -ENOMEM;
-
-        for (size_t i = 0; i < n; i++)
-                members[i] = i;
-        sorted_dependencies = service->dependencies;
-        qsort(members, n, sizeof(*members), compare_members);
-
-        for (size_t first = 0, next; first < n; first = next) {
-                for (next = first + 1; next < n; next++)
-                        if (!same_step(&service->dependencies[members[first]],
-                                       &service->dependencies[members[next]]))
-                                break;
-                r = plan_add_step(plan, service, members + first, next - first);
-                if (r < 0)
-                        return r;
+        if (service->n_dependencies == 0) {
+                *ret = TAKE_PTR(plan);
+                return 0;
         }
+
+        plan->members = new0(PlanMember, service->n_dependencies);
+        if (!plan->members)
+                return -ENOMEM;
+        plan->n_members = service->n_dependencies;
+        for (size_t i = 0; i < plan->n_members; i++)
+                plan->members[i].index = i;
+
+        r = plan_add_named(plan, service);
+        if (r >= 0)
+                r = plan_add_groups(plan, service);
+        if (r >= 0)
+                r = plan_add_steps(plan, service);
+        if (r == -ELOOP && reterr_cycle) {
+                int k = plan_describe_cycle(plan, service, reterr_cycle);
+
+                return k < 0 ? k : r;
+        }
+        if (r >= 0)
+                r = plan_sort(plan, service);
+        if (r < 0)
+                return r;
 
         *ret = TAKE_PTR(plan);
         return 0;
@@ -89,8 +333,8 @@ Plan *plan_free(Plan *plan) {
         if (!plan)
                 return NULL;
 
-        for (size_t i = 0; i < plan->n_steps; i++)
-                free(plan->steps[i].members);
-        free(plan->steps);
+        for (size_t i = 0; i < plan->n_members; i++)
+                free(plan->members[i].needs);
+        free(plan->members);
         return mfree(plan);
 }

@@ -1,24 +1,36 @@
 #pragma once
 
-/* Plan: the order in which a service's dependencies are started. Dependencies are members of steps; steps run one after the
- * other in the order of (startOrder, parallelGroup). Within a step the member that takes longest comes first: its start
- * then shares the processor with nobody. */
+/* Plan: the order in which a service's dependencies are started, and, backwards, stopped. A member needs others: those that its dependsOn
+ * names, or without dependsOn those of the step before, steps being those of equal (startOrder, parallelGroup). Who has dependsOn
+ * but no startOrder of its own is in no step: only those wait for it that name it. */
 
 #include "model/service.h"
 
-typedef struct PlanStep {
-        size_t *members; /* indices into service->dependencies */
-        size_t n_members;
-        uint64_t estimate_usec; /* of its longest member */
-} PlanStep;
+typedef struct PlanNeed {
+        size_t member; /* index into service->dependencies */
+        bool named; /* by dependsOn: waited for until it is ready, even if it is optional (whose failure ends the waiting) */
+} PlanNeed;
+
+typedef struct PlanMember {
+        size_t index; /* into service->dependencies */
+        PlanNeed *needs;
+        size_t n_needs;
+        unsigned step; /* from 1: one more than the latest of its needs */
+        uint64_t begin_usec; /* when it is expected to be started, since the wake began */
+} PlanMember;
 
 typedef struct Plan {
-        PlanStep *steps;
-        size_t n_steps;
-        uint64_t estimate_usec; /* sum over the steps */
+        /* In the order in which those that may start at the same time are started: by step; what the wake waits for
+         * before what it does not; the longest first, whose start then shares the processor with nobody. Whoever is needed comes
+         * before those that need it. */
+        PlanMember *members;
+        size_t n_members;
+        unsigned n_steps;
+        uint64_t estimate_usec; /* the longest way through */
 } Plan;
 
-/* -ENOMEM. */
-int plan_new(Plan **ret, const Service *service);
+/* -ENOMEM; -ELOOP: members wait for each other, with the whole cycle in `reterr_cycle` if that is not NULL: "a → b → a", from one that has
+ * dependsOn. A config that was loaded has no cycle. */
+int plan_new(Plan **ret, const Service *service, char **reterr_cycle);
 Plan *plan_free(Plan *plan);
 DEFINE_CLEANUP(Plan *, plan_free);

@@ -50,6 +50,7 @@ typedef struct Dependency {
         DependencyType type;
         int start_order;
         int parallel_group;
+        bool ordered; /* has startOrder or parallelGroup, or no dependsOn: those of later steps wait for it */
         HealthCheck health;
         char **depends_on;
         DependencyCondition condition;
@@ -116,6 +117,7 @@ typedef struct Service {
 
         /* Paths of members that are understood, and checked, but that no program acts on yet. A wake warns of each. */
         char **unsupported;
+        bool remembered; /* has errors now: this is its last good definition */
 } Service;
 
 typedef enum EngineKind {
@@ -128,6 +130,7 @@ typedef enum EngineKind {
 
 typedef struct Config {
         char *path; /* the main file */
+        bool remembered; /* which cannot be used now: all of this is from the last good configuration */
         EngineKind engine;
         char *engine_socket; /* never NULL */
         bool api_sleep_over_tcp;

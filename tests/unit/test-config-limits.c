@@ -211,6 +211,28 @@ static void test_all_depend_on_all(void) {
         ASSERT_EQ(n, 0);
 }
 
+static void test_many_large_graphs(void) {
+        _cleanup_(text_done) Text text = {};
+        _cleanup_(problem_list_done) ProblemList problems = {};
+        size_t n;
+
+        /* Of each service, half are in a step that all of the other half wait for, and those wait for one that waits for all. */
+        add(&text, "{\"services\":{\"good\":{\"name\":\"x\"}");
+        for (unsigned i = 0; i < 380; i++) {
+                add(&text, ",\"s%u\":{\"name\":\"c0\",\"dependencies\":[{\"container\":\"c0\",\"startOrder\":9}",
+                    i);
+                for (unsigned k = 1; k < CONFIG_DEPENDENCIES_MAX; k++)
+                        add(&text, ",{\"container\":\"c%u\",\"startOrder\":%u%s}", k, k % 2 + 1,
+                            k % 2 ? "" : ",\"dependsOn\":\"c0\"");
+                add(&text, "]}");
+        }
+        add(&text, "}}");
+        ASSERT_OK(parse(&text, &problems, &n));
+        ASSERT_EQ(n, 1);
+        ASSERT_EQ(problems.n_errors, 380);
+        ASSERT_TRUE(strstr(problems.problems[0].text, "c2 → c0 → c1 → c2"));
+}
+
 static void test_many_values(void) {
         _cleanup_(text_done) Text text = {};
 
@@ -263,6 +285,7 @@ int main(void) {
         test_many_wrong_elements();
         test_a_ring_of_services();
         test_all_depend_on_all();
+        test_many_large_graphs();
         test_many_values();
         test_deep_nesting();
         test_defaults_are_not_multiplied_beyond_measure();

@@ -1,4 +1,5 @@
 #include "config/config.h"
+#include "model/plan.h"
 #include "test.h"
 
 /* What a sound config means: the users' own file, defaults, budgets, modes, and members that nothing acts on
@@ -70,6 +71,48 @@ static void test_users_file_loads_unchanged(void) {
         service = config_find(config, "ragflow");
         assert_dependency(&service->dependencies[3], "ragflow-es-01", DEPENDENCY_REQUIRED, 1, 1, 60000);
         assert_dependency(&service->dependencies[4], "ragflow-server", DEPENDENCY_REQUIRED, 2, 0, 90000);
+}
+
+static void assert_needs(const Plan *plan, const Service *service, const char *name, unsigned step,
+                         const char *needs) {
+        char found[256] = "";
+
+        for (size_t i = 0; i < plan->n_members; i++) {
+                const PlanMember *member = &plan->members[i];
+
+                if (!streq(service->dependencies[member->index].name, name))
+                        continue;
+                ASSERT_EQ(member->step, step);
+                for (size_t k = 0; k < member->n_needs; k++)
+                        strcat(strcat(found, " "), service->dependencies[member->needs[k].member].name);
+        }
+        ASSERT_STREQ(found, needs);
+}
+
+static void test_example_of_a_graph(void) {
+        _cleanup_(problem_list_done) ProblemList problems = {};
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_(plan_freep) Plan *plan = NULL;
+        const Service *service;
+
+        ASSERT_OK(config_load(&config, "", EXAMPLES "/graph.json", &problems));
+        ASSERT_EQ(problems.n_problems, 0);
+        ASSERT_EQ(config->n_services, 4);
+        for (size_t i = 0; i < config->n_services; i++)
+                ASSERT_NULL(config->services[i].unsupported);
+
+        service = config_find(config, "shop");
+        ASSERT_OK(plan_new(&plan, service, NULL));
+        ASSERT_EQ(plan->n_steps, 4);
+        assert_needs(plan, service, "postgresql.service", 1, "");
+        assert_needs(plan, service, "redis", 1, "");
+        assert_needs(plan, service, "shop-migrate", 2, " postgresql.service");
+        assert_needs(plan, service, "shop-mailer", 2, " redis");
+        assert_needs(plan, service, "shop-app", 3, " shop-migrate redis");
+        assert_needs(plan, service, "shop-web", 4, " shop-app");
+        ASSERT_STREQ(config_find(config, "memvid-ui")->dependencies[0].name, "memvid-api");
+        ASSERT_STREQ(config_find(config, "memvid-api")->dependencies[0].name, "redis");
+        ASSERT_EQ(config_find(config, "memvid-ui")->sleep, SLEEP_PAUSE);
 }
 
 static void test_defaults_of_a_minimal_service(void) {
@@ -232,10 +275,6 @@ static void test_engine(void) {
 
 static void test_later_members_are_listed(void) {
         static const char *const later[] = {
-                "services.s.dependencies[0].condition",
-                "services.s.dependencies[0].dependsOn",
-                "services.s.dependencies[1].service",
-                "services.s.dependencies[2].unit",
                 "services.s.details",
                 "services.s.idleBytes",
                 "services.s.ignore.addresses",
@@ -247,7 +286,6 @@ static void test_later_members_are_listed(void) {
                 "services.s.proxyProtocol",
                 "services.s.schedule.sleep",
                 "services.s.schedule.wake",
-                "services.s.sleep",
                 "services.s.title",
                 "api.hosts",
                 "api.sleepOverTcp",
@@ -258,8 +296,7 @@ static void test_later_members_are_listed(void) {
                         "'listen':['80','udp:53'],'page':'auto','title':'é','details':false,'proxyProtocol':'v2',"
                         "'ignore':{'addresses':['10.0.0.0/8'],'userAgents':'x','paths':['/x']},'idleBytes':true,"
                         "'drainTimeout':0,'prewarm':'all','schedule':{'wake':'Mon..Fri 07:30','sleep':'22:00'},"
-                        "'sleep':'pause','adopt':true,'dependencies':[{'container':'s','condition':'started',"
-                        "'dependsOn':['t','x.service'],'keep':true},{'service':'t'},{'unit':'x.service'}]}}}");
+                        "'adopt':true}}}");
         const Service *service = config_find(config, "s");
 
         for (size_t i = 0; i < ELEMENTSOF(later); i++)
@@ -267,12 +304,57 @@ static void test_later_members_are_listed(void) {
                         TEST_FAIL("%s is not listed", later[i]);
         ASSERT_EQ(strv_length(service->unsupported), ELEMENTSOF(later));
         ASSERT_EQ(service->proxy_protocol, 2);
-        ASSERT_EQ(service->sleep, SLEEP_PAUSE);
         ASSERT_EQ(service->prewarm, PREWARM_ALL);
         ASSERT_TRUE(service->idle_bytes && config->api_sleep_over_tcp);
         ASSERT_STREQ(service->schedule_wake, "Mon..Fri 07:30");
-        ASSERT_EQ(service->dependencies[1].kind, DEPENDENCY_SERVICE);
-        ASSERT_NULL(service->dependencies[2].network);
+}
+
+static void test_a_graph_of_all_kinds(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'t':{'name':'t'},'s':{'name':'app','network':'n','sleep':'pause','dependencies':["
+                        "{'unit':'db.service','keep':true,'healthCheck':{'tcp':'127.0.0.1:5432'}},{'service':'t'},"
+                        "{'container':'migrate','condition':'completed','dependsOn':'db.service'},"
+                        "{'container':'app','dependsOn':['migrate','t']},"
+                        "{'container':'worker','condition':'started','startOrder':2,'dependsOn':['db.service'],"
+                        "'type':'optional'},{'container':'plain','dependsOn':[],'parallelGroup':0}]}}}");
+        const Service *service = config_find(config, "s");
+        const Dependency *dependencies = service->dependencies;
+
+        ASSERT_NULL(service->unsupported);
+        ASSERT_EQ(service->sleep, SLEEP_PAUSE);
+        ASSERT_EQ(service->n_dependencies, 6);
+        ASSERT_EQ(dependencies[0].kind, DEPENDENCY_UNIT);
+        ASSERT_STREQ(dependencies[0].health.tcp, "127.0.0.1:5432");
+        ASSERT_TRUE(dependencies[0].keep && !dependencies[0].network);
+        ASSERT_EQ(dependencies[1].kind, DEPENDENCY_SERVICE);
+        ASSERT_EQ(dependencies[2].condition, CONDITION_COMPLETED);
+        ASSERT_STREQ(dependencies[2].depends_on[0], "db.service");
+        ASSERT_STREQ(dependencies[3].depends_on[1], "t");
+        ASSERT_EQ(dependencies[4].condition, CONDITION_STARTED);
+        /* In a step is who says so, or who does not name what it waits for. */
+        ASSERT_TRUE(dependencies[0].ordered && dependencies[1].ordered && dependencies[4].ordered &&
+                    dependencies[5].ordered);
+        ASSERT_FALSE(dependencies[2].ordered || dependencies[3].ordered);
+}
+
+static void test_an_unlisted_main_is_the_last_of_a_graph(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'s':{'name':'app','dependencies':[{'container':'db','startOrder':3},"
+                        "{'container':'migrate','condition':'completed','dependsOn':['db']},"
+                        "{'container':'mail','type':'optional','startOrder':3},"
+                        "{'container':'web','startOrder':4,'dependsOn':['cache','app']},"
+                        "{'container':'cache','dependsOn':'web-data'},{'container':'web-data'},"
+                        "{'container':'probe','dependsOn':['web']}]},"
+                        "'t':{'name':'first','dependencies':[{'container':'second','dependsOn':'first'}]}}}");
+        const Dependency *main_container = service_main(config_find(config, "s"));
+
+        ASSERT_EQ(strv_length(main_container->depends_on), 4);
+        ASSERT_TRUE(strv_contains(main_container->depends_on, "db"));
+        ASSERT_TRUE(strv_contains(main_container->depends_on, "migrate"));
+        ASSERT_TRUE(strv_contains(main_container->depends_on, "cache"));
+        ASSERT_TRUE(strv_contains(main_container->depends_on, "web-data"));
+        ASSERT_FALSE(main_container->ordered);
+        ASSERT_NULL(service_main(config_find(config, "t"))->depends_on);
 }
 
 static void test_what_is_in_force_anyway_may_be_written(void) {
@@ -301,6 +383,7 @@ static void test_byte_order_mark_is_skipped(void) {
 
 int main(void) {
         test_users_file_loads_unchanged();
+        test_example_of_a_graph();
         test_defaults_of_a_minimal_service();
         test_main_is_appended_as_the_last_step();
         test_budget_is_long_enough_for_the_tries();
@@ -311,6 +394,8 @@ int main(void) {
         test_defaults_hold_for_all();
         test_engine();
         test_later_members_are_listed();
+        test_a_graph_of_all_kinds();
+        test_an_unlisted_main_is_the_last_of_a_graph();
         test_what_is_in_force_anyway_may_be_written();
         test_notes_are_ignored();
         test_byte_order_mark_is_skipped();

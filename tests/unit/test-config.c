@@ -108,6 +108,90 @@ static void test_names(void) {
                      "services.s.dependencies[0].unit", "\"a b.service\"", "systemd unit");
 }
 
+#define UNIT(unit, members) "{'services':{'s':{'name':'s','dependencies':[{'unit':'" unit "'" members "}]}}}"
+
+static void test_units_that_can_be_started(void) {
+        static const char *const bad[] = {
+                "postgresql", "template@.service", "@x.service",         ".service",    "a/b.service",
+                "user.slice", "x.scope",           "dev-sda.device",     "x.service.d", "x.Service",
+                "",           "x%i.service",       "caf\xc3\xa9.service"
+        };
+        static const char *const good[] = { "postgresql@15-main.service",
+                                            "srv-data.mount",
+                                            "-.mount",
+                                            "x.socket",
+                                            "x.target",
+                                            "x.timer",
+                                            "x.path",
+                                            "dev-x.swap",
+                                            "a\\\\x2db.automount",
+                                            "a@b@c.service" };
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                _cleanup_free_ char *text = NULL, *value = NULL;
+
+                ASSERT_TRUE(asprintf(&text, UNIT("%s", ""), bad[i]) > 0);
+                ASSERT_TRUE(asprintf(&value, "\"%s\"", bad[i]) > 0);
+                assert_error(text, "services.s.dependencies[0].unit", value, "systemd unit that can be started");
+        }
+        for (size_t i = 0; i < ELEMENTSOF(good); i++) {
+                _cleanup_free_ char *text = NULL;
+
+                ASSERT_TRUE(asprintf(&text, UNIT("%s", ",'startOrder':-1"), good[i]) > 0);
+                assert_error(text, "services.s.dependencies[0].startOrder", "-1", "0 to 1000000");
+        }
+}
+
+static void test_own_units_are_services(void) {
+        assert_error(UNIT("wake@memvid-api.service", ""), "services.s.dependencies[0].unit",
+                     "\"wake@memvid-api.service\"", "expected 'service' with \"memvid-api\" instead");
+        assert_error(UNIT("wake-control@a.b.socket", ""), "services.s.dependencies[0].unit",
+                     "\"wake-control@a.b.socket\"", "expected 'service' with \"a.b\" instead");
+        assert_error(UNIT("wake-front@a.service", ""), "services.s.dependencies[0].unit",
+                     "\"wake-front@a.service\"", "expected 'service' with \"a\" instead");
+}
+
+static void test_units_have_no_address_of_their_own(void) {
+        static const char path_tcp[] = "services.s.dependencies[0].healthCheck.tcp";
+        static const char path_http[] = "services.s.dependencies[0].healthCheck.http";
+
+        assert_error(UNIT("x.service", ",'healthCheck':{'tcp':5432}"), path_tcp, "5432", "\"ADDRESS:PORT\"");
+        assert_error(UNIT("x.service", ",'healthCheck':{'http':'http://:80/x'}"), path_http, "\"http://:80/x\"",
+                     "a URL with a host");
+        assert_error(UNIT("x.service", ",'healthCheck':{'http':'https:///x'}"), path_http, "\"https:///x\"",
+                     "a URL with a host");
+        assert_error(UNIT("x.service", ",'healthCheck':{'http':'http://'}"), path_http, "\"http://\"",
+                     "a URL with a host");
+}
+
+static void test_conditions_that_make_no_sense(void) {
+        static const char path[] = "services.s.dependencies[0].condition";
+
+        assert_error("{'services':{'s':{'name':'s','dependencies':[{'container':'s','condition':'completed'}]}}}",
+                     path, "\"completed\"", "clients are to reach this container");
+        assert_error("{'services':{'s':{'name':'s','port':80,'backend':'web:80','dependencies':["
+                     "{'container':'web','condition':'completed'},{'container':'we'}]}}}",
+                     path, "\"completed\"", "clients are to reach this container");
+        assert_error(UNIT("x.mount", ",'condition':'completed'"), path, "\"completed\"", ".service can complete");
+        assert_error("{'services':{'s':{'name':'s','dependencies':[{'service':'t','condition':'started'}]},"
+                     "'t':{'name':'t'}}}",
+                     path, "\"started\"", "held awake as a whole");
+}
+
+static void test_members_without_effect_for_the_kind(void) {
+        static const char path[] = "services.s.dependencies[0].healthCheck";
+
+        assert_warning(DEPENDENCY("'condition':'completed','healthCheck':{'tcp':80}"), path, "{…}",
+                       "'condition' does not ask");
+        assert_warning(UNIT("x.service", ",'condition':'started','healthCheck':{'command':'true'}"), path, "{…}",
+                       "'condition' does not ask");
+        assert_warning("{'services':{'s':{'name':'s','dependencies':[{'service':'t','healthCheck':{'tcp':80}}]},"
+                       "'t':{'name':'t'}}}",
+                       path, "{…}", "ready when it is awake");
+        assert_warning("{'services':{'s':{'name':'s','dependencies':[{'service':'t','keep':true}]},'t':{'name':'t'}}}",
+                       "services.s.dependencies[0].keep", "true", "'idleTimeout' of 0");
+}
+
 static void test_numbers(void) {
         service_error("port", "0", "1 to 65535");
         service_error("port", "65536", "1 to 65535");
@@ -275,6 +359,23 @@ static void test_dependencies(void) {
         assert_error("{'services':{'s':{'name':'web','dependencies':[{'container':'mysql-web','dependsOn':['wbe']}"
                      "]}}}",
                      "services.s.dependencies[0].dependsOn", "\"wbe\"", "did you mean 'web'?");
+        assert_error(SERVICE("'port':80,'backend':'x.service:80','dependencies':[{'unit':'x.service'}]"),
+                     "services.s.backend", "\"x.service:80\"", "one of this service's containers");
+}
+
+static void test_cycles_through_steps(void) {
+        assert_error("{'services':{'s':{'name':'b','dependencies':[{'container':'a','startOrder':1,'dependsOn':['b']},"
+                     "{'container':'b','startOrder':2}]}}}",
+                     "services.s.dependencies[0].dependsOn", "\"a\"",
+                     "waits for itself, a later step being one that waits for earlier ones: a → b → a");
+        assert_error("{'services':{'s':{'name':'d','dependencies':[{'container':'d','parallelGroup':2},"
+                     "{'unit':'c.service','parallelGroup':1},{'service':'t','startOrder':1,'dependsOn':'x'},"
+                     "{'container':'x','dependsOn':['c.service','d']}]},'t':{'name':'t'}}}",
+                     "services.s.dependencies[2].dependsOn", "\"t\"", "t → x → c.service → t");
+        /* A step that is wrong says nothing about who waits for whom. */
+        assert_error("{'services':{'s':{'name':'b','dependencies':[{'container':'a','startOrder':1,'dependsOn':['b']},"
+                     "{'container':'b','startOrder':-2}]}}}",
+                     "services.s.dependencies[1].startOrder", "-2", "0 to 1000000");
 }
 
 static void test_networks(void) {
@@ -388,6 +489,11 @@ int main(void) {
         test_top_level();
         test_service_shape();
         test_names();
+        test_units_that_can_be_started();
+        test_own_units_are_services();
+        test_units_have_no_address_of_their_own();
+        test_conditions_that_make_no_sense();
+        test_members_without_effect_for_the_kind();
         test_numbers();
         test_durations();
         test_enums_and_booleans();
@@ -397,6 +503,7 @@ int main(void) {
         test_listen_addresses();
         test_modes();
         test_dependencies();
+        test_cycles_through_steps();
         test_networks();
         test_clashes_cost_the_later();
         test_references_between_services();

@@ -3,8 +3,8 @@
 
 #include "front/clients.h"
 #include "front/front.h"
-#include "front/hold.h"
 #include "front/listener.h"
+#include "io/hold.h"
 #include "util/log.h"
 
 /* Front: a state machine between the clients and the one Hold on the waker. "Waiting" clients are those held or not
@@ -308,8 +308,8 @@ static void front_dial(Front *front) {
         int r;
 
         front->seen_active = false;
-        r = hold_new(&front->hold, front->event, front->options.control, front_on_status, front_on_hold_end,
-                     front);
+        r = hold_new(&front->hold, front->event, front->options.control, TRIGGER_CONNECTION, front_on_status,
+                     front_on_hold_end, front);
         if (r == -EAGAIN) {
                 front_dial_after(front, growing(BUSY_PAUSE_USEC, front->busy++, BUSY_PAUSE_MAX_USEC));
                 return;

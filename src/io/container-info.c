@@ -1,9 +1,10 @@
 #include <arpa/inet.h>
 #include <json-c/json.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 
-#include "io/engine.h"
+#include "io/engine-reply.h"
 #include "io/printable.h"
 
 /* ContainerInfo: what an inspect says about a container, as plain data. The table below names the members
@@ -11,9 +12,10 @@
  * leaves its default, unless nothing makes sense without it. What goes into requests or to connect() is
  * checked here, once: names, ids, addresses, ports. */
 
-#define DEPTH_MAX 32
-#define ENTRIES_MAX 1024
+#define ENTRIES_MAX ((size_t) 1024)
+#define TEXT_MAX ((size_t) 1024)
 #define STOP_TIMEOUT_DEFAULT_SEC 10U
+#define ZERO_DAY "0001-01-01T00:00:00" /* how a time that is none is written */
 
 static void network_done(ContainerNetwork *network) {
         free(network->name);
@@ -40,6 +42,7 @@ ContainerInfo *container_info_free(ContainerInfo *info) {
         free(info->network_mode);
         free(info->compose_project);
         free(info->compose_service);
+        free(info->restart_policy);
         return mfree(info);
 }
 
@@ -99,12 +102,72 @@ static int parse_timeout(json_object *value, void *target) {
         return 0;
 }
 
+/* Docker's numbers of the real-time signals, which the C library gives away in part. */
+#define RTMIN 34
+#define RTMAX 64
+
+static const struct {
+        const char *name;
+        int signal;
+} signal_aliases[] = {
+        { "CLD", SIGCHLD },
+        { "IO", SIGIO },
+        { "IOT", SIGABRT },
+};
+
+static int signal_from_name(const char *name) {
+        for (size_t i = 0; i < ELEMENTSOF(signal_aliases); i++)
+                if (strcasecmp(name, signal_aliases[i].name) == 0)
+                        return signal_aliases[i].signal;
+        for (int signal = 1; signal < RTMIN; signal++) {
+                const char *known = sigabbrev_np(signal);
+
+                if (known && strcasecmp(name, known) == 0)
+                        return signal;
+        }
+        return 0;
+}
+
+int engine_signal_from_string(const char *text) {
+        char *end;
+        long offset;
+
+        assert(text);
+
+        if (*text >= '0' && *text <= '9') {
+                offset = strtol(text, &end, 10);
+                return *end == '\0' && offset <= RTMAX ? (int) offset : 0;
+        }
+        if (strncasecmp(text, "SIG", 3) == 0)
+                text += 3;
+        if (strncasecmp(text, "RTMIN", 5) != 0 && strncasecmp(text, "RTMAX", 5) != 0)
+                return signal_from_name(text);
+
+        /* "RTMIN+3", "RTMAX-2" */
+        offset = strtol(text + 5, &end, 10);
+        if (*end != '\0' || offset < RTMIN - RTMAX || offset > RTMAX - RTMIN)
+                return 0;
+        offset += text[4] == 'N' || text[4] == 'n' ? RTMIN : RTMAX;
+        return offset >= RTMIN && offset <= RTMAX ? (int) offset : 0;
+}
+
+static int parse_signal(json_object *value, void *target) {
+        int signal = json_object_is_type(value, json_type_string)
+                                     ? engine_signal_from_string(json_object_get_string(value))
+                                     : 0;
+
+        if (signal > 0)
+                *(int *) target = signal;
+        return 0;
+}
+
 static int parse_text(json_object *value, void *target) {
         char *copy;
 
         if (!json_object_is_type(value, json_type_string))
                 return -EBADMSG;
-        copy = printable_copy(json_object_get_string(value), (size_t) json_object_get_string_len(value), false);
+        copy = printable_copy(json_object_get_string(value),
+                              MIN((size_t) json_object_get_string_len(value), TEXT_MAX), false);
         if (!copy)
                 return -ENOMEM;
         free(*(char **) target);
@@ -146,8 +209,6 @@ static int parse_health(json_object *value, void *target) {
 static void *array_grow(void *array, size_t *n, size_t size) {
         char **elements = array, *larger;
 
-        if (*n >= ENTRIES_MAX)
-                return NULL;
         larger = realloc(*elements, (*n + 1) * size);
         if (!larger)
                 return NULL;
@@ -171,13 +232,15 @@ static int parse_networks(json_object *value, void *target) {
                 return -EBADMSG;
 
         json_object_object_foreach(value, name, entry) {
-                ContainerNetwork *network =
-                                array_grow(&info->networks, &info->n_networks, sizeof(ContainerNetwork));
                 json_object *id = member(entry, "NetworkID");
+                ContainerNetwork *network;
 
+                if (info->n_networks >= ENTRIES_MAX)
+                        return 0;
+                network = array_grow(&info->networks, &info->n_networks, sizeof(ContainerNetwork));
                 if (!network)
                         return -ENOMEM;
-                network->name = printable_copy(name, strlen(name), false);
+                network->name = printable_copy(name, strnlen(name, TEXT_MAX), false);
                 network->id = strdup(
                                 json_object_is_type(id, json_type_string) &&
                                                                 engine_name_is_valid(json_object_get_string(id))
@@ -217,7 +280,7 @@ static int parse_binding(ContainerInfo *info, uint16_t container_port, bool tcp,
         PortBinding *binding;
         uint16_t host_port;
 
-        if (!json_object_is_type(port, json_type_string))
+        if (info->n_bindings >= ENTRIES_MAX || !json_object_is_type(port, json_type_string))
                 return 0;
         host_port = port_from_string(json_object_get_string(port), &end);
         if (host_port == 0 || *end != '\0')
@@ -266,6 +329,8 @@ static int parse_exposed(json_object *value, void *target) {
                 (void) unused;
                 if (port == 0 || !tcp)
                         continue;
+                if (info->n_exposed >= ENTRIES_MAX)
+                        return 0;
                 element = array_grow(&info->exposed, &info->n_exposed, sizeof(uint16_t));
                 if (!element)
                         return -ENOMEM;
@@ -290,10 +355,12 @@ static const struct {
         { "State", NULL, "Paused", parse_bool, offsetof(ContainerInfo, paused), false },
         { "State", NULL, "Restarting", parse_bool, offsetof(ContainerInfo, restarting), false },
         { "State", NULL, "ExitCode", parse_int, offsetof(ContainerInfo, exit_code), false },
+        { "State", NULL, "OOMKilled", parse_bool, offsetof(ContainerInfo, oom_killed), false },
         { "State", NULL, "Error", parse_text, offsetof(ContainerInfo, error), false },
         { "State", NULL, "Pid", parse_pid, offsetof(ContainerInfo, pid), false },
         { "State", NULL, "StartedAt", parse_text, offsetof(ContainerInfo, started_at), false },
         { "State", "Health", "Status", parse_health, offsetof(ContainerInfo, health), false },
+        { "Config", NULL, "StopSignal", parse_signal, offsetof(ContainerInfo, stop_signal), false },
         { "Config", NULL, "StopTimeout", parse_timeout, offsetof(ContainerInfo, stop_timeout_sec), false },
         { "Config", NULL, "ExposedPorts", parse_exposed, WHOLE, false },
         { "Config", "Labels", "com.docker.compose.project", parse_text, offsetof(ContainerInfo, compose_project),
@@ -301,6 +368,7 @@ static const struct {
         { "Config", "Labels", "com.docker.compose.service", parse_text, offsetof(ContainerInfo, compose_service),
           false },
         { "HostConfig", NULL, "NetworkMode", parse_text, offsetof(ContainerInfo, network_mode), false },
+        { "HostConfig", "RestartPolicy", "Name", parse_text, offsetof(ContainerInfo, restart_policy), false },
         { "HostConfig", NULL, "PortBindings", parse_bindings, WHOLE, false },
         { "NetworkSettings", NULL, "Networks", parse_networks, WHOLE, false },
 };
@@ -326,41 +394,36 @@ static int container_info_fill(ContainerInfo *info, json_object *object) {
 
 /* Members that readers need not check for. */
 static int container_info_complete(ContainerInfo *info) {
-        char **texts[] = { &info->error, &info->started_at, &info->network_mode };
+        char **texts[] = { &info->error, &info->started_at, &info->network_mode, &info->restart_policy };
 
+        if (info->restart_policy && !*info->restart_policy) /* older engines write it so */
+                info->restart_policy = mfree(info->restart_policy);
         for (size_t i = 0; i < ELEMENTSOF(texts); i++)
                 if (!*texts[i]) {
-                        *texts[i] = strdup("");
+                        *texts[i] = strdup(texts[i] == &info->restart_policy ? "no" : "");
                         if (!*texts[i])
                                 return -ENOMEM;
                 }
+        info->ever_started = *info->started_at && strncmp(info->started_at, ZERO_DAY, strlen(ZERO_DAY)) != 0;
         return 0;
 }
 
 int container_info_parse(ContainerInfo **ret, const char *body, size_t size) {
         _cleanup_(container_info_freep) ContainerInfo *info = NULL;
-        json_tokener *tokener;
         json_object *object;
         int r;
 
         assert(ret);
         assert(body || size == 0);
 
-        if (size == 0 || size > INT_MAX)
-                return -EBADMSG;
-
         info = new0(ContainerInfo, 1);
         if (!info)
                 return -ENOMEM;
         info->stop_timeout_sec = STOP_TIMEOUT_DEFAULT_SEC;
+        info->stop_signal = SIGTERM;
 
-        tokener = json_tokener_new_ex(DEPTH_MAX);
-        if (!tokener)
-                return -ENOMEM;
-        object = json_tokener_parse_ex(tokener, body, (int) size);
-        json_tokener_free(tokener);
-
-        r = json_object_is_type(object, json_type_object) ? container_info_fill(info, object) : -EBADMSG;
+        object = engine_reply_parse(body, size, json_type_object);
+        r = object ? container_info_fill(info, object) : -EBADMSG;
         json_object_put(object);
         if (r >= 0)
                 r = container_info_complete(info);

@@ -8,26 +8,41 @@
 
 /* The event stream of Engine: one endless response on a connection of its own. It is
  *
- *   connecting      the version is asked for, or the request has been sent; at most ten seconds
+ *   waiting         for the version: engine-link.c asks for it, also again and again
+ *   connecting      the request has been sent; at most ten seconds
  *   established     the header has come; the engine subscribes at the same moment, so whoever inspects after
  *                   being told misses nothing
- *   waiting         it has ended, or could not be had; opened again after a pause
+ *   paused          it has ended, or was refused; opened again after a pause of its own, which nothing that
+ *                   calls do makes shorter
  *
  * What has come is kept and parsed one event per turn of the loop, because the handler may do anything, also
- * end the watch. The engine's filter matches beginnings of names, so names are compared here again. */
+ * end the watch; but all of it before anything more is read, so that what is kept does not grow. The engine's
+ * filter matches beginnings of names, so names are compared here again.
+ *
+ * A stream that says nothing is not doubted. It is a Unix socket: an engine that ends closes it, however it ends,
+ * and one that is stopped for a while sends afterwards what happened. */
 
 #define CONNECT_TIMEOUT_USEC (10 * USEC_PER_SEC)
-#define PAUSE_FIRST_USEC (100 * USEC_PER_MSEC)
 #define PAUSE_MAX_USEC (5 * USEC_PER_SEC)
+#define STABLE_USEC (5 * USEC_PER_SEC) /* whoever lasted so long is opened again quickly */
+#define DELIVER_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 10)
+
+typedef enum WatchState {
+        WATCH_WAITING,
+        WATCH_CONNECTING,
+        WATCH_ESTABLISHED,
+        WATCH_PAUSED,
+} WatchState;
 
 struct EngineWatch {
         Engine *engine;
+        WatchState state;
+        unsigned generation; /* of the engine that it is from */
         char **containers;
         char *query;
         HttpRequest *request;
-        bool established;
         uint64_t established_usec; /* CLOCK_MONOTONIC */
-        bool ended;
+        bool ended; /* what has come before is still to be handed on */
         EventParser *parser;
         sd_event_source *deliver;
         sd_event_source *timer; /* the pause, or the limit for connecting */
@@ -35,8 +50,6 @@ struct EngineWatch {
         EngineEventHandler handler;
         void *userdata;
 };
-
-static int engine_watch_pause(EngineWatch *watch);
 
 EngineWatch *engine_watch_free(EngineWatch *watch) {
         if (!watch)
@@ -51,21 +64,29 @@ EngineWatch *engine_watch_free(EngineWatch *watch) {
         return mfree(watch);
 }
 
+static int engine_watch_on_timer(sd_event_source *source, uint64_t usec, void *userdata);
+
+static int engine_watch_set_timer(EngineWatch *watch, uint64_t usec) {
+        watch->timer = sd_event_source_disable_unref(watch->timer);
+        return sd_event_add_time_relative(watch->engine->event, &watch->timer, CLOCK_MONOTONIC, usec,
+                                          ENGINE_TIMER_ACCURACY_USEC, engine_watch_on_timer, watch);
+}
+
 /* The stream has ended, or is not to be had. */
 static void engine_watch_lose(EngineWatch *watch, const char *reason) {
-        bool established = watch->established;
+        bool established = watch->state == WATCH_ESTABLISHED;
         int r;
 
         log_debug("The engine's event stream has ended: %s", reason);
         watch->request = http_request_free(watch->request);
         watch->parser = event_parser_free(watch->parser);
-        watch->established = watch->ended = false;
-        watch->engine->version = 0; /* what comes back may be another engine */
+        watch->ended = false;
+        watch->state = WATCH_PAUSED;
         /* One that answers and ends at once is not asked ever faster. */
-        if (established && time_now(CLOCK_MONOTONIC) - watch->established_usec > PAUSE_MAX_USEC)
+        if (established && time_now(CLOCK_MONOTONIC) - watch->established_usec > STABLE_USEC)
                 watch->pause_usec = 0;
         (void) sd_event_source_set_enabled(watch->deliver, SD_EVENT_OFF);
-        r = engine_watch_pause(watch);
+        r = engine_watch_set_timer(watch, engine_next_pause(&watch->pause_usec, PAUSE_MAX_USEC));
         if (r < 0)
                 log_debug_errno(r, "Failed to arrange for the engine's event stream to be opened again: %m");
 
@@ -89,6 +110,8 @@ static int engine_watch_on_deliver(sd_event_source *source, void *userdata) {
 
                 r = event_parser_next(watch->parser, &parsed);
                 if (r < 0 || (r == 0 && watch->ended)) {
+                        if (r == 0)
+                                engine_lost(watch->engine, watch->generation);
                         engine_watch_lose(watch, r < 0 ? strerror(-r) : "closed");
                         return 0;
                 }
@@ -103,6 +126,7 @@ static int engine_watch_on_deliver(sd_event_source *source, void *userdata) {
                         .type = parsed.type,
                         .container = parsed.container,
                         .exit_code = parsed.exit_code,
+                        .signal = parsed.signal,
                 };
                 watch->handler(watch->engine, &event, false, watch->userdata);
                 return 0;
@@ -117,7 +141,8 @@ static void engine_watch_on_data(HttpRequest *request, const char *data, size_t 
                 return;
 
         if (size == 0) {
-                watch->established = true;
+                engine_answered(watch->engine);
+                watch->state = WATCH_ESTABLISHED;
                 watch->established_usec = time_now(CLOCK_MONOTONIC);
                 watch->timer = sd_event_source_disable_unref(watch->timer);
                 watch->handler(watch->engine, NULL, false, watch->userdata);
@@ -134,7 +159,12 @@ static void engine_watch_on_data(HttpRequest *request, const char *data, size_t 
 static void engine_watch_on_end(HttpRequest *request, const HttpResponse *response, void *userdata) {
         EngineWatch *watch = ASSERT_PTR(userdata);
 
-        if (!watch->established) {
+        if (watch->state != WATCH_ESTABLISHED) {
+                /* An answer that is none of ours says nothing about the engine, but another version does. */
+                if (response->error == 0 && response->status == 400)
+                        engine_doubt(watch->engine, watch->generation);
+                else if (response->error < 0)
+                        engine_lost(watch->engine, watch->generation);
                 engine_watch_lose(watch, response->error < 0 ? response->reason : "refused");
                 return;
         }
@@ -150,10 +180,17 @@ static int engine_watch_request(EngineWatch *watch) {
         HttpParameters parameters = { .method = "GET", .timeout_usec = USEC_INFINITY, .stream = true };
         int r;
 
+        watch->state = WATCH_CONNECTING;
+        watch->generation = watch->engine->generation;
+        r = engine_watch_set_timer(watch, CONNECT_TIMEOUT_USEC);
+        if (r < 0)
+                return r;
+        watch->parser = event_parser_free(watch->parser);
         r = event_parser_new(&watch->parser);
         if (r < 0)
                 return r;
-        if (asprintf(&url, "http://localhost/v1.%u/events?filters=%s", watch->engine->version, watch->query) < 0) {
+        if (asprintf(&url, "http://engine-%u/v1.%u/events?filters=%s", watch->generation, watch->engine->version,
+                     watch->query) < 0) {
                 url = NULL;
                 return -ENOMEM;
         }
@@ -162,44 +199,35 @@ static int engine_watch_request(EngineWatch *watch) {
                                 engine_watch_on_end, watch);
 }
 
-static int engine_watch_on_timer(sd_event_source *source, uint64_t usec, void *userdata);
-
-static int engine_watch_set_timer(EngineWatch *watch, uint64_t usec) {
-        watch->timer = sd_event_source_disable_unref(watch->timer);
-        return sd_event_add_time_relative(watch->engine->event, &watch->timer, CLOCK_MONOTONIC, usec,
-                                          10 * USEC_PER_MSEC, engine_watch_on_timer, watch);
-}
-
-static int engine_watch_pause(EngineWatch *watch) {
-        watch->pause_usec = MIN(MAX(2 * watch->pause_usec, PAUSE_FIRST_USEC), PAUSE_MAX_USEC);
-        return engine_watch_set_timer(watch, watch->pause_usec);
-}
-
 static int engine_watch_connect(EngineWatch *watch) {
+        if (watch->engine->version > 0)
+                return engine_watch_request(watch);
+
+        watch->state = WATCH_WAITING;
+        return engine_negotiate(watch->engine);
+}
+
+bool engine_watch_is_waiting(const EngineWatch *watch) {
+        return watch && watch->state == WATCH_WAITING;
+}
+
+void engine_watch_go_on(EngineWatch *watch) {
         int r;
 
-        r = engine_watch_set_timer(watch, CONNECT_TIMEOUT_USEC);
-        if (r < 0)
-                return r;
-        return watch->engine->version > 0 ? engine_watch_request(watch) : engine_negotiate(watch->engine);
-}
-
-void engine_watch_version_known(EngineWatch *watch, bool success) {
-        int r = -EHOSTDOWN;
-
-        if (watch->request || watch->established)
+        if (!engine_watch_is_waiting(watch))
                 return;
-        if (success)
-                r = engine_watch_request(watch);
+        r = engine_watch_request(watch);
         if (r < 0)
                 engine_watch_lose(watch, strerror(-r));
 }
 
 static int engine_watch_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         EngineWatch *watch = ASSERT_PTR(userdata);
-        int r = 0;
+        int r;
 
-        if (watch->request) {
+        watch->timer = sd_event_source_disable_unref(watch->timer);
+        if (watch->state == WATCH_CONNECTING) {
+                engine_doubt(watch->engine, watch->generation);
                 engine_watch_lose(watch, "no answer");
                 return 0;
         }
@@ -274,6 +302,8 @@ int engine_watch(Engine *engine, char *const *containers, EngineEventHandler han
         r = engine_watch_set_containers(watch, containers);
         if (r >= 0)
                 r = sd_event_add_defer(engine->event, &watch->deliver, engine_watch_on_deliver, watch);
+        if (r >= 0)
+                r = sd_event_source_set_priority(watch->deliver, DELIVER_PRIORITY);
         if (r >= 0)
                 r = sd_event_source_set_enabled(watch->deliver, SD_EVENT_OFF);
         if (r >= 0)

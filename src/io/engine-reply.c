@@ -10,14 +10,19 @@
  * Docker 20.10 and Podman 4.3 were seen to write, and some of later versions. The first row that fits decides;
  * what fits none falls to its class of statuses. */
 
+#define VERSION_MIN 24U
+#define VERSION_MAX 47U
 #define MESSAGE_MAX 512
-#define DEPTH_MAX 16
+#define DEPTH_MAX 32
+#define VALUES_MAX ((size_t) 64 * 1024)
+#define PUBLISHERS_MAX 64
 #define ANY 0
 
 static const struct {
         unsigned status;
         const char *text; /* case does not matter; NULL: any */
         EngineOutcome outcome;
+        EngineOperation operation; /* ENGINE_ANY_OPERATION: all */
 } outcomes[] = {
         { 304, NULL, ENGINE_ALREADY },
 
@@ -26,6 +31,9 @@ static const struct {
 
         { 403, "already exists in network", ENGINE_ALREADY },
         { ANY, "is already connected to network", ENGINE_ALREADY },
+
+        /* Something answers there that is no container engine. */
+        { 404, NULL, ENGINE_REFUSED, ENGINE_PING },
 
         /* The name in this sentence may say anything, so it comes before what else a 404 can be. */
         { 404, "no such container", ENGINE_NO_CONTAINER },
@@ -36,6 +44,10 @@ static const struct {
         { 404, "page not found", ENGINE_REFUSED },
         { 404, NULL, ENGINE_NO_CONTAINER },
 
+        /* Docker 409, Podman 500. */
+        { ANY, "is already paused", ENGINE_ALREADY, ENGINE_PAUSE },
+        { ANY, "is not running", ENGINE_NOT_RUNNING, ENGINE_PAUSE },
+        { 409, "marked for removal", ENGINE_CONFLICT },
         { 409, "paused", ENGINE_PAUSED },
         { 409, NULL, ENGINE_CONFLICT },
 
@@ -51,6 +63,7 @@ static const struct {
         { 500, "network not found", ENGINE_NO_NETWORK },
         { 500, "unable to find network", ENGINE_NO_NETWORK },
         { 500, "ipam error", ENGINE_REFUSED },
+        { 500, "no available ipv4 addresses", ENGINE_REFUSED },
         /* The engine's own parts, which come back, speak of missing files as well. */
         { 500, "containerd.sock", ENGINE_BROKEN },
         { 500, "executable file", ENGINE_REFUSED },
@@ -72,6 +85,7 @@ static const struct {
         [ENGINE_NO_IMAGE] = { "no such image", false },
         [ENGINE_PORT_TAKEN] = { "port taken", false },
         [ENGINE_PAUSED] = { "paused", false },
+        [ENGINE_NOT_RUNNING] = { "not running", false },
         [ENGINE_CONFLICT] = { "conflict", true },
         [ENGINE_REFUSED] = { "refused", false },
         [ENGINE_BROKEN] = { "engine failed", true },
@@ -87,11 +101,23 @@ bool engine_outcome_is_transient(EngineOutcome outcome) {
         return (size_t) outcome < ELEMENTSOF(outcome_traits) && outcome_traits[outcome].transient;
 }
 
-static json_object *parse_object(const char *body, size_t size) {
+/* A byte or two of text can become an object of several hundred: what would be too many is not built at all. Those
+ * within strings are counted as well. */
+static bool is_modest(const char *body, size_t size) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < size; i++)
+                n += body[i] == ',' || body[i] == '{' || body[i] == '[';
+        return n <= VALUES_MAX;
+}
+
+json_object *engine_reply_parse(const char *body, size_t size, json_type type) {
         json_tokener *tokener;
         json_object *object;
 
-        if (size == 0 || size > INT_MAX)
+        assert(body || size == 0);
+
+        if (size == 0 || size > INT_MAX || !is_modest(body, size))
                 return NULL;
 
         tokener = json_tokener_new_ex(DEPTH_MAX);
@@ -100,7 +126,7 @@ static json_object *parse_object(const char *body, size_t size) {
         object = json_tokener_parse_ex(tokener, body, (int) size);
         json_tokener_free(tokener);
 
-        if (!json_object_is_type(object, json_type_object)) {
+        if (!json_object_is_type(object, type)) {
                 json_object_put(object);
                 return NULL;
         }
@@ -108,7 +134,7 @@ static json_object *parse_object(const char *body, size_t size) {
 }
 
 char *engine_reply_message(const char *body, size_t size) {
-        json_object *object = parse_object(body, size), *value;
+        json_object *object = engine_reply_parse(body, size, json_type_object), *value;
         char *message;
 
         if (object && json_object_object_get_ex(object, "message", &value) &&
@@ -137,12 +163,23 @@ bool engine_reply_is_wrong_version(const HttpResponse *response) {
         return response->error == 0 && response->status == 400 && strcasestr(response->body, "client version");
 }
 
-static EngineOutcome classify_status(unsigned status, const char *message) {
+unsigned engine_reply_version(const char *text) {
+        unsigned minor = 0;
+
+        if (!text || strncmp(text, "1.", 2) != 0)
+                return VERSION_MIN;
+        for (text += 2; *text >= '0' && *text <= '9' && minor < VERSION_MAX; text++)
+                minor = minor * 10 + (unsigned) (*text - '0');
+        return CLAMP(minor, VERSION_MIN, VERSION_MAX);
+}
+
+static EngineOutcome classify_status(EngineOperation operation, unsigned status, const char *message) {
         if (status >= 200 && status <= 299)
                 return ENGINE_OK;
 
         for (size_t i = 0; i < ELEMENTSOF(outcomes); i++)
                 if ((outcomes[i].status == status || outcomes[i].status == ANY) &&
+                    (outcomes[i].operation == operation || outcomes[i].operation == ENGINE_ANY_OPERATION) &&
                     (!outcomes[i].text || strcasestr(message, outcomes[i].text)))
                         return outcomes[i].outcome;
 
@@ -176,9 +213,7 @@ EngineOutcome engine_reply_classify(EngineOperation operation, const HttpRespons
                 return classify_error(response, ret_message);
 
         *ret_message = engine_reply_message(response->body, response->size);
-        outcome = classify_status(response->status, strempty(*ret_message));
-        if (outcome == ENGINE_NO_CONTAINER && operation == ENGINE_PING)
-                outcome = ENGINE_REFUSED; /* something answers there that is no container engine */
+        outcome = classify_status(operation, response->status, strempty(*ret_message));
 
         if (outcome <= ENGINE_ALREADY)
                 *ret_message = mfree(*ret_message);
@@ -189,7 +224,7 @@ EngineOutcome engine_reply_classify(EngineOperation operation, const HttpRespons
 }
 
 int engine_reply_string(const char *body, size_t size, const char *member, char **ret) {
-        json_object *object = parse_object(body, size), *value;
+        json_object *object = engine_reply_parse(body, size, json_type_object), *value;
         char *copy = NULL;
 
         assert(member);
@@ -211,7 +246,7 @@ int engine_reply_string(const char *body, size_t size, const char *member, char 
 }
 
 int engine_reply_exit_code(const char *body, size_t size, int *ret) {
-        json_object *object = parse_object(body, size), *running, *code;
+        json_object *object = engine_reply_parse(body, size, json_type_object), *running, *code;
         int r = -EBADMSG;
 
         assert(ret);
@@ -227,5 +262,66 @@ int engine_reply_exit_code(const char *body, size_t size, int *ret) {
                 }
         }
         json_object_put(object);
+        return r;
+}
+
+static json_object *member(json_object *object, const char *name) {
+        json_object *value = NULL;
+
+        return json_object_is_type(object, json_type_object) && json_object_object_get_ex(object, name, &value)
+                               ? value
+                               : NULL;
+}
+
+static bool publishes(json_object *container, uint16_t port) {
+        json_object *ports = member(container, "Ports");
+        size_t n = json_object_is_type(ports, json_type_array) ? json_object_array_length(ports) : 0;
+
+        for (size_t i = 0; i < n; i++) {
+                json_object *entry = json_object_array_get_idx(ports, i), *type = member(entry, "Type"),
+                            *number = member(entry, "PublicPort");
+
+                if (json_object_is_type(number, json_type_int) && json_object_get_int64(number) == port &&
+                    json_object_is_type(type, json_type_string) && streq(json_object_get_string(type), "tcp"))
+                        return true;
+        }
+        return false;
+}
+
+/* Its own name has one slash, names that links give it have two. NULL: none that is fit for a request. */
+static const char *name_of_container(json_object *container) {
+        json_object *names = member(container, "Names");
+        size_t n = json_object_is_type(names, json_type_array) ? json_object_array_length(names) : 0;
+
+        for (size_t i = 0; i < n; i++) {
+                json_object *entry = json_object_array_get_idx(names, i);
+                const char *name =
+                                json_object_is_type(entry, json_type_string) ? json_object_get_string(entry) : "";
+
+                name += *name == '/';
+                if (engine_name_is_valid(name))
+                        return name;
+        }
+        return NULL;
+}
+
+int engine_reply_publishers(const char *body, size_t size, uint16_t port, char ***ret) {
+        json_object *array = engine_reply_parse(body, size, json_type_array);
+        _cleanup_(strv_freep) char **names = NULL;
+        size_t n = array ? json_object_array_length(array) : 0;
+        int r = array ? 0 : -EBADMSG;
+
+        assert(ret);
+
+        for (size_t i = 0; r >= 0 && i < n && strv_length(names) < PUBLISHERS_MAX; i++) {
+                json_object *container = json_object_array_get_idx(array, i);
+                const char *name = name_of_container(container);
+
+                if (name && publishes(container, port))
+                        r = strv_append(&names, name);
+        }
+        json_object_put(array);
+        if (r >= 0)
+                *ret = TAKE_PTR(names);
         return r;
 }

@@ -2,18 +2,23 @@
 
 /* EngineReply: from an answer of the engine to what it means. For the engine, tests and the fuzzer. */
 
+#include <json-c/json_types.h>
+
 #include "io/engine.h"
 #include "io/http-client.h"
 
 typedef enum EngineOperation {
+        ENGINE_ANY_OPERATION,
         ENGINE_PING,
         ENGINE_INSPECT,
         ENGINE_START,
         ENGINE_STOP,
+        ENGINE_PAUSE,
         ENGINE_UNPAUSE,
         ENGINE_LOGS,
         ENGINE_EXEC,
         ENGINE_CONNECT_NETWORK,
+        ENGINE_LIST_PUBLISHERS,
         _ENGINE_OPERATION_MAX,
 } EngineOperation;
 
@@ -24,7 +29,16 @@ EngineOutcome engine_reply_classify(EngineOperation operation, const HttpRespons
 char *engine_reply_message(const char *body, size_t size);
 /* The engine answers that it does not know our version of the API: it has been replaced since it was asked. */
 bool engine_reply_is_wrong_version(const HttpResponse *response);
+/* The minor of the version to be spoken with an engine that says "1.MINOR" is its newest: 24 to 47. NULL: it
+ * says nothing. */
+unsigned engine_reply_version(const char *text);
+/* NULL: it is none of this type, deeper than 32 levels, of more than 65536 values, or there is no memory. The
+ * caller puts it. */
+json_object *engine_reply_parse(const char *body, size_t size, json_type type);
 /* A string member of a JSON object, as the caller's copy. -EBADMSG. */
 int engine_reply_string(const char *body, size_t size, const char *member, char **ret);
 /* The reply to GET /exec/ID/json. -EAGAIN while it runs, -EBADMSG. */
 int engine_reply_exit_code(const char *body, size_t size, int *ret);
+/* The reply to GET /containers/json: the names of those that publish this TCP port, NULL if there are none.
+ * -EBADMSG. */
+int engine_reply_publishers(const char *body, size_t size, uint16_t port, char ***ret);

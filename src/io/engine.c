@@ -10,26 +10,23 @@
  * for all of it, the negotiation of the version included: a daemon that hangs still accepts connections, so
  * only a total limit ends the wait for it.
  *
- * The version is asked for by the first call, the others wait for the answer in a list; it is forgotten when
- * the engine goes away (the end of the event stream) or refuses it, because the next engine may be another
- * one. */
-
-#define VERSION_MIN 24U
-#define VERSION_MAX 47U
-#define PING_TIMEOUT_USEC (10 * USEC_PER_SEC)
-#define TIMER_ACCURACY_USEC (10 * USEC_PER_MSEC)
+ * Calls wait in a list while the version is not known. It is forgotten when the engine breaks off, does not
+ * answer a call in time, or refuses the version, because the next engine may be another one. */
 
 static int engine_call_begin_inspect(EngineCall *call);
 static int engine_call_begin_plain(EngineCall *call);
+static int engine_call_begin_list(EngineCall *call);
 
 static int (*const operations[])(EngineCall *call) = {
         [ENGINE_INSPECT] = engine_call_begin_inspect,
         [ENGINE_START] = engine_call_begin_plain,
         [ENGINE_STOP] = engine_call_begin_plain,
+        [ENGINE_PAUSE] = engine_call_begin_plain,
         [ENGINE_UNPAUSE] = engine_call_begin_plain,
         [ENGINE_LOGS] = engine_call_begin_logs,
         [ENGINE_EXEC] = engine_call_begin_exec,
         [ENGINE_CONNECT_NETWORK] = engine_call_begin_plain,
+        [ENGINE_LIST_PUBLISHERS] = engine_call_begin_list,
 };
 
 int engine_new(Engine **ret, sd_event *event, const char *socket_path) {
@@ -65,6 +62,7 @@ Engine *engine_free(Engine *engine) {
 
         engine_watch_free(engine->watch);
         http_request_free(engine->ping);
+        (void) sd_event_source_disable_unref(engine->pause);
         http_client_free(engine->http);
         (void) sd_event_unref(engine->event);
         free(engine->socket_path);
@@ -139,11 +137,15 @@ bool engine_call_failed(EngineCall *call, const HttpResponse *response) {
         EngineOutcome outcome;
 
         outcome = engine_reply_classify(call->operation, response, &message);
+        if (response->error == 0)
+                engine_answered(call->engine);
         if (outcome == ENGINE_OK)
                 return false;
 
-        if (engine_reply_is_wrong_version(response))
-                call->engine->version = 0;
+        if (outcome == ENGINE_UNREACHABLE)
+                engine_lost(call->engine, call->generation);
+        else if (engine_reply_is_wrong_version(response))
+                engine_doubt(call->engine, call->generation);
         engine_call_finish_simply(call, outcome, message);
         return true;
 }
@@ -178,59 +180,19 @@ static void engine_call_begin(EngineCall *call) {
                 log_debug_errno(r, "Failed to end a call, leaving it to its deadline: %m");
 }
 
-/* "1.41": 41. */
-static unsigned version_parse(const char *text) {
-        unsigned minor = 0;
+/* No handler runs in these two: what fails is ended from the event loop. */
 
-        if (!text || strncmp(text, "1.", 2) != 0)
-                return VERSION_MIN;
-        for (text += 2; *text >= '0' && *text <= '9' && minor < VERSION_MAX; text++)
-                minor = minor * 10 + (unsigned) (*text - '0');
-        return CLAMP(minor, VERSION_MIN, VERSION_MAX);
+void engine_calls_go_on(Engine *engine) {
+        while (engine->waiting_first)
+                engine_call_begin(engine->waiting_first);
 }
 
-static void engine_on_ping(HttpRequest *request, const HttpResponse *response, void *userdata) {
-        Engine *engine = ASSERT_PTR(userdata);
-        _cleanup_free_ char *message = NULL;
-        EngineOutcome outcome;
-
-        outcome = engine_reply_classify(ENGINE_PING, response, &message);
-        if (outcome == ENGINE_OK) {
-                engine->version = version_parse(http_request_header(request, "Api-Version"));
-                log_debug("The container engine speaks version 1.%u of the API.", engine->version);
-        }
-        engine->ping = http_request_free(engine->ping);
-
-        /* Listening comes before looking: what happens in between would be seen by neither. */
-        if (engine->watch)
-                engine_watch_version_known(engine->watch, outcome == ENGINE_OK);
-
-        /* No handler runs in these loops: what fails here is ended from the event loop. */
+void engine_calls_refuse(Engine *engine, EngineOutcome outcome, const char *message) {
         while (engine->waiting_first) {
-                EngineCall *call = engine->waiting_first;
-
-                if (outcome == ENGINE_OK)
-                        engine_call_begin(call);
-                else {
-                        int r = engine_call_finish_later(call, outcome, message);
-                        if (r < 0)
-                                log_debug_errno(r, "Failed to end a call, leaving it to its deadline: %m");
-                }
+                int r = engine_call_finish_later(engine->waiting_first, outcome, message);
+                if (r < 0)
+                        log_debug_errno(r, "Failed to end a call, leaving it to its deadline: %m");
         }
-}
-
-int engine_negotiate(Engine *engine) {
-        static const HttpParameters parameters = {
-                .method = "GET",
-                .url = "http://localhost/_ping",
-                .timeout_usec = PING_TIMEOUT_USEC,
-        };
-
-        assert(engine);
-
-        if (engine->ping)
-                return 0;
-        return http_request_new(&engine->ping, engine->http, &parameters, NULL, engine_on_ping, engine);
 }
 
 static void engine_call_on_data(HttpRequest *request, const char *data, size_t size, void *userdata) {
@@ -251,6 +213,7 @@ int engine_call_request(EngineCall *call, const char *method, const char *path, 
                 .method = method,
                 .body = body,
                 .timeout_usec = USEC_INFINITY, /* the call has its deadline */
+                .limit = call->operation == ENGINE_LIST_PUBLISHERS ? ENGINE_LIST_MAX : ENGINE_ANSWER_MAX,
                 .stream = stream,
         };
 
@@ -259,7 +222,8 @@ int engine_call_request(EngineCall *call, const char *method, const char *path, 
 
         if (call->version == 0)
                 call->version = call->engine->version;
-        if (asprintf(&url, "http://localhost/v1.%u/%s", call->version, path) < 0) {
+        call->generation = call->engine->generation;
+        if (asprintf(&url, "http://engine-%u/v1.%u/%s", call->generation, call->version, path) < 0) {
                 url = NULL;
                 return -ENOMEM;
         }
@@ -278,6 +242,8 @@ static int engine_call_on_deadline(sd_event_source *source, uint64_t usec, void 
                 engine_exec_timed_out(call);
                 return 0;
         }
+        if (call->request && http_request_status(call->request) == 0)
+                engine_doubt(call->engine, call->generation);
 
         (void) snprintf(message, sizeof(message), "no answer from the container engine within %s",
                         span_to_string(call->timeout_usec, span));
@@ -285,7 +251,8 @@ static int engine_call_on_deadline(sd_event_source *source, uint64_t usec, void 
         return 0;
 }
 
-/* Takes `path` and `body` in any case; NULL for a path means that there was no memory for it. */
+/* `name` NULL: the call is about none. Takes `path` and `body` in any case; NULL for a path means that there
+ * was no memory for it. */
 static int engine_call_new(EngineCall **ret, Engine *engine, EngineOperation operation, const char *name,
                            char *path, char *body, uint64_t timeout_usec, EngineHandler handler, void *userdata) {
         _cleanup_(engine_call_freep) EngineCall *call = NULL;
@@ -316,14 +283,14 @@ static int engine_call_new(EngineCall **ret, Engine *engine, EngineOperation ope
 
         if (timeout_usec != USEC_INFINITY) {
                 r = sd_event_add_time_relative(engine->event, &call->deadline, CLOCK_MONOTONIC, timeout_usec,
-                                               TIMER_ACCURACY_USEC, engine_call_on_deadline, call);
+                                               ENGINE_TIMER_ACCURACY_USEC, engine_call_on_deadline, call);
                 if (r < 0)
                         return r;
         }
 
         /* Such a name cannot be asked for: it would be part of the path. Nothing has it, which is what the
          * engine would say. */
-        if (!engine_name_is_valid(name))
+        if (name && !engine_name_is_valid(name))
                 r = engine_call_finish_later(call, ENGINE_NO_CONTAINER,
                                              "No such container: the name is not valid");
         else if (engine->version > 0)
@@ -375,6 +342,32 @@ static int engine_call_begin_plain(EngineCall *call) {
         return engine_call_request(call, "POST", call->path, call->body, false, engine_call_on_plain);
 }
 
+static void engine_call_on_listed(HttpRequest *request, const HttpResponse *response, void *userdata) {
+        EngineCall *call = ASSERT_PTR(userdata);
+        _cleanup_(strv_freep) char **names = NULL;
+        EngineReply reply = { .outcome = ENGINE_OK, .message = "", .output = "" };
+        char *none = NULL;
+        int r;
+
+        if (engine_call_failed(call, response))
+                return;
+        r = engine_reply_publishers(response->body, response->size, call->port, &names);
+        if (r < 0) {
+                engine_call_finish_simply(call, ENGINE_BROKEN,
+                                          "the container engine's list of containers cannot be understood");
+                return;
+        }
+
+        reply.names = names ?: &none;
+        engine_call_finish(call, &reply);
+}
+
+/* Without filters of the engine's: "status": "running" would leave out those that are paused, which keep
+ * their ports. */
+static int engine_call_begin_list(EngineCall *call) {
+        return engine_call_request(call, "GET", call->path, NULL, false, engine_call_on_listed);
+}
+
 static char *path_format(const char *format, ...) _printf_(1, 2);
 static char *path_format(const char *format, ...) {
         va_list arguments;
@@ -405,6 +398,12 @@ int engine_stop(EngineCall **ret, Engine *engine, const char *container, unsigne
         return engine_call_new(ret, engine, ENGINE_STOP, container,
                                path_format("containers/%s/stop?t=%u", container, grace_sec), NULL, timeout_usec,
                                handler, userdata);
+}
+
+int engine_pause(EngineCall **ret, Engine *engine, const char *container, uint64_t timeout_usec,
+                 EngineHandler handler, void *userdata) {
+        return engine_call_new(ret, engine, ENGINE_PAUSE, container, path_format("containers/%s/pause", container),
+                               NULL, timeout_usec, handler, userdata);
 }
 
 int engine_unpause(EngineCall **ret, Engine *engine, const char *container, uint64_t timeout_usec,
@@ -479,4 +478,15 @@ int engine_connect_network(EngineCall **ret, Engine *engine, const char *network
         /* The body is what the name of the container has to be fit for. */
         return engine_call_new(ret, engine, ENGINE_CONNECT_NETWORK, body ? network : "",
                                path_format("networks/%s/connect", network), body, timeout_usec, handler, userdata);
+}
+
+int engine_list_publishers(EngineCall **ret, Engine *engine, uint16_t port, uint64_t timeout_usec,
+                           EngineHandler handler, void *userdata) {
+        int r;
+
+        r = engine_call_new(ret, engine, ENGINE_LIST_PUBLISHERS, NULL, path_format("containers/json"), NULL,
+                            timeout_usec, handler, userdata);
+        if (r >= 0)
+                (*ret)->port = port; /* nothing is answered before the loop runs again */
+        return r;
 }

@@ -1,8 +1,14 @@
 #pragma once
 
 /* Engine: the Docker Engine API over its Unix socket (Docker, and Podman's compatible one), asynchronous on
- * sd-event. Everything that comes back is untrusted: sizes are bounded, strings are checked, and unknown
- * members are ignored.
+ * sd-event. Everything that comes back is untrusted: strings are checked, unknown members are ignored, and
+ * sizes are bounded: headers 64 KiB, an inspect 1 MiB, a list of containers 8 MiB, both 65536 values and 32
+ * levels; of an inspect 1024 networks, bindings and exposed ports each (more are left out) and 1024 bytes of
+ * each text; an error's sentence 512 bytes; an event 128 KiB, all that wait 1 MiB. What is longer is
+ * ENGINE_BROKEN, or ends the stream.
+ *
+ * An engine that is away costs one connection a pause (100 ms to 2 s, growing), whatever is asked: calls wait
+ * for the next try, within their own time, and share its outcome.
  *
  * An answer is not a fact about the container: 204 and 304 to a start say that it was asked for; whether it
  * runs is told by an inspect afterwards and by events. An inspect of a container that is being started or
@@ -54,6 +60,10 @@ typedef struct ContainerInfo {
         uint16_t *exposed; /* TCP ports of Config.ExposedPorts */
         size_t n_exposed;
         char *compose_project, *compose_service; /* labels, or NULL */
+        char *restart_policy; /* "no", "always", "unless-stopped", "on-failure"; never NULL */
+        int stop_signal; /* Config.StopSignal, else SIGTERM */
+        bool oom_killed;
+        bool ever_started; /* StartedAt is not the zero time */
 } ContainerInfo;
 
 ContainerInfo *container_info_free(ContainerInfo *info);
@@ -63,6 +73,8 @@ const ContainerNetwork *container_info_network(const ContainerInfo *info, const 
 
 /* Parses the body of an inspect. -EBADMSG. For the engine, tests and the fuzzer. */
 int container_info_parse(ContainerInfo **ret, const char *body, size_t size);
+/* A signal as people and engines write it: "SIGQUIT", "quit", "3", "RTMIN+3". 0: none of this name. */
+int engine_signal_from_string(const char *text);
 
 typedef enum EngineOutcome {
         ENGINE_OK,
@@ -72,6 +84,7 @@ typedef enum EngineOutcome {
         ENGINE_NO_IMAGE,
         ENGINE_PORT_TAKEN,
         ENGINE_PAUSED, /* 409: unpause it instead */
+        ENGINE_NOT_RUNNING, /* 409 to a pause: there is nothing to be paused */
         ENGINE_CONFLICT, /* 409: something is in progress, try again */
         ENGINE_REFUSED, /* any other 4xx, or a 500 that no repetition helps (no such program): permanent */
         ENGINE_BROKEN, /* 5xx or an answer that cannot be understood: may pass */
@@ -88,6 +101,7 @@ typedef struct EngineReply {
         const char *message; /* the engine's own sentence, or ours; never NULL, one line */
         ContainerInfo *info; /* inspect; TAKE_PTR() to keep it */
         int exit_code; /* exec, if outcome is ENGINE_OK */
+        char *const *names; /* engine_list_publishers(); else NULL */
         const char *output; /* exec, logs: the end of stdout and stderr, at most 4 KiB, made printable */
 } EngineReply;
 
@@ -96,9 +110,9 @@ typedef struct EngineReply {
  * as the engine would: ENGINE_NO_CONTAINER. */
 typedef void (*EngineHandler)(EngineCall *call, EngineReply *reply, void *userdata);
 
-/* The API version is negotiated with the first call ("/_ping": Api-Version), which the others wait for, at
- * most 1.47 (Docker 29 refuses everything below 1.44) and at least 1.24; `engine_new` itself asks nothing.
- * -ENAMETOOLONG if that is no path of a socket. */
+/* The API version is negotiated with the first call ("/_ping": Api-Version), which the others wait for, and
+ * again after the engine broke off or did not answer: at most 1.47 (Docker 29 refuses everything below 1.44)
+ * and at least 1.24; `engine_new` itself asks nothing. -ENAMETOOLONG if that is no path of a socket. */
 int engine_new(Engine **ret, sd_event *event, const char *socket_path);
 Engine *engine_free(Engine *engine); /* all its calls must have been freed */
 DEFINE_CLEANUP(Engine *, engine_free);
@@ -114,8 +128,15 @@ int engine_start(EngineCall **ret, Engine *engine, const char *container, uint64
 /* `grace_sec` before SIGKILL; the call's own timeout must be longer. */
 int engine_stop(EngineCall **ret, Engine *engine, const char *container, unsigned grace_sec, uint64_t timeout_usec,
                 EngineHandler handler, void *userdata);
+/* ENGINE_ALREADY if it is paused, ENGINE_NOT_RUNNING if it does not run: it may have ended in between. */
+int engine_pause(EngineCall **ret, Engine *engine, const char *container, uint64_t timeout_usec,
+                 EngineHandler handler, void *userdata);
 int engine_unpause(EngineCall **ret, Engine *engine, const char *container, uint64_t timeout_usec,
                    EngineHandler handler, void *userdata);
+/* The running containers that publish this TCP port of the host on any address, the paused ones among them, in
+ * reply->names: at most 64. */
+int engine_list_publishers(EngineCall **ret, Engine *engine, uint16_t port, uint64_t timeout_usec,
+                           EngineHandler handler, void *userdata);
 /* The last `lines` lines of the log, in reply->output. */
 int engine_logs(EngineCall **ret, Engine *engine, const char *container, unsigned lines, uint64_t timeout_usec,
                 EngineHandler handler, void *userdata);
@@ -130,8 +151,9 @@ int engine_connect_network(EngineCall **ret, Engine *engine, const char *network
 
 typedef enum ContainerEventType {
         CONTAINER_EVENT_START,
+        CONTAINER_EVENT_KILL, /* with signal: sent through the engine, which every stop and restart begins with */
         CONTAINER_EVENT_DIE, /* with exit_code */
-        CONTAINER_EVENT_STOP, /* somebody asked for a stop; follows die */
+        CONTAINER_EVENT_STOP, /* somebody asked for a stop; after the die (Docker 20.10) or before it (26) */
         CONTAINER_EVENT_DESTROY,
         CONTAINER_EVENT_PAUSE,
         CONTAINER_EVENT_UNPAUSE,
@@ -145,6 +167,7 @@ typedef struct ContainerEvent {
         ContainerEventType type;
         const char *container; /* name */
         int exit_code;
+        int signal; /* 0: not said */
 } ContainerEvent;
 
 /* `event` is NULL once when the stream is established (its first bytes, the response header, have come), and

@@ -1,21 +1,24 @@
 #include <json-c/json.h>
 
+#include "io/engine-reply.h"
 #include "io/event-parser.h"
 #include "io/printable.h"
 
-/* EventParser: keeps what has come, and gives json-c's incremental tokener one object at a time. What waits,
- * one object, and its depth are bounded; events of other types, or of things without a proper name, are
- * passed over. */
+/* EventParser: keeps what has come, finds where an object ends, and has that parsed in one go. (json-c's own
+ * way to take pieces knows comments and bare values, so that what it finds depends on where a piece ends.)
+ * What waits, one object, and its depth are bounded; events of other types, or of things without a proper
+ * name, are passed over. */
 
 #define PENDING_MAX ((size_t) 1024 * 1024)
-#define OBJECT_MAX ((size_t) 256 * 1024)
-#define DEPTH_MAX 16
+#define OBJECT_MAX ((size_t) 128 * 1024)
+#define DEPTH_MAX 16U
 
 static const struct {
         const char *action;
         ContainerEventType type;
 } event_types[] = {
         { "start", CONTAINER_EVENT_START },
+        { "kill", CONTAINER_EVENT_KILL },
         { "die", CONTAINER_EVENT_DIE },
         { "died", CONTAINER_EVENT_DIE }, /* Podman */
         { "stop", CONTAINER_EVENT_STOP },
@@ -28,10 +31,12 @@ static const struct {
 };
 
 struct EventParser {
-        json_tokener *tokener;
         char *data;
-        size_t size, offset;
-        size_t object_size; /* of the object that has begun */
+        size_t size;
+        size_t begin; /* of the first object that was not handed on */
+        size_t end; /* how much of it was looked at */
+        unsigned depth;
+        bool in_string, escaped;
 };
 
 void parsed_event_done(ParsedEvent *event) {
@@ -40,17 +45,13 @@ void parsed_event_done(ParsedEvent *event) {
 }
 
 int event_parser_new(EventParser **ret) {
-        _cleanup_(event_parser_freep) EventParser *parser = new0(EventParser, 1);
+        EventParser *parser = new0(EventParser, 1);
 
         assert(ret);
 
         if (!parser)
                 return -ENOMEM;
-        parser->tokener = json_tokener_new_ex(DEPTH_MAX);
-        if (!parser->tokener)
-                return -ENOMEM;
-
-        *ret = TAKE_PTR(parser);
+        *ret = parser;
         return 0;
 }
 
@@ -58,22 +59,21 @@ EventParser *event_parser_free(EventParser *parser) {
         if (!parser)
                 return NULL;
 
-        if (parser->tokener)
-                json_tokener_free(parser->tokener);
         free(parser->data);
         return mfree(parser);
 }
 
 int event_parser_feed(EventParser *parser, const char *data, size_t size) {
-        size_t left = parser->size - parser->offset;
+        size_t left = parser->size - parser->begin;
         char *larger;
 
         if (size > PENDING_MAX - left)
                 return -ENOBUFS;
 
-        if (parser->offset > 0)
-                memmove(parser->data, parser->data + parser->offset, left);
-        parser->offset = 0;
+        if (parser->begin > 0)
+                memmove(parser->data, parser->data + parser->begin, left);
+        parser->end -= parser->begin;
+        parser->begin = 0;
         parser->size = left;
 
         larger = realloc(parser->data, left + size + 1);
@@ -119,61 +119,69 @@ static int event_from_json(json_object *object, ParsedEvent *ret) {
                 .type = event_types[i].type,
                 .container = strdup(name),
                 .exit_code = (int) CLAMP(strtol(exit_code, NULL, 10), 0L, 255L),
+                .signal = engine_signal_from_string(member_string(attributes, "signal")),
         };
         return ret->container ? 1 : -ENOMEM;
 }
 
-/* The next object of the stream. NULL and 0: more data is needed. */
-static int event_parser_object(EventParser *parser, json_object **ret) {
-        size_t n;
+static bool is_blank(char byte) {
+        return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
+}
 
-        *ret = NULL;
-        if (parser->object_size == 0) /* json-c takes blanks between objects for the beginning of one */
-                while (parser->offset < parser->size && strchr(" \r\n\t", parser->data[parser->offset]))
-                        parser->offset++;
-        n = parser->size - parser->offset;
-        if (n == 0)
-                return 0;
-
-        *ret = json_tokener_parse_ex(parser->tokener, parser->data + parser->offset, (int) n);
-        switch (json_tokener_get_error(parser->tokener)) {
-        case json_tokener_success:
-                parser->offset += json_tokener_get_parse_end(parser->tokener);
-                parser->object_size = 0;
-                json_tokener_reset(parser->tokener);
-                return 0;
-        case json_tokener_continue:
-                parser->offset = parser->size;
-                parser->object_size += n;
-                return parser->object_size > OBJECT_MAX ? -EBADMSG : 0;
-        default:
-                return -EBADMSG;
+/* Takes one byte of an object: has it ended with that? */
+static bool event_parser_step(EventParser *parser, char byte) {
+        if (parser->in_string) {
+                if (parser->escaped)
+                        parser->escaped = false;
+                else if (byte == '\\')
+                        parser->escaped = true;
+                else
+                        parser->in_string = byte != '"';
+                return false;
         }
+
+        parser->in_string = byte == '"';
+        parser->depth += byte == '{' || byte == '[';
+        parser->depth -= byte == '}' || byte == ']';
+        return parser->depth == 0;
+}
+
+/* Finds the next whole object, which then lies between `begin` and `end`. 1; 0: more data is needed. */
+static int event_parser_find(EventParser *parser) {
+        if (parser->depth == 0) {
+                while (parser->begin < parser->size && is_blank(parser->data[parser->begin]))
+                        parser->begin++;
+                parser->end = parser->begin;
+                if (parser->begin < parser->size && parser->data[parser->begin] != '{')
+                        return -EBADMSG;
+        }
+
+        while (parser->end < parser->size) {
+                if (event_parser_step(parser, parser->data[parser->end++]))
+                        return 1;
+                if (parser->depth > DEPTH_MAX || parser->end - parser->begin > OBJECT_MAX)
+                        return -EBADMSG;
+        }
+        return 0;
 }
 
 int event_parser_next(EventParser *parser, ParsedEvent *ret) {
+        int r;
+
         assert(parser);
         assert(ret);
 
-        for (;;) {
-                json_object *object;
-                size_t offset = parser->offset;
-                int r;
+        while ((r = event_parser_find(parser)) > 0) {
+                json_object *object = engine_reply_parse(parser->data + parser->begin, parser->end - parser->begin,
+                                                         json_type_object);
 
-                r = event_parser_object(parser, &object);
-                if (r < 0)
-                        return r;
-                if (!object && parser->offset == offset)
-                        return 0;
                 if (!object)
-                        continue;
-                if (!json_object_is_type(object, json_type_object)) {
-                        json_object_put(object);
                         return -EBADMSG;
-                }
+                parser->begin = parser->end;
                 r = event_from_json(object, ret);
                 json_object_put(object);
                 if (r != 0)
                         return r;
         }
+        return r;
 }

@@ -11,6 +11,7 @@ typedef struct ParsedEvent {
         ContainerEventType type;
         char *container;
         int exit_code;
+        int signal;
 } ParsedEvent;
 
 void parsed_event_done(ParsedEvent *event);
@@ -19,8 +20,8 @@ int event_parser_new(EventParser **ret);
 EventParser *event_parser_free(EventParser *parser);
 DEFINE_CLEANUP(EventParser *, event_parser_free);
 
-/* -ENOBUFS: more waits to be read than anybody should have to keep. */
+/* -ENOBUFS: more waits to be read than anybody should have to keep, 1 MiB. */
 int event_parser_feed(EventParser *parser, const char *data, size_t size);
 /* 1 and the next event of a type that we know; 0 if there is none before more data comes; -EBADMSG: this is
- * no stream of events (any more). */
+ * no stream of events (any more), or an object of more than 128 KiB or 16 levels. */
 int event_parser_next(EventParser *parser, ParsedEvent *ret);

@@ -8,7 +8,11 @@
 #include "util/strv.h"
 
 /* Looks through a ruleset as nft(8) prints it (that form, because rules made by iptables are legible in no
- * other). One sentence for each chain that would drop redirected connections, with the rule to add. A table
- * that accepts `ct status dnat` anywhere is taken to know about them; what chains further down drop is not
- * seen. */
+ * other). One sentence for each chain on the input hook that would drop redirected connections, with the rule to add. Rules
+ * that hold for some packets only are passed over, but for those that accept `ct status dnat`: who has one knows about such
+ * connections. Chains that a rule jumps to are followed. */
 int firewall_find_drops(char ***ret, const char *ruleset);
+
+/* The same for the firewall of this machine; for programs. -EPERM without CAP_NET_ADMIN, -EOPNOTSUPP if the kernel has no
+ * nftables: then there is nothing that could be found, and no redirect either. NULL and 0: all is well. */
+int firewall_check(char ***ret);

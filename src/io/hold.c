@@ -1,12 +1,16 @@
-#include "front/hold.h"
+#include "io/hold.h"
+#include "io/printable.h"
 #include "io/varlink.h"
 #include "util/log.h"
 
 /* Hold: connects, calls, and turns the stream of replies into statuses and one end. A status that cannot be read
  * is skipped with a debug record: the waker may be newer, and the next one may be readable. */
 
+#define HOLD_MESSAGE_MAX ((size_t) 1024)
+
 struct Hold {
         Varlink *varlink;
+        char *message; /* of the refusal */
         HoldStatusHandler on_status;
         HoldEndHandler on_end;
         void *userdata;
@@ -29,8 +33,11 @@ static void hold_end(Hold *hold, HoldEnd end, FailureReason reason) {
 
 static void hold_on_error(Hold *hold, const char *error, json_object *parameters) {
         const char *reason = string_member(parameters, "reason");
+        const char *message = string_member(parameters, "message") ?: error;
 
-        log_debug("The waker answered %s: %s", error, strempty(string_member(parameters, "message")));
+        log_debug("The waker answered %s: %s", error, message);
+        free(hold->message);
+        hold->message = printable_copy(message, MIN(strlen(message), HOLD_MESSAGE_MAX), /* keep_lines= */ false);
         if (streq(error, "io.wakechain.Stopping"))
                 hold_end(hold, HOLD_STOPPING, FAILURE_NONE);
         else
@@ -66,13 +73,30 @@ static void hold_on_end(Varlink *varlink, int error, void *userdata) {
         hold_end(ASSERT_PTR(userdata), HOLD_LOST, FAILURE_NONE);
 }
 
-int hold_new(Hold **ret, sd_event *event, const char *path, HoldStatusHandler on_status, HoldEndHandler on_end,
-             void *userdata) {
+static int hold_call(Hold *hold, WakeTrigger trigger) {
+        json_object *parameters = json_object_new_object();
+        json_object *text = json_object_new_string(wake_trigger_to_string(trigger));
+        int r = -ENOMEM;
+
+        if (parameters && text && json_object_object_add(parameters, "trigger", text) >= 0) {
+                text = NULL;
+                /* A waker that ends just now may have left an answer: a call that cannot be written ends through
+                 * reading, too. */
+                r = varlink_call(hold->varlink, "io.wakechain.Hold", parameters, /* more= */ true);
+        }
+        json_object_put(text);
+        json_object_put(parameters);
+        return r;
+}
+
+int hold_new(Hold **ret, sd_event *event, const char *path, WakeTrigger trigger, HoldStatusHandler on_status,
+             HoldEndHandler on_end, void *userdata) {
         _cleanup_(hold_freep) Hold *hold = NULL;
         int r;
 
         assert(ret);
         assert(path);
+        assert(trigger >= 0 && trigger < _TRIGGER_MAX);
         assert(on_status);
         assert(on_end);
 
@@ -84,9 +108,7 @@ int hold_new(Hold **ret, sd_event *event, const char *path, HoldStatusHandler on
         r = varlink_connect(&hold->varlink, event, path, hold_on_message, hold_on_end, hold);
         if (r < 0)
                 return r;
-        /* A waker that ends just now may have left an answer: a call that cannot be written ends through reading,
-         * too. */
-        r = varlink_call(hold->varlink, "io.wakechain.Hold", NULL, /* more= */ true);
+        r = hold_call(hold, trigger);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(hold);
@@ -98,5 +120,10 @@ Hold *hold_free(Hold *hold) {
                 return NULL;
 
         varlink_free(hold->varlink);
+        free(hold->message);
         return mfree(hold);
+}
+
+const char *hold_message(const Hold *hold) {
+        return strempty(hold->message);
 }

@@ -1,7 +1,7 @@
 #pragma once
 
 /* Hold: one call of io.wakechain.Hold on a service's control socket. It wakes the stack and holds it awake until
- * freed. */
+ * freed. Fronts hold their own service, and a waker holds the services that its own depends on. */
 
 #include <systemd/sd-event.h>
 #include "model/status.h"
@@ -21,8 +21,12 @@ typedef void (*HoldStatusHandler)(Hold *hold, const Status *status, void *userda
 /* Called once, last. The reason is the waker's for HOLD_FAILED (_FAILURE_INVALID if it gave none that we know). */
 typedef void (*HoldEndHandler)(Hold *hold, HoldEnd end, FailureReason reason, void *userdata);
 
-/* -EAGAIN: the socket's backlog is full, try again. */
-int hold_new(Hold **ret, sd_event *event, const char *path, HoldStatusHandler on_status, HoldEndHandler on_end,
-             void *userdata);
+/* What the wake is for, if it causes one; a front's is a connection, whatever it says. -EAGAIN: the socket's backlog is
+ * full, try again. */
+int hold_new(Hold **ret, sd_event *event, const char *path, WakeTrigger trigger, HoldStatusHandler on_status,
+             HoldEndHandler on_end, void *userdata);
 Hold *hold_free(Hold *hold);
 DEFINE_CLEANUP(Hold *, hold_free);
+
+/* What the waker said with its refusal, for the end handler: a sentence from another process, printable, or "". */
+const char *hold_message(const Hold *hold);

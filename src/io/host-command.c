@@ -16,9 +16,9 @@
 #include "util/strv.h"
 #include "util/time.h"
 
-/* HostCommand ends when the shell has ended, not when its output has: a command may leave something behind in
- * the background that keeps the pipe open, and that is killed with the rest of the group. The shell is waited
- * for by a pidfd, which asks nothing of the program's signal mask. Whoever gives a command up does not wait:
+/* HostCommand ends when its process has ended, not when its output has: a command may leave something behind in
+ * the background that keeps the pipe open, and that is killed with the rest of the group. The process is waited
+ * for by a pidfd, which asks nothing of our own signal mask. Whoever gives a command up does not wait:
  * a source that belongs to the event loop alone reaps it.
  *
  * The waker may change the firewall; a health command, which came with somebody's configuration, must not. */
@@ -31,9 +31,14 @@ struct HostCommand {
         sd_event *event;
         pid_t pid; /* 0: reaped */
         sd_event_source *exit; /* owns the pidfd */
-        sd_event_source *output; /* owns the pipe */
+        sd_event_source *output, *capture; /* own their pipes; without a capture all is output */
         sd_event_source *timer;
-        DockerStream tail;
+        DockerStream tail; /* of the output */
+        char line[HOST_COMMAND_LINE_MAX];
+        size_t line_size;
+        HostCommandLineHandler on_line;
+        char *captured;
+        size_t captured_size, captured_max;
         HostCommandHandler handler;
         void *userdata;
 };
@@ -77,56 +82,108 @@ HostCommand *host_command_free(HostCommand *command) {
         }
         (void) sd_event_source_disable_unref(command->exit);
         (void) sd_event_source_disable_unref(command->output);
+        (void) sd_event_source_disable_unref(command->capture);
         (void) sd_event_source_disable_unref(command->timer);
         (void) sd_event_unref(command->event);
+        free(command->captured);
         return mfree(command);
+}
+
+static void host_command_end_line(HostCommand *command) {
+        _cleanup_free_ char *line = printable_copy(command->line, command->line_size, false);
+
+        command->line_size = 0;
+        if (!isempty(line))
+                command->on_line(line, command->userdata);
+}
+
+static void host_command_split(HostCommand *command, const char *data, size_t size) {
+        for (size_t i = 0; i < size; i++)
+                if (data[i] == '\n' || data[i] == '\r')
+                        host_command_end_line(command);
+                else if (command->line_size < sizeof(command->line))
+                        command->line[command->line_size++] = data[i];
+}
+
+/* Too much is all given up: half a document is none. */
+static void host_command_keep(HostCommand *command, const char *data, size_t size) {
+        char *larger = NULL;
+
+        if (command->captured_size + size <= command->captured_max)
+                larger = realloc(command->captured, command->captured_size + size + 1);
+        if (!larger) {
+                command->captured = mfree(command->captured);
+                command->captured_max = 0;
+                return;
+        }
+        memcpy(larger + command->captured_size, data, size);
+        command->captured = larger;
+        command->captured_size += size;
+        command->captured[command->captured_size] = '\0';
 }
 
 static void host_command_finish(HostCommand *command, HostCommandResult *result) {
         _cleanup_free_ char *text = docker_stream_text(&command->tail);
 
+        if (command->on_line)
+                host_command_end_line(command);
         command->output = sd_event_source_disable_unref(command->output);
+        command->capture = sd_event_source_disable_unref(command->capture);
         command->timer = sd_event_source_disable_unref(command->timer);
         result->last_line = text ? printable_last_line(text) : "";
+        result->captured = command->captured;
+        result->captured_size = command->captured ? command->captured_size : 0;
         command->handler(command, result, command->userdata);
         /* The handler may have freed the command: nothing goes below this line. */
 }
 
 /* False if there is nothing to be read, now or ever. */
-static bool host_command_read(HostCommand *command, int fd) {
+static bool host_command_read(HostCommand *command, sd_event_source *source) {
         char buffer[4096];
         ssize_t n;
 
-        n = read(fd, buffer, sizeof(buffer));
+        n = read(sd_event_source_get_io_fd(source), buffer, sizeof(buffer));
+        if (n < 0 && errno == EINTR)
+                return true;
+        if (n == 0 || (n < 0 && errno != EAGAIN))
+                (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
         if (n <= 0)
-                return n < 0 && errno == EINTR;
+                return false;
+
+        if (source == command->capture) {
+                host_command_keep(command, buffer, (size_t) n);
+                return true;
+        }
         docker_stream_feed(&command->tail, buffer, (size_t) n);
+        if (command->on_line)
+                host_command_split(command, buffer, (size_t) n);
         return true;
 }
 
 static int host_command_on_output(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        HostCommand *command = ASSERT_PTR(userdata);
-
-        if (!host_command_read(command, fd) && (errno != EAGAIN || revents & EPOLLHUP))
-                (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        (void) host_command_read(ASSERT_PTR(userdata), source);
         return 0;
+}
+
+static void host_command_drain(HostCommand *command, sd_event_source *source) {
+        for (int i = 0; i < DRAIN_MAX && source && host_command_read(command, source); i++)
+                ;
 }
 
 static int host_command_on_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         HostCommand *command = ASSERT_PTR(userdata);
         HostCommandResult result = { .exit_status = -1 };
         siginfo_t info = {};
-        int output = sd_event_source_get_io_fd(command->output);
 
-        /* While the shell is not reaped its number, which is the group's, cannot be another's. */
+        /* While the process is not reaped its number, which is the group's, cannot be another's. */
         (void) kill(-command->pid, SIGKILL);
         if (waitid(P_PIDFD, (id_t) fd, &info, WEXITED) < 0)
-                log_debug_errno(errno, "Failed to learn how a health command ended: %m");
+                log_debug_errno(errno, "Failed to learn how a command ended: %m");
         command->pid = 0;
         command->exit = sd_event_source_disable_unref(command->exit);
 
-        for (int i = 0; i < DRAIN_MAX && output >= 0 && host_command_read(command, output); i++)
-                ;
+        host_command_drain(command, command->output);
+        host_command_drain(command, command->capture);
 
         if (info.si_code == CLD_EXITED)
                 result.exit_status = info.si_status;
@@ -163,7 +220,8 @@ static void drop_capabilities(void) {
 }
 
 /* In the child: only calls that are safe between fork() and execve(). */
-_Noreturn static void child_run(char *const argv[], char *const environment[], int output) {
+_Noreturn static void child_run(char *const argv[], char *const environment[], const char *folder, int output,
+                                int capture) {
         struct sigaction action = { .sa_handler = SIG_DFL };
         sigset_t none;
         int null;
@@ -175,8 +233,8 @@ _Noreturn static void child_run(char *const argv[], char *const environment[], i
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
 
         null = open("/dev/null", O_RDONLY);
-        if (null < 0 || dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0 ||
-            dup2(null, STDIN_FILENO) < 0)
+        if (null < 0 || dup2(capture, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0 ||
+            dup2(null, STDIN_FILENO) < 0 || (folder && chdir(folder) < 0))
                 _exit(126);
         (void) close_range(3, ~0U, 0);
 
@@ -205,13 +263,13 @@ static int environment_complete(char *const *environment, char ***ret) {
         return 0;
 }
 
-static int host_command_spawn(HostCommand *command, const char *text, char *const *environment, int output) {
-        char *const argv[] = { (char *) "/bin/sh", (char *) "-c", (char *) text, NULL };
+static int host_command_spawn(HostCommand *command, const HostCommandRequest *request, char *const *argv,
+                              int output, int capture) {
         _cleanup_(strv_freep) char **complete = NULL;
         _cleanup_close_ int pidfd = -EBADF;
         int r;
 
-        r = environment_complete(environment, &complete);
+        r = environment_complete(request->environment, &complete);
         if (r < 0)
                 return r;
 
@@ -221,7 +279,7 @@ static int host_command_spawn(HostCommand *command, const char *text, char *cons
                 return -errno;
         }
         if (command->pid == 0)
-                child_run(argv, complete, output);
+                child_run(argv, complete, request->folder, output, capture);
 
         /* On both sides, so that neither can be first. */
         (void) setpgid(command->pid, command->pid);
@@ -242,23 +300,9 @@ static int host_command_spawn(HostCommand *command, const char *text, char *cons
         return 0;
 }
 
-int host_command_new(HostCommand **ret, sd_event *event, const char *command, char *const *environment,
-                     uint64_t timeout_usec, HostCommandHandler handler, void *userdata) {
-        _cleanup_(host_command_freep) HostCommand *host_command = NULL;
+/* Reads from a new pipe; `ret_input` is its other end. */
+static int host_command_add_pipe(HostCommand *command, sd_event_source **ret, int *ret_input) {
         int pipe_fds[2], r;
-
-        assert(ret);
-        assert(event);
-        assert(command);
-        assert(handler);
-
-        host_command = new0(HostCommand, 1);
-        if (!host_command)
-                return -ENOMEM;
-        host_command->event = sd_event_ref(event);
-        host_command->tail.raw = true;
-        host_command->handler = handler;
-        host_command->userdata = userdata;
 
         if (pipe2(pipe_fds, O_CLOEXEC) < 0)
                 return -errno;
@@ -266,19 +310,78 @@ int host_command_new(HostCommand **ret, sd_event *event, const char *command, ch
 
         if (fcntl(output, F_SETFL, O_NONBLOCK) < 0)
                 return -errno;
-        r = sd_event_add_io(event, &host_command->output, output, EPOLLIN, host_command_on_output, host_command);
+        r = sd_event_add_io(command->event, ret, output, EPOLLIN, host_command_on_output, command);
         if (r < 0)
                 return r;
-        (void) sd_event_source_set_io_fd_own(host_command->output, true);
+        (void) sd_event_source_set_io_fd_own(*ret, true);
         (void) TAKE_FD(output);
-        r = sd_event_add_time_relative(event, &host_command->timer, CLOCK_MONOTONIC, timeout_usec,
-                                       TIMER_ACCURACY_USEC, host_command_on_timer, host_command);
-        if (r < 0)
-                return r;
-        r = host_command_spawn(host_command, command, environment, input);
+        *ret_input = TAKE_FD(input);
+        return 0;
+}
+
+/* `argv` begins with a path. */
+static int host_command_begin(HostCommand **ret, sd_event *event, const HostCommandRequest *request,
+                              char *const *argv, HostCommandHandler handler, void *userdata) {
+        _cleanup_(host_command_freep) HostCommand *command = NULL;
+        _cleanup_close_ int output = -EBADF, capture = -EBADF;
+        int r;
+
+        command = new0(HostCommand, 1);
+        if (!command)
+                return -ENOMEM;
+        command->event = sd_event_ref(event);
+        command->tail.raw = true;
+        command->on_line = request->on_line;
+        command->captured_max = request->captured_max;
+        command->handler = handler;
+        command->userdata = userdata;
+
+        r = host_command_add_pipe(command, &command->output, &output);
+        if (r >= 0 && request->captured_max > 0)
+                r = host_command_add_pipe(command, &command->capture, &capture);
+        if (r >= 0 && request->timeout_usec != USEC_INFINITY)
+                r = sd_event_add_time_relative(event, &command->timer, CLOCK_MONOTONIC, request->timeout_usec,
+                                               TIMER_ACCURACY_USEC, host_command_on_timer, command);
+        if (r >= 0)
+                r = host_command_spawn(command, request, argv, output, capture >= 0 ? capture : output);
         if (r < 0)
                 return r;
 
-        *ret = TAKE_PTR(host_command);
+        *ret = TAKE_PTR(command);
         return 0;
+}
+
+int host_command_run(HostCommand **ret, sd_event *event, const HostCommandRequest *request,
+                     HostCommandHandler handler, void *userdata) {
+        static const char *const search[] = { "/bin/sh", "-c", "exec \"$@\"", "sh" };
+        _cleanup_free_ const char **argv = NULL;
+        size_t n;
+
+        assert(ret);
+        assert(event);
+        assert(request);
+        assert(request->argv && request->argv[0]);
+        assert(handler);
+
+        /* The shell knows how to look for a program in a PATH that is not ours. */
+        n = strv_length(request->argv);
+        argv = new0(const char *, ELEMENTSOF(search) + n + 1);
+        if (!argv)
+                return -ENOMEM;
+        memcpy(argv, search, sizeof(search));
+        memcpy(argv + ELEMENTSOF(search), request->argv, n * sizeof(*argv));
+        return host_command_begin(ret, event, request, (char *const *) argv, handler, userdata);
+}
+
+int host_command_new(HostCommand **ret, sd_event *event, const char *command, char *const *environment,
+                     uint64_t timeout_usec, HostCommandHandler handler, void *userdata) {
+        HostCommandRequest request = { .environment = environment, .timeout_usec = timeout_usec };
+        char *const argv[] = { (char *) "/bin/sh", (char *) "-c", (char *) command, NULL };
+
+        assert(ret);
+        assert(event);
+        assert(command);
+        assert(handler);
+
+        return host_command_begin(ret, event, &request, argv, handler, userdata);
 }

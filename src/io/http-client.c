@@ -11,8 +11,6 @@
  * request, or to start the next one. So the callbacks only store what came and queue the request; one
  * deferred source hands out, per dispatch, one piece of news of one request, as the last thing it does. */
 
-#define HEADER_MAX ((size_t) 64 * 1024)
-
 struct HttpClient {
         sd_event *event;
         CURLM *multi;
@@ -31,8 +29,9 @@ struct HttpRequest {
         char curl_error[CURL_ERROR_SIZE];
 
         char *data; /* collected, or not delivered yet */
-        size_t size, allocated;
+        size_t size, allocated, limit;
         size_t header_size;
+        bool header_whole;
 
         bool stream;
         bool header_came; /* to be told */
@@ -153,10 +152,12 @@ static const struct {
 static int curl_error_to_errno(CURL *easy, CURLcode code) {
         long number = 0;
 
+        if (curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number) != CURLE_OK)
+                number = 0;
         if (code == CURLE_COULDNT_CONNECT)
-                return curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number) == CURLE_OK && number > 0
-                                       ? -(int) number
-                                       : -ECONNREFUSED;
+                return number > 0 ? -(int) number : -ECONNREFUSED;
+        if (code == CURLE_RECV_ERROR && number == 0) /* this is what it calls bad chunks */
+                return -EBADMSG;
         for (size_t i = 0; i < ELEMENTSOF(curl_errors); i++)
                 if (curl_errors[i].code == code)
                         return -curl_errors[i].error;
@@ -179,9 +180,12 @@ static void http_client_collect(HttpClient *client) {
                 if (curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request) != CURLE_OK || !request)
                         continue;
 
-                /* An error of our own (too long, no memory) is what curl was stopped with. */
+                /* An error of our own (too long, no memory) is what curl was stopped with. And it is content
+                 * with half a header, if that is where the connection ends. */
                 if (request->error == 0) {
-                        request->error = curl_error_to_errno(request->easy, code);
+                        request->error = code == CURLE_OK && !request->header_whole
+                                                         ? -ECONNRESET
+                                                         : curl_error_to_errno(request->easy, code);
                         /* curl's own text names a port 80 that has nothing to do with a Unix socket. */
                         if (code == CURLE_COULDNT_CONNECT)
                                 request->curl_error[0] = '\0';
@@ -333,7 +337,7 @@ HttpClient *http_client_free(HttpClient *client) {
 }
 
 static int http_request_store(HttpRequest *request, const char *data, size_t size) {
-        if (size > HTTP_BODY_MAX - request->size)
+        if (size > request->limit - request->size)
                 return -EFBIG;
 
         if (request->allocated - request->size < size + 1) {
@@ -366,15 +370,18 @@ static size_t http_request_on_header(char *data, size_t size, size_t count, void
         HttpRequest *request = ASSERT_PTR(userdata);
 
         request->header_size += size * count;
-        if (request->header_size > HEADER_MAX) {
+        if (request->header_size > HTTP_HEADER_MAX) {
                 request->error = -EFBIG;
                 return 0;
         }
 
-        /* The empty line ends the header; after that of an interim answer (100) the real one follows. */
-        if (request->stream && size * count <= 2 && http_request_status(request) >= 200) {
-                request->header_came = true;
-                http_client_enqueue(request->client, request);
+        /* The empty line ends the header; after that of an interim answer (100) the real one follows. Lines
+         * that come after the body are no header. */
+        if (size * count <= 2 && http_request_status(request) >= 200 && !request->header_whole) {
+                request->header_whole = true;
+                request->header_came = request->stream;
+                if (request->stream)
+                        http_client_enqueue(request->client, request);
         }
         return size * count;
 }
@@ -478,6 +485,7 @@ int http_request_new(HttpRequest **ret, HttpClient *client, const HttpParameters
                 return -ENOMEM;
         *request = (HttpRequest){
                 .client = client,
+                .limit = parameters->limit > 0 ? MIN(parameters->limit, HTTP_BODY_MAX) : HTTP_BODY_MAX,
                 .stream = parameters->stream,
                 .on_data = on_data,
                 .on_end = on_end,

@@ -9,9 +9,11 @@
 #include "util/macro.h"
 #include "util/time.h"
 
-/* A body that is collected may be this long, and so may be what has come of a streamed one and was not
- * delivered yet. */
+/* A body that is collected may be this long, or as long as its request says, and so may be what has come of a
+ * streamed one and was not delivered yet. */
 #define HTTP_BODY_MAX ((size_t) 8 * 1024 * 1024)
+/* All header lines together, those of interim answers among them. */
+#define HTTP_HEADER_MAX ((size_t) 64 * 1024)
 
 typedef struct HttpClient HttpClient;
 typedef struct HttpRequest HttpRequest;
@@ -21,6 +23,7 @@ typedef struct HttpParameters {
         const char *url;
         const char *body; /* JSON; NULL: an empty body */
         uint64_t timeout_usec; /* for the whole exchange; USEC_INFINITY: none */
+        size_t limit; /* for the body; 0: HTTP_BODY_MAX */
         bool stream; /* hand the body on as it comes instead of collecting it */
         bool fresh; /* a connection of its own, closed afterwards */
 } HttpParameters;

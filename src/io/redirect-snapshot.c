@@ -1,4 +1,5 @@
 #include <json-c/json.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "io/redirect-snapshot.h"
@@ -47,13 +48,6 @@ static const char *service_of(const char *name) {
         return name + strlen(REDIRECT_CHAIN_PREFIX);
 }
 
-static SnapshotService *snapshot_find(const RedirectSnapshot *snapshot, const char *name) {
-        for (size_t i = 0; i < snapshot->n_services; i++)
-                if (streq(snapshot->services[i].name, name))
-                        return &snapshot->services[i];
-        return NULL;
-}
-
 /* Room for one more: the array doubles when its length is a power of two. */
 static int grow(void *array, size_t n, size_t size) {
         void *larger, **pointer = array;
@@ -67,20 +61,19 @@ static int grow(void *array, size_t n, size_t size) {
         return 0;
 }
 
-static int snapshot_service(RedirectSnapshot *snapshot, const char *name, SnapshotService **ret) {
-        SnapshotService *service = snapshot_find(snapshot, name);
+/* One for each time that the service is spoken of; they are made one at the end. */
+static int snapshot_mention(RedirectSnapshot *snapshot, const char *name, SnapshotService **ret) {
+        SnapshotService *service;
         int r;
 
-        if (!service) {
-                r = grow(&snapshot->services, snapshot->n_services, sizeof(*service));
-                if (r < 0)
-                        return r;
-                service = &snapshot->services[snapshot->n_services];
-                *service = (SnapshotService){ .name = strdup(name) };
-                if (!service->name)
-                        return -ENOMEM;
-                snapshot->n_services++;
-        }
+        r = grow(&snapshot->services, snapshot->n_services, sizeof(*service));
+        if (r < 0)
+                return r;
+        service = &snapshot->services[snapshot->n_services];
+        *service = (SnapshotService){ .name = strdup(name) };
+        if (!service->name)
+                return -ENOMEM;
+        snapshot->n_services++;
         *ret = service;
         return 0;
 }
@@ -92,7 +85,7 @@ static int parse_counter(Parser *parser, json_object *object) {
 
         if (!name)
                 return 0;
-        r = snapshot_service(parser->snapshot, name, &service);
+        r = snapshot_mention(parser->snapshot, name, &service);
         if (r < 0)
                 return r;
         service->counter = true;
@@ -107,7 +100,7 @@ static int parse_chain(Parser *parser, json_object *object) {
 
         if (!name)
                 return 0;
-        r = snapshot_service(parser->snapshot, name, &service);
+        r = snapshot_mention(parser->snapshot, name, &service);
         if (r < 0)
                 return r;
         service->chain = true;
@@ -126,7 +119,7 @@ static int parse_rule(Parser *parser, json_object *object) {
         if (!name || !json_object_is_type(expressions, json_type_array))
                 return 0;
 
-        r = snapshot_service(parser->snapshot, name, &service);
+        r = snapshot_mention(parser->snapshot, name, &service);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < json_object_array_length(expressions); i++) {
@@ -234,6 +227,37 @@ static bool parser_is_complete(const Parser *parser) {
         return parser->n_sets >= N_EXPECTED_SETS;
 }
 
+static int compare_services(const void *a, const void *b) {
+        return strcmp(((const SnapshotService *) a)->name, ((const SnapshotService *) b)->name);
+}
+
+static int compare_elements(const void *a, const void *b) {
+        const SnapshotElement *element_a = a, *element_b = b;
+        int r = strcmp(element_a->set, element_b->set);
+
+        return r != 0 ? r : strcmp(element_a->key, element_b->key);
+}
+
+static void merge_services(RedirectSnapshot *snapshot) {
+        size_t n = 0;
+
+        qsort(snapshot->services, snapshot->n_services, sizeof(*snapshot->services), compare_services);
+        for (size_t i = 0; i < snapshot->n_services; i++) {
+                SnapshotService *service = &snapshot->services[i], *last = &snapshot->services[n - (n > 0)];
+
+                if (n == 0 || !streq(last->name, service->name)) {
+                        snapshot->services[n++] = *service;
+                        continue;
+                }
+                last->chain = last->chain || service->chain;
+                last->counter = last->counter || service->counter;
+                last->redirect_port = MAX(last->redirect_port, service->redirect_port);
+                last->new_connections = MAX(last->new_connections, service->new_connections);
+                free(service->name);
+        }
+        snapshot->n_services = n;
+}
+
 int redirect_snapshot_new(RedirectSnapshot **ret) {
         assert(ret);
 
@@ -241,28 +265,60 @@ int redirect_snapshot_new(RedirectSnapshot **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
+static int parse_document(Parser *parser, json_object *object) {
+        json_object *list = get_object(object, "nftables");
+
+        if (!json_object_is_type(list, json_type_array))
+                return -EBADMSG;
+        for (size_t i = 0; i < json_object_array_length(list); i++) {
+                int r = parse_entry(parser, json_object_array_get_idx(list, i));
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* One document for each command. */
+static int parse_documents(Parser *parser, json_tokener *tokener, const char *text) {
+        int r = -EBADMSG;
+
+        do {
+                _cleanup_(json_freep) json_object *object =
+                                json_tokener_parse_ex(tokener, text, (int) MIN(strlen(text), (size_t) INT_MAX));
+
+                r = parse_document(parser, object);
+                text += json_tokener_get_parse_end(tokener);
+                text += strspn(text, "\n ");
+        } while (r >= 0 && *text != '\0');
+        return r;
+}
+
 int redirect_snapshot_parse(RedirectSnapshot **ret, const char *text) {
         _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
-        _cleanup_(json_freep) json_object *object = json_tokener_parse(text);
-        json_object *list = get_object(object, "nftables");
+        json_tokener *tokener;
         Parser parser = {};
         int r;
 
         assert(ret);
 
-        if (!json_object_is_type(list, json_type_array))
-                return -EBADMSG;
         r = redirect_snapshot_new(&snapshot);
         if (r < 0)
                 return r;
+        tokener = json_tokener_new();
+        if (!tokener)
+                return -ENOMEM;
 
         parser.snapshot = snapshot;
-        for (size_t i = 0; i < json_object_array_length(list); i++) {
-                r = parse_entry(&parser, json_object_array_get_idx(list, i));
-                if (r < 0)
-                        return r;
-        }
+        r = parse_documents(&parser, tokener, text);
+        json_tokener_free(tokener);
+        if (r < 0)
+                return r;
 
+        if (snapshot->n_services > 0)
+                merge_services(snapshot);
+        if (snapshot->n_elements > 0)
+                qsort(snapshot->elements, snapshot->n_elements, sizeof(*snapshot->elements), compare_elements);
         snapshot->complete = parser_is_complete(&parser);
         *ret = TAKE_PTR(snapshot);
         return 0;
@@ -286,12 +342,17 @@ RedirectSnapshot *redirect_snapshot_free(RedirectSnapshot *snapshot) {
 
 const SnapshotElement *redirect_snapshot_element(const RedirectSnapshot *snapshot, const char *set,
                                                  const char *key) {
-        for (size_t i = 0; i < snapshot->n_elements; i++)
-                if (streq(snapshot->elements[i].set, set) && streq(snapshot->elements[i].key, key))
-                        return &snapshot->elements[i];
-        return NULL;
+        const SnapshotElement wanted = { .set = (char *) set, .key = (char *) key };
+
+        if (snapshot->n_elements == 0)
+                return NULL;
+        return bsearch(&wanted, snapshot->elements, snapshot->n_elements, sizeof(wanted), compare_elements);
 }
 
 const SnapshotService *redirect_snapshot_service(const RedirectSnapshot *snapshot, const char *name) {
-        return snapshot_find(snapshot, name);
+        const SnapshotService wanted = { .name = (char *) name };
+
+        if (snapshot->n_services == 0)
+                return NULL;
+        return bsearch(&wanted, snapshot->services, snapshot->n_services, sizeof(wanted), compare_services);
 }

@@ -23,13 +23,13 @@ typedef struct SnapshotService {
 
 typedef struct RedirectSnapshot {
         bool complete; /* chains with their rules, maps and the set are there */
-        SnapshotElement *elements;
+        SnapshotElement *elements; /* sorted by set and key */
         size_t n_elements;
-        SnapshotService *services;
+        SnapshotService *services; /* sorted by name */
         size_t n_services;
 } RedirectSnapshot;
 
-/* `text` is what `list table` says with JSON output. -EBADMSG, -ENOMEM. */
+/* `text` is what `list table`, or several commands for parts of it, say with JSON output. -EBADMSG, -ENOMEM. */
 int redirect_snapshot_parse(RedirectSnapshot **ret, const char *text);
 /* An empty one: there is no table. */
 int redirect_snapshot_new(RedirectSnapshot **ret);

@@ -3,11 +3,14 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <nftables/libnftables.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+#include "io/redirect-claims.h"
 #include "io/redirect-snapshot.h"
 #include "io/redirect-text.h"
 #include "io/redirect.h"
@@ -41,6 +44,7 @@ struct Redirect {
         int fd;
         struct nft_ctx *context;
         char *error;
+        char rival[SERVICE_NAME_MAX + 1];
 };
 
 /* Asks for the ruleset's generation: the cheapest question that only CAP_NET_ADMIN is answered, and that loads
@@ -157,10 +161,11 @@ static int redirect_commit(Redirect *redirect, FILE *stream, char **commands) {
         return r < 0 ? r : redirect_run(redirect, *commands, 0);
 }
 
-static int redirect_read(Redirect *redirect, RedirectSnapshot **ret) {
+/* What is not there gives an empty snapshot. */
+static int redirect_query(Redirect *redirect, const char *commands, RedirectSnapshot **ret) {
         int r;
 
-        r = redirect_run(redirect, "list table " REDIRECT_TABLE, NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_NUMERIC_ALL);
+        r = redirect_run(redirect, commands, NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_NUMERIC_ALL);
         if (r == -ENOENT)
                 return redirect_snapshot_new(ret);
         if (r < 0)
@@ -168,66 +173,119 @@ static int redirect_read(Redirect *redirect, RedirectSnapshot **ret) {
         return redirect_snapshot_parse(ret, strempty(nft_ctx_get_output_buffer(redirect->context)));
 }
 
-static bool element_is_wanted(const SnapshotElement *element, const Service *service, const RedirectKey *keys,
-                              size_t n) {
-        if (streq(element->set, REDIRECT_TARGETS))
-                return (unsigned long) service->redirect_port == strtoul(element->key, NULL, 10);
-        for (size_t i = 0; i < n; i++)
-                if (streq(element->set, keys[i].map) && streq(element->key, keys[i].text))
-                        return true;
-        return false;
+static int redirect_read(Redirect *redirect, RedirectSnapshot **ret) {
+        return redirect_query(redirect, "list table " REDIRECT_TABLE, ret);
 }
 
-/* What stands in the way, or is the service's own and no longer asked for. */
-static void write_deletions(FILE *stream, const RedirectSnapshot *snapshot, const Service *service,
-                            const RedirectBindings *bindings, const RedirectKey *keys, size_t n) {
-        for (size_t i = 0; i < snapshot->n_elements; i++) {
-                const SnapshotElement *element = &snapshot->elements[i];
-                bool own = streq(element->service, service->name), target = streq(element->set, REDIRECT_TARGETS);
-                bool wanted = element_is_wanted(element, service, keys, n);
+static bool entry_is_usable(const RedirectEntry *entry) {
+        const Service *service = entry->service;
 
-                if (own ? !wanted : wanted && (bindings->known || target))
-                        redirect_write_deletion(stream, element);
-        }
+        if (!service_name_is_valid(service->name))
+                return false;
+        return entry->aim == REDIRECT_GONE || (service->port > 0 && service->redirect_port > 0);
 }
 
-static bool key_is_taken(const RedirectSnapshot *snapshot, const Service *service, const RedirectKey *key) {
-        const SnapshotElement *element = redirect_snapshot_element(snapshot, key->map, key->text);
+static void write_gone(FILE *stream, const RedirectSnapshot *snapshot, const Service *service) {
+        const SnapshotService *found = redirect_snapshot_service(snapshot, service->name);
 
-        return element && !streq(element->service, service->name);
+        if (found)
+                redirect_write_service_deletion(stream, found);
 }
 
-/* Reads first, so that it copes with whatever is there: no table, half a table, elements of former bindings. */
-static int redirect_apply(Redirect *redirect, const Service *service, const RedirectBindings *bindings, bool up) {
-        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
-        _cleanup_free_ char *commands = NULL;
-        _cleanup_free_ RedirectKey *keys = NULL;
-        size_t n_keys, size;
-        FILE *stream;
+static void write_claim(FILE *stream, const RedirectClaim *claim, RedirectEntry *entry) {
+        if (streq(claim->holder, entry->service->name))
+                redirect_write_key(stream, entry->service, &claim->key);
+        else if (entry->bindings.known && isempty(entry->rival))
+                (void) snprintf(entry->rival, sizeof(entry->rival), "%s", claim->holder);
+}
+
+/* What the snapshot lacks, and without what it has too much. Elements go before the chains that they name. */
+static int write_change(FILE *stream, const RedirectSnapshot *snapshot, RedirectEntry *entries, size_t n_entries) {
+        _cleanup_(redirect_claims_done) RedirectClaims claims = {};
         int r;
 
-        r = redirect_keys_new(&keys, &n_keys, service->port, bindings);
+        for (size_t i = 0; i < n_entries; i++) {
+                if (!entry_is_usable(&entries[i]))
+                        return -EINVAL;
+                entries[i].rival[0] = '\0';
+        }
+        r = redirect_claims_init(&claims, snapshot, entries, n_entries);
         if (r < 0)
                 return r;
-        r = redirect_read(redirect, &snapshot);
-        if (r < 0)
-                return r;
+
+        for (size_t i = 0; i < snapshot->n_elements; i++)
+                if (redirect_claims_displace(&claims, &snapshot->elements[i]))
+                        redirect_write_deletion(stream, &snapshot->elements[i]);
+        for (size_t i = 0; i < n_entries; i++)
+                if (entries[i].aim == REDIRECT_GONE)
+                        write_gone(stream, snapshot, entries[i].service);
+                else
+                        redirect_write_service(stream, entries[i].service, entries[i].aim == REDIRECT_UP);
+        for (size_t i = 0; i < claims.n; i++)
+                write_claim(stream, &claims.claims[i], &entries[claims.claims[i].entry]);
+        return 0;
+}
+
+/* Writes `before`, the structure if it is wanted, and the change, and carries them out. */
+static int redirect_change(Redirect *redirect, const RedirectSnapshot *snapshot, const char *before,
+                           bool structure, RedirectEntry *entries, size_t n_entries) {
+        _cleanup_free_ char *commands = NULL;
+        FILE *stream;
+        size_t size;
+        int r;
 
         stream = open_memstream(&commands, &size);
         if (!stream)
                 return -ENOMEM;
-        if (!snapshot->complete)
+        fputs(before, stream);
+        if (structure)
                 redirect_write_structure(stream);
-        write_deletions(stream, snapshot, service, bindings, keys, n_keys);
-        redirect_write_service(stream, service, up);
-        for (size_t i = 0; i < n_keys; i++)
-                if (bindings->known || !key_is_taken(snapshot, service, &keys[i]))
-                        redirect_write_key(stream, service, &keys[i]);
+        r = write_change(stream, snapshot, entries, n_entries);
+        if (r < 0) {
+                (void) fclose(stream);
+                return r;
+        }
         return redirect_commit(redirect, stream, &commands);
 }
 
-static bool service_is_usable(const Service *service) {
-        return service_name_is_valid(service->name) && service->port > 0 && service->redirect_port > 0;
+/* Reads first, so that it copes with whatever is there: no table, half a table, elements of former bindings. */
+int redirect_apply(Redirect *redirect, RedirectEntry *entries, size_t n_entries) {
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+        bool structure = false;
+        int r;
+
+        assert(redirect);
+        assert(entries || n_entries == 0);
+
+        r = redirect_read(redirect, &snapshot);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n_entries && !snapshot->complete && !structure; i++)
+                structure = entries[i].aim != REDIRECT_GONE;
+        return redirect_change(redirect, snapshot, "", structure, entries, n_entries);
+}
+
+int redirect_rebuild(Redirect *redirect, RedirectEntry *entries, size_t n_entries) {
+        static const RedirectSnapshot nothing = {};
+
+        assert(redirect);
+        assert(entries || n_entries == 0);
+
+        return redirect_change(redirect, &nothing, REDIRECT_REMOVE_TABLE, /* structure= */ true, entries,
+                               n_entries);
+}
+
+static int redirect_apply_one(Redirect *redirect, const Service *service, const RedirectBindings *bindings,
+                              RedirectAim aim) {
+        /* Borrows what the bindings point to. */
+        RedirectEntry entry = { .service = service, .bindings = *bindings, .aim = aim };
+        int r;
+
+        r = redirect_apply(redirect, &entry, 1);
+        if (r < 0)
+                return r;
+        strcpy(redirect->rival, entry.rival);
+        return !isempty(redirect->rival);
 }
 
 int redirect_up(Redirect *redirect, const Service *service, const RedirectBindings *bindings) {
@@ -235,29 +293,15 @@ int redirect_up(Redirect *redirect, const Service *service, const RedirectBindin
         assert(service);
         assert(bindings);
 
-        if (!service_is_usable(service))
-                return -EINVAL;
-        return redirect_apply(redirect, service, bindings, /* up= */ true);
+        return redirect_apply_one(redirect, service, bindings, REDIRECT_UP);
 }
 
-/* A client waits for this, so it is tried without reading first, as if the service's elements were there: only
- * then can it succeed. */
-int redirect_lift(Redirect *redirect, const Service *service, const RedirectBindings *bindings) {
+/* Without a look at the table, as if the service's elements were there, and nobody else's: only then can it succeed. */
+static int redirect_lift_blindly(Redirect *redirect, const Service *service, const RedirectKey *keys,
+                                 size_t n_keys) {
         _cleanup_free_ char *commands = NULL;
-        _cleanup_free_ RedirectKey *keys = NULL;
-        size_t n_keys, size;
         FILE *stream;
-        int r;
-
-        assert(redirect);
-        assert(service);
-        assert(bindings);
-
-        if (!service_is_usable(service))
-                return -EINVAL;
-        r = redirect_keys_new(&keys, &n_keys, service->port, bindings);
-        if (r < 0)
-                return r;
+        size_t size;
 
         stream = open_memstream(&commands, &size);
         if (!stream)
@@ -265,108 +309,45 @@ int redirect_lift(Redirect *redirect, const Service *service, const RedirectBind
         redirect_write_service(stream, service, /* up= */ false);
         for (size_t i = 0; i < n_keys; i++)
                 redirect_write_key(stream, service, &keys[i]);
-        r = redirect_commit(redirect, stream, &commands);
-        if (r >= 0 || r == -ENOMEM || r == -EPERM)
-                return r;
-        return redirect_apply(redirect, service, bindings, /* up= */ false);
-}
-
-int redirect_down(Redirect *redirect, const char *service) {
-        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
-        const SnapshotService *found;
-        _cleanup_free_ char *commands = NULL;
-        FILE *stream;
-        size_t size;
-        int r;
-
-        assert(redirect);
-        assert(service);
-
-        if (!service_name_is_valid(service))
-                return -EINVAL;
-        r = redirect_read(redirect, &snapshot);
-        if (r < 0)
-                return r;
-
-        stream = open_memstream(&commands, &size);
-        if (!stream)
-                return -ENOMEM;
-        for (size_t i = 0; i < snapshot->n_elements; i++)
-                if (streq(snapshot->elements[i].service, service))
-                        redirect_write_deletion(stream, &snapshot->elements[i]);
-        found = redirect_snapshot_service(snapshot, service);
-        if (found)
-                redirect_write_service_deletion(stream, found);
         return redirect_commit(redirect, stream, &commands);
 }
 
-/* Keys that are given away already, while a rebuild is written. */
-typedef struct Claims {
-        RedirectKey *keys;
-        size_t n;
-} Claims;
-
-static int claims_add(Claims *claims, const RedirectKey *key) {
-        RedirectKey *larger;
-
-        for (size_t i = 0; i < claims->n; i++)
-                if (streq(claims->keys[i].map, key->map) && streq(claims->keys[i].text, key->text))
-                        return 0;
-        larger = reallocarray(claims->keys, claims->n + 1, sizeof(*larger));
-        if (!larger)
-                return -ENOMEM;
-        claims->keys = larger;
-        claims->keys[claims->n++] = *key;
-        return 1;
-}
-
-static int write_entry(FILE *stream, const RedirectEntry *entry, Claims *claims) {
+/* A client waits for this. */
+int redirect_lift(Redirect *redirect, const Service *service, const RedirectBindings *bindings) {
+        const RedirectEntry entry = { .service = service, .aim = REDIRECT_LIFTED };
         _cleanup_free_ RedirectKey *keys = NULL;
         size_t n_keys;
         int r;
 
-        if (!service_is_usable(entry->service))
+        assert(redirect);
+        assert(service);
+        assert(bindings);
+
+        if (!entry_is_usable(&entry))
                 return -EINVAL;
-        r = redirect_keys_new(&keys, &n_keys, entry->service->port, &entry->bindings);
+        r = redirect_keys_new(&keys, &n_keys, service->port, bindings);
         if (r < 0)
                 return r;
 
-        redirect_write_service(stream, entry->service, entry->up);
-        for (size_t i = 0; i < n_keys; i++) {
-                r = claims_add(claims, &keys[i]);
-                if (r < 0)
-                        return r;
-                if (r > 0)
-                        redirect_write_key(stream, entry->service, &keys[i]);
-        }
-        return 0;
+        redirect->rival[0] = '\0';
+        r = redirect_lift_blindly(redirect, service, keys, n_keys);
+        if (r >= 0 || r == -ENOMEM || r == -EPERM)
+                return r;
+        return redirect_apply_one(redirect, service, bindings, REDIRECT_LIFTED);
 }
 
-int redirect_rebuild(Redirect *redirect, const RedirectEntry *entries, size_t n_entries) {
-        _cleanup_free_ char *commands = NULL;
-        Claims claims = {};
-        FILE *stream;
-        size_t size;
-        int r = 0;
+int redirect_down(Redirect *redirect, const char *service) {
+        const Service named = { .name = (char *) service };
 
         assert(redirect);
-        assert(entries || n_entries == 0);
+        assert(service);
 
-        stream = open_memstream(&commands, &size);
-        if (!stream)
-                return -ENOMEM;
-        fputs(REDIRECT_REMOVE_TABLE, stream);
-        redirect_write_structure(stream);
-        for (int known = 1; known >= 0; known--)
-                for (size_t i = 0; i < n_entries && r >= 0; i++)
-                        if (entries[i].bindings.known == known)
-                                r = write_entry(stream, &entries[i], &claims);
-        free(claims.keys);
-        if (r < 0) {
-                (void) fclose(stream);
-                return r;
-        }
-        return redirect_commit(redirect, stream, &commands);
+        return redirect_apply_one(redirect, &named, &(RedirectBindings){}, REDIRECT_GONE);
+}
+
+const char *redirect_rival(const Redirect *redirect) {
+        assert(redirect);
+        return redirect->rival;
 }
 
 int redirect_clear(Redirect *redirect) {
@@ -384,8 +365,8 @@ static bool target_is_there(const RedirectSnapshot *snapshot, const Service *ser
 static int state_from_snapshot(const RedirectSnapshot *snapshot, const RedirectEntry *entry, RedirectState *ret) {
         const SnapshotService *found = redirect_snapshot_service(snapshot, entry->service->name);
         RedirectState state = { .present = snapshot->complete };
+        size_t n_keys, n_own = 0, n_others = 0;
         _cleanup_free_ RedirectKey *keys = NULL;
-        size_t n_keys, n_found = 0;
         int r;
 
         r = redirect_keys_new(&keys, &n_keys, entry->service->port, &entry->bindings);
@@ -394,22 +375,43 @@ static int state_from_snapshot(const RedirectSnapshot *snapshot, const RedirectE
         for (size_t i = 0; i < n_keys; i++) {
                 const SnapshotElement *element = redirect_snapshot_element(snapshot, keys[i].map, keys[i].text);
 
-                n_found += element && streq(element->service, entry->service->name);
+                if (!element || isempty(element->service))
+                        continue;
+                if (streq(element->service, entry->service->name)) {
+                        n_own++;
+                        continue;
+                }
+                if (n_others++ == 0 && entry->bindings.known)
+                        (void) snprintf(state.rival, sizeof(state.rival), "%s", element->service);
         }
 
+        state.listed = n_own + n_others == n_keys;
         if (found) {
                 state.registered = found->chain && target_is_there(snapshot, entry->service);
                 state.new_connections = found->new_connections;
         }
         if (found && snapshot->complete && found->redirect_port > 0) {
-                state.up = n_found == n_keys && found->redirect_port == entry->service->redirect_port;
-                state.partly = n_found > 0 && !state.up;
+                state.up = state.listed && found->redirect_port == entry->service->redirect_port;
+                state.partly = n_own > 0 && !state.up;
         }
         *ret = state;
         return 0;
 }
 
-int redirect_look_all(Redirect *redirect, const RedirectEntry *entries, size_t n_entries, RedirectState *ret) {
+static int find_strays(const RedirectSnapshot *snapshot, const RedirectEntry *entries, size_t n_entries,
+                       char ***strays) {
+        _cleanup_(redirect_claims_done) RedirectClaims claims = {};
+        int r;
+
+        r = redirect_claims_init(&claims, snapshot, entries, n_entries);
+        for (size_t i = 0; i < snapshot->n_services && r >= 0; i++)
+                if (!redirect_claims_entry(&claims, snapshot->services[i].name))
+                        r = strv_append(strays, snapshot->services[i].name);
+        return r;
+}
+
+int redirect_look_all(Redirect *redirect, const RedirectEntry *entries, size_t n_entries, RedirectState *ret,
+                      char ***strays) {
         _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
         int r;
 
@@ -420,7 +422,7 @@ int redirect_look_all(Redirect *redirect, const RedirectEntry *entries, size_t n
         r = redirect_read(redirect, &snapshot);
         for (size_t i = 0; i < n_entries && r >= 0; i++)
                 r = state_from_snapshot(snapshot, &entries[i], &ret[i]);
-        return r;
+        return r >= 0 && strays ? find_strays(snapshot, entries, n_entries, strays) : r;
 }
 
 int redirect_look(Redirect *redirect, const Service *service, const RedirectBindings *bindings,
@@ -433,7 +435,35 @@ int redirect_look(Redirect *redirect, const Service *service, const RedirectBind
 
         /* Borrows what the bindings point to. */
         entry = (RedirectEntry){ .service = service, .bindings = *bindings };
-        return redirect_look_all(redirect, &entry, 1, ret);
+        return redirect_look_all(redirect, &entry, 1, ret, /* strays= */ NULL);
+}
+
+int redirect_count(Redirect *redirect, const char *service, uint64_t *ret_connections, bool *ret_up) {
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+        _cleanup_free_ char *commands = NULL;
+        const SnapshotService *found;
+        int r;
+
+        assert(redirect);
+        assert(ret_connections);
+        assert(ret_up);
+
+        if (!service_name_is_valid(service))
+                return -EINVAL;
+        if (asprintf(&commands,
+                     "list chain " REDIRECT_TABLE " " REDIRECT_CHAIN_PREFIX "%s\n"
+                     "list counter " REDIRECT_TABLE " " REDIRECT_CHAIN_PREFIX "%s\n",
+                     service, service) < 0) {
+                commands = NULL;
+                return -ENOMEM;
+        }
+        r = redirect_query(redirect, commands, &snapshot);
+        if (r < 0)
+                return r;
+        found = redirect_snapshot_service(snapshot, service);
+        *ret_connections = found ? found->new_connections : 0;
+        *ret_up = found && found->redirect_port > 0;
+        return 0;
 }
 
 int redirect_list_ruleset(Redirect *redirect, char **ret) {
@@ -461,20 +491,50 @@ bool redirect_is_marked(const char *root, const char *service) {
         return access(path, F_OK) >= 0;
 }
 
-int redirect_lock(const char *root) {
+/* tmpfiles.d has made it for root and the wakers alone: whoever can open it can hold everybody up. */
+static int lock_open(const char *root) {
         _cleanup_free_ char *path = NULL;
-        _cleanup_close_ int fd = -EBADF;
+        int fd;
 
         if (asprintf(&path, "%s/run/wakechain/redirect.lock", strempty(root)) < 0) {
                 path = NULL;
                 return -ENOMEM;
         }
-
-        /* tmpfiles.d has made it for root and the wakers alone: whoever can open it can hold everybody up. */
         fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        return fd < 0 ? -errno : fd;
+}
+
+int redirect_lock(const char *root) {
+        _cleanup_close_ int fd = lock_open(root);
+
         if (fd < 0)
-                return -errno;
+                return fd;
         if (flock(fd, LOCK_EX | LOCK_NB) < 0)
                 return errno == EWOULDBLOCK ? -EAGAIN : -errno;
         return TAKE_FD(fd);
+}
+
+static void on_alarm(int sig) {
+}
+
+/* In the kernel's queue: a thousand programs that try again and again would have the processors to themselves. A timer
+ * interrupts it, again and again, since the first time may come just before the call. */
+int redirect_lock_wait(const char *root, uint64_t timeout_usec) {
+        const struct sigaction action = { .sa_handler = on_alarm };
+        const struct itimerval tick = { .it_interval.tv_sec = 1, .it_value.tv_sec = 1 }, none = {};
+        uint64_t deadline = usec_add(time_now(CLOCK_MONOTONIC), timeout_usec);
+        _cleanup_close_ int fd = lock_open(root);
+        int r;
+
+        if (fd < 0)
+                return fd;
+        if (sigaction(SIGALRM, &action, NULL) < 0 || setitimer(ITIMER_REAL, &tick, NULL) < 0)
+                return -errno;
+        do
+                r = flock(fd, LOCK_EX) < 0 ? -errno : 0;
+        while (r == -EINTR && time_now(CLOCK_MONOTONIC) < deadline);
+        (void) setitimer(ITIMER_REAL, &none, NULL);
+        if (r == -EINTR)
+                return -ETIMEDOUT;
+        return r < 0 ? r : TAKE_FD(fd);
 }

@@ -38,35 +38,52 @@ Redirect *redirect_free(Redirect *redirect);
 DEFINE_CLEANUP(Redirect *, redirect_free);
 const char *redirect_error(const Redirect *redirect); /* of the last failed call, one line; never NULL */
 
-/* Of a service, these use its name, port and redirect_port. */
+/* Of a service, these use its name, port and redirect_port.
+ *
+ * An address and port belong to one service. Whoever has them keeps them until it is gone from the table or its bindings
+ * name them no more, whatever another service asks for: that one gets the others of its addresses, and what was denied
+ * when it asks again. */
 
-/* New connections to the service go to its redirect port. Replaces what was there for the same service with
- * other bindings, or for another service on the same address and port; but bindings that are not known give way
- * to the other service. */
+/* New connections to the service go to its redirect port. Replaces what was there for the same service with other bindings.
+ * 1: some of its addresses are another service's, see redirect_rival(). */
 int redirect_up(Redirect *redirect, const Service *service, const RedirectBindings *bindings);
-/* New connections to the service go to the container, and are counted from 0. Direct use of the redirect port
- * is still dropped. */
+/* New connections to the service go to the container, and are counted from 0. Direct use of the redirect port is still
+ * dropped. 1 as above: these go where they went before. */
 int redirect_lift(Redirect *redirect, const Service *service, const RedirectBindings *bindings);
 /* The service, looked for by its name, is gone from the table altogether. 0 also if it was not there. */
 int redirect_down(Redirect *redirect, const char *service);
+/* After redirect_up() and redirect_lift(): the service that has some of the addresses, or "". */
+const char *redirect_rival(const Redirect *redirect);
+
+typedef enum RedirectAim {
+        REDIRECT_UP,
+        REDIRECT_LIFTED,
+        REDIRECT_GONE, /* only the name of the service counts */
+} RedirectAim;
 
 typedef struct RedirectEntry {
         const Service *service;
         RedirectBindings bindings;
-        bool up; /* else lifted */
+        RedirectAim aim;
+        /* Set by the functions below: who has some of its addresses; "" if nobody has, or they are only guessed. */
+        char rival[SERVICE_NAME_MAX + 1];
 } RedirectEntry;
 
-/* The whole table anew, with these services, in one transaction. All counters begin at 0 again. Of two services
- * on the same address and port the one whose bindings are known has it, then the first. */
-int redirect_rebuild(Redirect *redirect, const RedirectEntry *entries, size_t n_entries);
+/* The same for many services (each once) with one read and in one transaction. Of two that ask for the same, and neither
+ * has it, the first gets it. */
+int redirect_apply(Redirect *redirect, RedirectEntry *entries, size_t n_entries);
+/* The whole table anew, with these services, in one transaction. All counters begin at 0 again. */
+int redirect_rebuild(Redirect *redirect, RedirectEntry *entries, size_t n_entries);
 /* Removes the table. */
 int redirect_clear(Redirect *redirect);
 
 typedef struct RedirectState {
         bool present; /* the table is there, with its chains and their rules */
         bool registered; /* it is in the table, up or lifted; direct use is dropped */
-        bool up; /* all new connections to the service go to its redirect port */
+        bool listed; /* its addresses are in the table: all that are no other service's */
+        bool up; /* all new connections to these go to its redirect port */
         bool partly; /* those to some of its addresses do, or to another redirect port */
+        char rival[SERVICE_NAME_MAX + 1]; /* who has some of its addresses, unless they are only guessed, or "" */
         /* Connections to the published port that went past us since the last lift: the counter of trap 4. It
          * stays readable after redirect_up(), and begins at 0 again after a rebuild: any difference is
          * activity, not only a larger number. */
@@ -75,8 +92,13 @@ typedef struct RedirectState {
 
 int redirect_look(Redirect *redirect, const Service *service, const RedirectBindings *bindings,
                   RedirectState *ret);
-/* The same for many services with one read; their `up` is not used. `ret` has room for `n_entries`. */
-int redirect_look_all(Redirect *redirect, const RedirectEntry *entries, size_t n_entries, RedirectState *ret);
+/* The same for many services with one read; their `aim` is not used. `ret` has room for `n_entries`. Services of the table
+ * that are not among them are appended to `strays`, if that is not NULL. */
+int redirect_look_all(Redirect *redirect, const RedirectEntry *entries, size_t n_entries, RedirectState *ret,
+                      char ***strays);
+/* Two things of the above, at a price that does not grow with the number of services: `ret_connections` is new_connections,
+ * `ret_up` whether the service is up, wherever its addresses are. */
+int redirect_count(Redirect *redirect, const char *service, uint64_t *ret_connections, bool *ret_up);
 
 /* The host's whole ruleset, as nft(8) prints it: for a look at what other tables would do to redirected
  * packets. The caller frees. */
@@ -90,3 +112,5 @@ bool redirect_is_marked(const char *root, const char *service);
  * /run/wakechain/redirect.lock. Never waits: -EAGAIN if somebody else has it. Returns the descriptor; closing
  * it unlocks. */
 int redirect_lock(const char *root);
+/* The same, and waits for it, blocking the caller: for programs that do nothing else. -ETIMEDOUT. */
+int redirect_lock_wait(const char *root, uint64_t timeout_usec);

@@ -272,9 +272,12 @@ int socket_table_parse(SocketTable *table, int family, const char *text, uint16_
         return 0;
 }
 
-typedef void (*LineHandler)(int family, const char *line, void *userdata);
+typedef struct TableReading {
+        SocketTable table;
+        SocketFilter filter;
+} TableReading;
 
-static int read_lines(int fd, int family, LineHandler handler, void *userdata) {
+static int read_lines(TableReading *reading, int fd, int family) {
         char buffer[CHUNK_SIZE];
         size_t size = 0;
 
@@ -294,7 +297,7 @@ static int read_lines(int fd, int family, LineHandler handler, void *userdata) {
 
                 while ((end = memchr(line, '\n', size))) {
                         *end = '\0';
-                        handler(family, line, userdata);
+                        socket_table_add(&reading->table, family, line, &reading->filter);
                         size -= (size_t) (end + 1 - line);
                         line = end + 1;
                 }
@@ -319,7 +322,7 @@ static void proc_path(char ret[static PROC_PATH_MAX], pid_t pid, const char *nam
                 (void) snprintf(ret, PROC_PATH_MAX, "/proc/%d/net/%s", pid, name);
 }
 
-static int read_table(pid_t pid, LineHandler handler, void *userdata) {
+static int read_table(TableReading *reading, pid_t pid) {
         static const struct {
                 const char *name;
                 int family;
@@ -337,22 +340,11 @@ static int read_table(pid_t pid, LineHandler handler, void *userdata) {
                         return 0;
                 if (fd < 0)
                         return -errno;
-                r = read_lines(fd, files[i].family, handler, userdata);
+                r = read_lines(reading, fd, files[i].family);
                 if (r < 0)
                         return r;
         }
         return 0;
-}
-
-typedef struct TableReading {
-        SocketTable table;
-        SocketFilter filter;
-} TableReading;
-
-static void reading_on_line(int family, const char *line, void *userdata) {
-        TableReading *reading = userdata;
-
-        socket_table_add(&reading->table, family, line, &reading->filter);
 }
 
 int socket_table_read(SocketTable *ret, pid_t pid, uint16_t port, const AddressPrefix *ignored, size_t n_ignored) {
@@ -365,7 +357,7 @@ int socket_table_read(SocketTable *ret, pid_t pid, uint16_t port, const AddressP
         assert(pid >= 0);
         assert(ignored || n_ignored == 0);
 
-        r = read_table(pid, reading_on_line, &reading);
+        r = read_table(&reading, pid);
         if (r < 0)
                 return r;
 
@@ -408,28 +400,4 @@ int socket_table_pulse(pid_t pid, uint64_t *ret) {
 
         *ret = ipv4 << 32 | (ipv6 & UINT32_MAX);
         return 0;
-}
-
-typedef struct ListenSearch {
-        uint16_t port;
-        bool found;
-} ListenSearch;
-
-static void search_on_line(int family, const char *text, void *userdata) {
-        ListenSearch *search = userdata;
-        SocketLine line = {};
-
-        if (!search->found && socket_line_parse(&line, family, text) && line.state == SOCKET_LISTEN &&
-            line.local_port == search->port && !address_is_loopback(family, line.local))
-                search->found = true;
-}
-
-int socket_table_listens(pid_t pid, uint16_t port) {
-        ListenSearch search = { .port = port };
-        int r;
-
-        assert(pid >= 0);
-
-        r = read_table(pid, search_on_line, &search);
-        return r < 0 ? r : search.found;
 }

@@ -44,6 +44,3 @@ int socket_table_pulse(pid_t pid, uint64_t *ret);
  * Lines that make no sense are skipped: never fails. */
 int socket_table_parse(SocketTable *table, int family, const char *text, uint16_t port,
                        const AddressPrefix *ignored, size_t n_ignored);
-/* 1 if a socket listens on `port` on an address that others can reach (wildcard or not loopback), 0 if none
- * does, -ENOENT or -ESRCH if the process has gone. */
-int socket_table_listens(pid_t pid, uint16_t port);

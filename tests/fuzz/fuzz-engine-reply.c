@@ -1,97 +1,104 @@
-#include "io/docker-stream.h"
 #include "io/engine-reply.h"
-#include "io/event-parser.h"
-#include "io/probe.h"
+#include "io/printable.h"
 
-/* Whatever the engine may answer: inspects, errors, exec states, the event stream and output in pieces of
- * every size. And health commands, which the config's author writes. */
+/* What the engine may answer to a request: inspects, lists, errors, exec states, versions. The first byte
+ * says with which status, the second to what. */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void parse_bodies(const char *text, size_t size) {
-        static const unsigned statuses[] = { 200, 304, 400, 403, 404, 409, 500, 503 };
-        char *message = NULL, *string = NULL;
+#define CHECK(condition)          \
+        do {                      \
+                if (!(condition)) \
+                        abort();  \
+        } while (false)
+
+static void check_text(const char *text, size_t size_max) {
+        CHECK(text);
+        CHECK(strlen(text) <= size_max);
+        CHECK(!strpbrk(text, "\n\r\033"));
+}
+
+static void parse_inspect(const char *text, size_t size) {
         ContainerInfo *info = NULL;
-        int exit_code;
 
-        if (container_info_parse(&info, text, size) >= 0 &&
-            (!info->name || !info->id || !info->error || !info->network_mode))
-                abort();
+        if (container_info_parse(&info, text, size) < 0)
+                return;
+
+        CHECK(engine_name_is_valid(info->name));
+        CHECK(engine_name_is_valid(info->id));
+        check_text(info->error, 1024);
+        check_text(info->started_at, 1024);
+        check_text(info->network_mode, 1024);
+        check_text(info->restart_policy, 1024);
+        CHECK(*info->restart_policy);
+        CHECK(info->stop_signal >= 1 && info->stop_signal <= 64);
+        CHECK(info->pid >= 0);
+        CHECK(info->n_networks <= 1024 && info->n_bindings <= 1024 && info->n_exposed <= 1024);
+        for (size_t i = 0; i < info->n_networks; i++) {
+                check_text(info->networks[i].name, 1024);
+                CHECK(!*info->networks[i].id || engine_name_is_valid(info->networks[i].id));
+                CHECK(container_info_network(info, info->networks[i].name));
+        }
+        for (size_t i = 0; i < info->n_bindings; i++) {
+                CHECK(info->bindings[i].container_port > 0 && info->bindings[i].host_port > 0);
+                CHECK(strspn(info->bindings[i].host_ip, "0123456789abcdefABCDEF.:") ==
+                      strlen(info->bindings[i].host_ip));
+        }
         container_info_free(info);
+}
 
-        if (engine_reply_string(text, size, "Id", &string) >= 0)
-                free(string);
-        (void) engine_reply_exit_code(text, size, &exit_code);
+static void parse_list(const char *text, size_t size) {
+        static const uint16_t ports[] = { 80, 9002, 18080 };
 
-        for (size_t i = 0; i < ELEMENTSOF(statuses); i++) {
-                HttpResponse response = { .reason = "", .status = statuses[i], .body = text, .size = size };
+        for (size_t i = 0; i < ELEMENTSOF(ports); i++) {
+                char **names = NULL;
 
-                (void) engine_reply_classify(ENGINE_START, &response, &message);
-                if (!message || strpbrk(message, "\n\033"))
-                        abort();
-                free(message);
+                if (engine_reply_publishers(text, size, ports[i], &names) < 0)
+                        continue;
+                CHECK(strv_length(names) <= 64);
+                for (char **name = names; name && *name; name++)
+                        CHECK(engine_name_is_valid(*name));
+                strv_free(names);
         }
 }
 
-static void parse_events(const char *text, size_t size, size_t piece) {
-        EventParser *parser = NULL;
-        int r = 0;
+static void classify(EngineOperation operation, unsigned status, const char *text, size_t size) {
+        HttpResponse response = { .reason = "", .status = status, .body = text, .size = size };
+        char *message = NULL;
+        EngineOutcome outcome;
 
-        if (event_parser_new(&parser) < 0)
-                abort();
-        for (size_t done = 0; done < size && r >= 0; done += MIN(piece, size - done)) {
-                ParsedEvent event = {};
-
-                r = event_parser_feed(parser, text + done, MIN(piece, size - done));
-                while (r >= 0 && (r = event_parser_next(parser, &event)) > 0)
-                        parsed_event_done(&event);
-        }
-        event_parser_free(parser);
-}
-
-static void parse_output(const char *text, size_t size, size_t piece) {
-        DockerStream stream = {};
-        char *output;
-
-        for (size_t done = 0; done < size; done += MIN(piece, size - done))
-                docker_stream_feed(&stream, text + done, MIN(piece, size - done));
-        output = docker_stream_text(&stream);
-        if (!output || strlen(output) > DOCKER_STREAM_KEPT)
-                abort();
-        free(output);
-}
-
-static void parse_command(const char *text) {
-        char *const environment[] = { (char *) "A=a b", (char *) "B=\"'\\", NULL };
-        char *container = NULL, *user = NULL, **variables = NULL, **argv = NULL;
-
-        if (exec_command_parse(text, environment, &container, &user, &variables, &argv) > 0 &&
-            (!container || !argv || !argv[0]))
-                abort();
-        free(container);
-        free(user);
-        strv_free(variables);
-        strv_free(argv);
+        outcome = engine_reply_classify(operation, &response, &message);
+        CHECK((unsigned) outcome <= ENGINE_TIMED_OUT);
+        CHECK((outcome == ENGINE_OK) == (status >= 200 && status <= 299));
+        CHECK(outcome != ENGINE_UNREACHABLE && outcome != ENGINE_TIMED_OUT);
+        check_text(message, 512);
+        CHECK(*message);
+        free(message);
+        (void) engine_reply_is_wrong_version(&response);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-        size_t piece;
-        char *text;
+        static const unsigned statuses[] = { 200, 304, 400, 403, 404, 409, 500, 503, 0, 999 };
+        char *text, *string = NULL;
+        int exit_code;
 
-        if (size == 0)
+        if (size < 2)
                 return 0;
-        /* The first byte says in what pieces the rest comes. */
-        piece = data[0] % 64 + 1u;
-        text = malloc(size);
+        text = malloc(size - 1);
         if (!text)
                 abort();
-        memcpy(text, data + 1, size - 1);
-        text[size - 1] = '\0';
+        memcpy(text, data + 2, size - 2);
+        text[size - 2] = '\0';
 
-        parse_bodies(text, size - 1);
-        parse_events(text, size - 1, piece);
-        parse_output(text, size - 1, piece);
-        parse_command(text);
+        classify((EngineOperation) (data[1] % _ENGINE_OPERATION_MAX), statuses[data[0] % ELEMENTSOF(statuses)],
+                 text, size - 2);
+        parse_inspect(text, size - 2);
+        parse_list(text, size - 2);
+        if (engine_reply_string(text, size - 2, "Id", &string) >= 0)
+                free(string);
+        (void) engine_reply_exit_code(text, size - 2, &exit_code);
+        CHECK(engine_reply_version(text) >= 24 && engine_reply_version(text) <= 47);
+        CHECK(engine_signal_from_string(text) >= 0 && engine_signal_from_string(text) <= 64);
         free(text);
         return 0;
 }

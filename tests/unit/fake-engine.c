@@ -1,3 +1,5 @@
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -20,19 +22,22 @@ typedef struct FakeConnection {
         sd_event_source *source;
         char *input;
         size_t size;
+        const char *body; /* of the request that is being served */
         bool events; /* this one gets them */
         bool used;
 } FakeConnection;
 
 struct FakeEngine {
         sd_event *event;
-        int fd;
+        struct sockaddr_un address;
+        int fd; /* -EBADF: closed */
         sd_event_source *source;
         FakeContainer containers[CONTAINERS_MAX];
         size_t n_containers;
         FakeConnection connections[CONNECTIONS_MAX];
+        char *lacking; /* network */
         char **lines;
-        unsigned inspects;
+        unsigned inspects, requests;
         FakeEngineHandler handler;
         void *userdata;
 };
@@ -74,22 +79,27 @@ static void answer_without_body(FakeConnection *connection, unsigned status) {
         connection_send(connection, text, strlen(text));
 }
 
-static void add_line(FakeEngine *engine, const char *verb, const FakeContainer *container) {
-        char line[128];
+static void add_line(FakeEngine *engine, const char *format, ...) _printf_(2, 3);
+static void add_line(FakeEngine *engine, const char *format, ...) {
+        char line[160];
+        va_list arguments;
 
-        (void) snprintf(line, sizeof(line), "%s %s", verb, container->name);
+        va_start(arguments, format);
+        (void) vsnprintf(line, sizeof(line), format, arguments);
+        va_end(arguments);
         ASSERT_OK(strv_append(&engine->lines, line));
         if (engine->handler)
                 engine->handler(engine, line, engine->userdata);
 }
 
-static void tell(FakeEngine *engine, const FakeContainer *container, const char *action) {
+static void tell(FakeEngine *engine, const FakeContainer *container, const char *action, int signal) {
         char body[512], chunk[600];
 
         (void) snprintf(body, sizeof(body),
-                        "{\"Type\":\"container\",\"Action\":\"%s\",\"Actor\":{\"ID\":\"%s\",\"Attributes\":{\"name\":\"%s\","
-                        "\"exitCode\":\"%i\"}}}\n",
-                        action, container->name, container->name, container->exit_code);
+                        "{\"Type\":\"container\",\"Action\":\"%s\",\"Actor\":{\"ID\":\"%s.%u\",\"Attributes\":{\"name\":\"%s\","
+                        "\"exitCode\":\"%i\",\"signal\":\"%i\"}}}\n",
+                        action, container->name, container->generation, container->name, container->exit_code,
+                        signal);
         (void) snprintf(chunk, sizeof(chunk), "%zx\r\n%s\r\n", strlen(body), body);
         for (size_t i = 0; i < CONNECTIONS_MAX; i++)
                 if (engine->connections[i].used && engine->connections[i].events)
@@ -99,14 +109,27 @@ static void tell(FakeEngine *engine, const FakeContainer *container, const char 
 static void container_begin(FakeEngine *engine, FakeContainer *container) {
         container->running = true;
         container->run++;
-        tell(engine, container, "start");
+        container->restarting = false;
+        tell(engine, container, "start", 0);
 }
 
 static void container_end(FakeEngine *engine, FakeContainer *container, int exit_code) {
         container->running = false;
         container->paused = false;
         container->exit_code = exit_code;
-        tell(engine, container, "die");
+        tell(engine, container, "die", 0);
+}
+
+static void container_stop(FakeEngine *engine, FakeContainer *container) {
+        tell(engine, container, "kill", SIGTERM);
+        container_end(engine, container, 0);
+        tell(engine, container, "stop", 0);
+}
+
+static bool container_exists(const FakeContainer *container) {
+        if (container->made_by[0] != '\0')
+                return access(container->made_by, F_OK) == 0;
+        return !container->missing;
 }
 
 /* The routes. `name` is the part of the path between the two that a route is found by. */
@@ -124,21 +147,49 @@ static void on_events(FakeConnection *connection, FakeContainer *container) {
 }
 
 static void on_inspect(FakeConnection *connection, FakeContainer *container) {
-        char ports[128] = "", body[2048];
+        const char *address = container->running ? container->address ?: "127.0.0.1" : "";
+        char ports[128] = "", networks[256] = "", labels[128] = "", signal[64] = "", body[2048];
 
         connection->engine->inspects++;
         if (container->publishes > 0)
                 (void) snprintf(ports, sizeof(ports), "\"80/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"%u\"}]",
                                 container->publishes);
+        if (container->attached[0] != '\0')
+                (void) snprintf(networks, sizeof(networks), ",\"%s\":{\"NetworkID\":\"%s\",\"IPAddress\":\"%s\"}",
+                                container->attached, container->attached, address);
+        if (container->compose_service)
+                (void) snprintf(labels, sizeof(labels), "\"com.docker.compose.service\":\"%s\"",
+                                container->compose_service);
+        if (container->stop_signal)
+                (void) snprintf(signal, sizeof(signal), ",\"StopSignal\":\"%s\"", container->stop_signal);
         (void) snprintf(body, sizeof(body),
-                        "{\"Id\":\"%s\",\"Name\":\"/%s\",\"State\":{\"Running\":%s,\"Paused\":%s,\"Restarting\":false,\"ExitCode\":%i,"
-                        "\"Error\":\"\",\"Pid\":%i,\"StartedAt\":\"2026-01-05T08:00:%02u.1Z\"},\"Config\":{\"StopTimeout\":2},"
-                        "\"HostConfig\":{\"NetworkMode\":\"net\",\"PortBindings\":{%s}},\"NetworkSettings\":{\"Networks\":{\"net\":"
-                        "{\"NetworkID\":\"net\",\"IPAddress\":\"%s\"}}}}",
-                        container->name, container->name, container->running ? "true" : "false",
-                        container->paused ? "true" : "false", container->exit_code,
-                        container->running ? (int) getpid() : 0, container->run, ports,
-                        container->running ? "127.0.0.1" : "");
+                        "{\"Id\":\"%s.%u\",\"Name\":\"/%s\",\"State\":{\"Running\":%s,\"Paused\":%s,\"Restarting\":%s,\"ExitCode\":%i,"
+                        "\"OOMKilled\":%s,\"Error\":\"\",\"Pid\":%i,\"StartedAt\":\"%s:%02u.1Z\"},"
+                        "\"Config\":{\"StopTimeout\":2,\"Labels\":{%s}%s},"
+                        "\"HostConfig\":{\"NetworkMode\":\"net\",\"PortBindings\":{%s},\"RestartPolicy\":{\"Name\":\"%s\"}},"
+                        "\"NetworkSettings\":{\"Networks\":{\"net\":{\"NetworkID\":\"net\",\"IPAddress\":\"%s\"}%s}}}",
+                        container->name, container->generation, container->name,
+                        container->running ? "true" : "false", container->paused ? "true" : "false",
+                        container->restarting ? "true" : "false", container->exit_code,
+                        container->oom_killed ? "true" : "false", container->running ? (int) getpid() : 0,
+                        container->run > 0 ? "2026-01-05T08:00" : "0001-01-01T00:00", container->run, labels,
+                        signal, ports, container->restart_policy ?: "no", address, networks);
+        answer(connection, 200, body);
+}
+
+/* What publishes a port of the host. */
+static void on_list(FakeConnection *connection, FakeContainer *container) {
+        char body[2048] = "[";
+
+        for (size_t i = 0; i < connection->engine->n_containers; i++) {
+                const FakeContainer *other = &connection->engine->containers[i];
+
+                if (other->running && other->publishes > 0)
+                        (void) snprintf(body + strlen(body), sizeof(body) - strlen(body),
+                                        "%s{\"Names\":[\"/%s\"],\"Ports\":[{\"Type\":\"tcp\",\"PublicPort\":%u}]}",
+                                        strlen(body) > 1 ? "," : "", other->name, other->publishes);
+        }
+        strcat(body, "]");
         answer(connection, 200, body);
 }
 
@@ -147,21 +198,30 @@ static void on_start(FakeConnection *connection, FakeContainer *container) {
 
         if (container->refused_starts > 0) {
                 container->refused_starts--;
-                add_line(connection->engine, "refuse", container);
+                add_line(connection->engine, "refuse %s", container->name);
                 (void) snprintf(body, sizeof(body), "{\"message\":\"%s\"}", container->refusal);
                 answer(connection, container->refusal_status, body);
+                return;
+        }
+        if (container->late_start)
+                fake_engine_start(connection->engine, container->name);
+        if (container->running && container->paused) {
+                answer(connection, 409, "{\"message\":\"cannot start a paused container, try unpause instead\"}");
                 return;
         }
         if (container->running) {
                 answer_without_body(connection, 304);
                 return;
         }
-        add_line(connection->engine, "start", container);
+        add_line(connection->engine, "start %s", container->name);
         container_begin(connection->engine, container);
         answer_without_body(connection, 204);
         if (container->deaths > 0) {
                 container->deaths--;
                 container_end(connection->engine, container, 1);
+        } else if (container->completions > 0) {
+                container->completions--;
+                container_end(connection->engine, container, 0);
         }
 }
 
@@ -170,17 +230,65 @@ static void on_stop(FakeConnection *connection, FakeContainer *container) {
                 answer_without_body(connection, 304);
                 return;
         }
-        add_line(connection->engine, "stop", container);
-        container_end(connection->engine, container, 0);
-        tell(connection->engine, container, "stop");
+        if (container->paused && container->stubborn) {
+                answer(connection, 500, "{\"message\":\"container is in state paused\"}");
+                return;
+        }
+        add_line(connection->engine, "stop %s", container->name);
+        container_stop(connection->engine, container);
+        answer_without_body(connection, 204);
+}
+
+static void on_pause(FakeConnection *connection, FakeContainer *container) {
+        if (container->refused_pauses > 0) {
+                container->refused_pauses--;
+                answer(connection, 500, "{\"message\":\"cannot freeze: permission denied\"}");
+                return;
+        }
+        if (!container->running || container->paused) {
+                answer(connection, 409,
+                       container->running ? "{\"message\":\"Container x is already paused\"}"
+                                          : "{\"message\":\"Container x is not running\"}");
+                return;
+        }
+        add_line(connection->engine, "pause %s", container->name);
+        fake_engine_pause(connection->engine, container->name);
         answer_without_body(connection, 204);
 }
 
 static void on_unpause(FakeConnection *connection, FakeContainer *container) {
-        add_line(connection->engine, "unpause", container);
+        if (!container->paused) {
+                answer(connection, 500, "{\"message\":\"Container x is not paused\"}");
+                return;
+        }
+        add_line(connection->engine, "unpause %s", container->name);
         container->paused = false;
-        tell(connection->engine, container, "unpause");
+        tell(connection->engine, container, "unpause", 0);
         answer_without_body(connection, 204);
+}
+
+static void on_connect(FakeConnection *connection, FakeContainer *container) {
+        FakeEngine *engine = connection->engine;
+        char network[64], name[64];
+
+        ASSERT_EQ(sscanf(connection->input, "POST /v1.41/networks/%63[^/]/connect", network), 1);
+        ASSERT_EQ(sscanf(connection->body, " { \"Container\" : \"%63[^\"]", name), 1);
+        container = fake_engine_find(engine, name);
+        if (!container || !container_exists(container)) {
+                answer(connection, 404, "{\"message\":\"No such container: x\"}");
+                return;
+        }
+        if (engine->lacking && streq(engine->lacking, network)) {
+                answer(connection, 404, "{\"message\":\"network x not found\"}");
+                return;
+        }
+        if (streq(container->attached, network)) {
+                answer(connection, 403, "{\"message\":\"endpoint with name x already exists in network y\"}");
+                return;
+        }
+        add_line(engine, "attach %s %s", name, network);
+        (void) snprintf(container->attached, sizeof(container->attached), "%s", network);
+        answer(connection, 200, "");
 }
 
 static void on_logs(FakeConnection *connection, FakeContainer *container) {
@@ -199,7 +307,8 @@ static void on_exec_create(FakeConnection *connection, FakeContainer *container)
 }
 
 static void on_exec_start(FakeConnection *connection, FakeContainer *container) {
-        add_line(connection->engine, container->failing_checks > 0 ? "unready" : "ready", container);
+        add_line(connection->engine, "%s %s", container->failing_checks > 0 ? "unready" : "ready",
+                 container->name);
         answer(connection, 200, "");
 }
 
@@ -218,10 +327,13 @@ static const struct {
 } routes[] = {
         { "GET", "/_ping", NULL, on_ping },
         { "GET", "/events", NULL, on_events },
+        { "GET", "/containers/json", NULL, on_list },
         { "GET", "/containers/", "/json", on_inspect },
         { "POST", "/containers/", "/start", on_start },
         { "POST", "/containers/", "/stop", on_stop },
+        { "POST", "/containers/", "/pause", on_pause },
         { "POST", "/containers/", "/unpause", on_unpause },
+        { "POST", "/networks/", NULL, on_connect },
         { "GET", "/containers/", "/logs", on_logs },
         { "POST", "/containers/", "/exec", on_exec_create },
         { "POST", "/exec/", "/start", on_exec_start },
@@ -262,7 +374,9 @@ static bool serve(FakeConnection *connection, const char *method, char *path) {
                         continue;
                 if (container && container->hangs)
                         return false;
-                if (routes[i].after && (!container || container->missing))
+                if (routes[i].call != on_ping && routes[i].call != on_events)
+                        connection->engine->requests++;
+                if (routes[i].after && (!container || !container_exists(container)))
                         answer(connection, 404, "{\"message\":\"No such container: x\"}");
                 else
                         routes[i].call(connection, container);
@@ -272,7 +386,7 @@ static bool serve(FakeConnection *connection, const char *method, char *path) {
 }
 
 /* The size of the request at the beginning of the input, or 0 if it is not whole yet. */
-static size_t request_size(const FakeConnection *connection) {
+static size_t request_size(FakeConnection *connection) {
         const char *end = strstr(connection->input, "\r\n\r\n"),
                    *length = strcasestr(connection->input, "\r\nContent-Length:");
         size_t size;
@@ -280,6 +394,7 @@ static size_t request_size(const FakeConnection *connection) {
         if (!end)
                 return 0;
         size = (size_t) (end - connection->input) + 4;
+        connection->body = end + 4;
         if (length && length < end)
                 size += strtoul(length + strlen("\r\nContent-Length:"), NULL, 10);
         return size <= connection->size ? size : 0;
@@ -332,20 +447,25 @@ static int engine_on_connection(sd_event_source *source, int fd, uint32_t revent
         return 0;
 }
 
+static void engine_listen(FakeEngine *engine) {
+        engine->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        ASSERT_TRUE(engine->fd >= 0);
+        ASSERT_EQ(bind(engine->fd, (struct sockaddr *) &engine->address, sizeof(engine->address)), 0);
+        ASSERT_EQ(listen(engine->fd, 64), 0);
+        ASSERT_OK(sd_event_add_io(engine->event, &engine->source, engine->fd, EPOLLIN, engine_on_connection,
+                                  engine));
+}
+
 FakeEngine *fake_engine_new(sd_event *event, const char *socket_path) {
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
         FakeEngine *engine = new0(FakeEngine, 1);
 
-        ASSERT_TRUE(engine && strlen(socket_path) < sizeof(address.sun_path));
+        ASSERT_TRUE(engine && strlen(socket_path) < sizeof(engine->address.sun_path));
         engine->event = sd_event_ref(event);
         for (size_t i = 0; i < CONNECTIONS_MAX; i++)
                 engine->connections[i].fd = -EBADF;
-        (void) stpcpy(address.sun_path, socket_path);
-        engine->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        ASSERT_TRUE(engine->fd >= 0);
-        ASSERT_EQ(bind(engine->fd, (struct sockaddr *) &address, sizeof(address)), 0);
-        ASSERT_EQ(listen(engine->fd, 64), 0);
-        ASSERT_OK(sd_event_add_io(event, &engine->source, engine->fd, EPOLLIN, engine_on_connection, engine));
+        engine->address.sun_family = AF_UNIX;
+        (void) stpcpy(engine->address.sun_path, socket_path);
+        engine_listen(engine);
         return engine;
 }
 
@@ -357,6 +477,7 @@ FakeEngine *fake_engine_free(FakeEngine *engine) {
                 connection_close(&engine->connections[i]);
         sd_event_source_disable_unref(engine->source);
         fd_close(engine->fd);
+        free(engine->lacking);
         strv_free(engine->lines);
         sd_event_unref(engine->event);
         return mfree(engine);
@@ -390,6 +511,62 @@ void fake_engine_start(FakeEngine *engine, const char *name) {
         container_begin(engine, ASSERT_PTR(fake_engine_find(engine, name)));
 }
 
+void fake_engine_stop(FakeEngine *engine, const char *name) {
+        container_stop(engine, ASSERT_PTR(fake_engine_find(engine, name)));
+}
+
+void fake_engine_signal(FakeEngine *engine, const char *name, int signal) {
+        tell(engine, ASSERT_PTR(fake_engine_find(engine, name)), "kill", signal);
+}
+
+void fake_engine_pause(FakeEngine *engine, const char *name) {
+        FakeContainer *container = ASSERT_PTR(fake_engine_find(engine, name));
+
+        container->paused = true;
+        tell(engine, container, "pause", 0);
+}
+
+void fake_engine_remove(FakeEngine *engine, const char *name) {
+        FakeContainer *container = ASSERT_PTR(fake_engine_find(engine, name));
+
+        container->missing = true;
+        tell(engine, container, "destroy", 0);
+}
+
+void fake_engine_make(FakeEngine *engine, const char *name) {
+        FakeContainer *container = ASSERT_PTR(fake_engine_find(engine, name));
+
+        container->missing = false;
+        container->generation++;
+        container->run = 0;
+        container->exit_code = 0;
+        container->attached[0] = '\0';
+}
+
+void fake_engine_lack_network(FakeEngine *engine, const char *network) {
+        free(engine->lacking);
+        engine->lacking = network ? strdup(network) : NULL;
+}
+
+void fake_engine_close(FakeEngine *engine, bool goes_on_serving) {
+        engine->source = sd_event_source_disable_unref(engine->source);
+        engine->fd = fd_close(engine->fd);
+        (void) unlink(engine->address.sun_path);
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+                if (engine->connections[i].used && !engine->connections[i].events && !goes_on_serving)
+                        connection_close(&engine->connections[i]);
+}
+
+void fake_engine_hang_up(FakeEngine *engine) {
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+                if (engine->connections[i].used)
+                        connection_close(&engine->connections[i]);
+}
+
+void fake_engine_come_back(FakeEngine *engine) {
+        engine_listen(engine);
+}
+
 void fake_engine_go_on(FakeEngine *engine, const char *name) {
         ASSERT_PTR(fake_engine_find(engine, name))->hangs = false;
         for (size_t i = 0; i < CONNECTIONS_MAX; i++)
@@ -407,4 +584,8 @@ void fake_engine_forget_lines(FakeEngine *engine) {
 
 unsigned fake_engine_inspects(const FakeEngine *engine) {
         return engine->inspects;
+}
+
+unsigned fake_engine_requests(const FakeEngine *engine) {
+        return engine->requests;
 }

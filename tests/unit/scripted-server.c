@@ -57,6 +57,29 @@ static const ScriptedRule *server_find_rule(ScriptedServer *server, const char *
         TEST_FAIL("no rule for this request: %s", request);
 }
 
+/* Where a reply without an end goes on, `n` bytes further. */
+static size_t advance(size_t sent, size_t n, size_t size, size_t loop) {
+        for (; n > 0; n--)
+                sent = sent + 1 < size ? sent + 1 : loop;
+        return sent;
+}
+
+static void connection_send_endlessly(Connection *connection) {
+        const ScriptedRule *rule = connection->rule;
+        size_t size = rule->reply_size ?: strlen(rule->reply), from = connection->sent;
+        char data[16384];
+        ssize_t n;
+
+        for (size_t i = 0; i < sizeof(data); i++, from = advance(from, 1, size, rule->loop))
+                data[i] = rule->reply[from];
+        n = send(connection->fd, data, rule->piece > 0 ? MIN(rule->piece, sizeof(data)) : sizeof(data),
+                 MSG_NOSIGNAL);
+        if (n >= 0)
+                connection->sent = advance(connection->sent, (size_t) n, size, rule->loop);
+        else if (errno != EAGAIN)
+                connection_close(connection);
+}
+
 static void connection_send(Connection *connection) {
         const ScriptedRule *rule = connection->rule;
         size_t size = rule->reply_size ?: strlen(rule->reply), left = size - connection->sent;
@@ -92,7 +115,10 @@ static int connection_on_io(sd_event_source *source, int fd, uint32_t revents, v
         ssize_t n;
 
         if (connection->rule) {
-                connection_send(connection);
+                if (connection->rule->loop > 0)
+                        connection_send_endlessly(connection);
+                else
+                        connection_send(connection);
                 return 0;
         }
 
@@ -157,10 +183,20 @@ ScriptedServer *scripted_server_new(sd_event *event, const char *path, const Scr
         server->event = sd_event_ref(event);
         server->path = path ? strdup(path) : NULL;
         server->fd = listen_at(path);
-        memcpy(server->rules, rules, n_rules * sizeof(*rules));
+        for (size_t i = 0; i < n_rules; i++)
+                server->rules[i] = rules[i];
         server->n_rules = n_rules;
         ASSERT_OK(sd_event_add_io(event, &server->io, server->fd, EPOLLIN, server_on_io, server));
         return server;
+}
+
+void scripted_server_suspend(ScriptedServer *server, bool suspended) {
+        int enabled = suspended ? SD_EVENT_OFF : SD_EVENT_ON;
+
+        ASSERT_OK(sd_event_source_set_enabled(server->io, enabled));
+        for (Connection *connection = server->connections; connection; connection = connection->next)
+                if (connection->io)
+                        ASSERT_OK(sd_event_source_set_enabled(connection->io, enabled));
 }
 
 void scripted_server_drop(ScriptedServer *server) {

@@ -11,6 +11,7 @@ typedef struct ScriptedRule {
         const char *reply; /* all of it, with its header; NULL: none, ever */
         size_t reply_size; /* 0: it is a string */
         size_t piece; /* sent in pieces of this size; 0: at once */
+        size_t loop; /* after the last byte comes this one again, for ever; 0: it ends */
         bool close; /* the connection, afterwards */
         unsigned times; /* the rule holds so often; 0: always */
 } ScriptedRule;
@@ -29,6 +30,9 @@ unsigned scripted_server_requests(const ScriptedServer *server, const char *requ
 const char *scripted_server_last(const ScriptedServer *server); /* request, whole */
 /* Closes all connections, as an engine that is killed. */
 void scripted_server_drop(ScriptedServer *server);
+/* An engine that is stopped (SIGSTOP), or not there yet while somebody listens for it: connections are made,
+ * and nothing is accepted, read or sent until it is resumed. */
+void scripted_server_suspend(ScriptedServer *server, bool suspended);
 /* Sends on the connection of the last request that fits. */
 void scripted_server_send(ScriptedServer *server, const char *request, const char *data);
 

@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include "io/engine.h"
 #include "test.h"
 
@@ -11,10 +13,10 @@ static ContainerInfo *parse(const char *body) {
 /* Shortened from Docker 20.10. */
 static const char running[] =
                 "{\"Id\":\"01ab\",\"Name\":\"/web\",\"State\":{\"Status\":\"running\",\"Running\":true,\"Paused\":false,\"Restarting\":false,"
-                "\"Pid\":4711,\"ExitCode\":0,\"Error\":\"\",\"StartedAt\":\"2026-01-05T08:00:00.1Z\",\"Health\":{\"Status\":\"starting\",\"Log\":[]}},"
-                "\"HostConfig\":{\"NetworkMode\":\"front\",\"PortBindings\":{\"80/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"9002\"},"
+                "\"OOMKilled\":true,\"Pid\":4711,\"ExitCode\":0,\"Error\":\"\",\"StartedAt\":\"2026-01-05T08:00:00.1Z\",\"Health\":{\"Status\":\"starting\",\"Log\":[]}},"
+                "\"HostConfig\":{\"RestartPolicy\":{\"Name\":\"unless-stopped\",\"MaximumRetryCount\":0},\"NetworkMode\":\"front\",\"PortBindings\":{\"80/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"9002\"},"
                 "{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"9003\"}],\"53/udp\":[{\"HostIp\":\"::1\",\"HostPort\":\"53\"}],\"443/tcp\":null}},"
-                "\"Config\":{\"StopTimeout\":30,\"ExposedPorts\":{\"80/tcp\":{},\"443/tcp\":{},\"53/udp\":{}},"
+                "\"Config\":{\"StopSignal\":\"SIGQUIT\",\"StopTimeout\":30,\"ExposedPorts\":{\"80/tcp\":{},\"443/tcp\":{},\"53/udp\":{}},"
                 "\"Labels\":{\"com.docker.compose.project\":\"stack\",\"com.docker.compose.service\":\"nginx\",\"other\":\"x\"}},"
                 "\"NetworkSettings\":{\"Networks\":{\"front\":{\"NetworkID\":\"cd02\",\"IPAddress\":\"172.18.0.4\",\"GlobalIPv6Address\":\"fd00::4\"},"
                 "\"back\":{\"NetworkID\":\"ef03\",\"IPAddress\":\"\",\"GlobalIPv6Address\":\"\"}}}}";
@@ -28,6 +30,9 @@ static void test_running_container(void) {
         ASSERT_EQ(info->pid, 4711);
         ASSERT_EQ(info->health, HEALTH_STARTING);
         ASSERT_EQ(info->stop_timeout_sec, 30);
+        ASSERT_EQ(info->stop_signal, SIGQUIT);
+        ASSERT_STREQ(info->restart_policy, "unless-stopped");
+        ASSERT_TRUE(info->oom_killed && info->ever_started);
         ASSERT_STREQ(info->started_at, "2026-01-05T08:00:00.1Z");
         ASSERT_STREQ(info->network_mode, "front");
         ASSERT_STREQ(info->compose_project, "stack");
@@ -69,6 +74,9 @@ static void test_defaults(void) {
         ASSERT_FALSE(info->running);
         ASSERT_EQ(info->pid, 0);
         ASSERT_EQ(info->stop_timeout_sec, 10);
+        ASSERT_EQ(info->stop_signal, SIGTERM);
+        ASSERT_STREQ(info->restart_policy, "no");
+        ASSERT_FALSE(info->oom_killed || info->ever_started);
         ASSERT_EQ(info->health, HEALTH_NONE);
         ASSERT_STREQ(info->error, "");
         ASSERT_STREQ(info->started_at, "");
@@ -79,13 +87,16 @@ static void test_defaults(void) {
 static void test_members_of_other_types_are_as_if_missing(void) {
         _cleanup_(container_info_freep) ContainerInfo *info = parse(
                         SMALLEST
-                        ",\"Pid\":-4,\"ExitCode\":99999999999,\"Error\":7,\"Health\":[]},\"Config\":{\"StopTimeout\":null,"
-                        "\"Labels\":5,\"ExposedPorts\":{\"0/tcp\":{},\"70000/tcp\":{},\"x\":{},\"80\":1}},\"HostConfig\":{\"PortBindings\":"
+                        ",\"OOMKilled\":1,\"Pid\":-4,\"ExitCode\":99999999999,\"Error\":7,\"Health\":[]},\"Config\":{\"StopSignal\":99,\"StopTimeout\":null,"
+                        "\"Labels\":5,\"ExposedPorts\":{\"0/tcp\":{},\"70000/tcp\":{},\"x\":{},\"80\":1}},\"HostConfig\":{\"RestartPolicy\":[],\"PortBindings\":"
                         "{\"80/tcp\":[{\"HostPort\":\"\"},{\"HostPort\":\"80-90\"},{\"HostPort\":80},7,{\"HostIp\":\"evil; drop\",\"HostPort\":\"80\"}]}},"
                         "\"NetworkSettings\":{\"Networks\":{\"n\":7,\"m\":{\"IPAddress\":\"not one\",\"NetworkID\":\"../x\"}}}}");
 
         ASSERT_EQ(info->pid, 0);
         ASSERT_EQ(info->exit_code, 0);
+        ASSERT_FALSE(info->oom_killed);
+        ASSERT_EQ(info->stop_signal, SIGTERM);
+        ASSERT_STREQ(info->restart_policy, "no");
         ASSERT_STREQ(info->error, "");
         ASSERT_EQ(info->stop_timeout_sec, 10);
         ASSERT_EQ(info->n_bindings, 0);
@@ -99,6 +110,61 @@ static void test_texts_are_printable(void) {
         _cleanup_(container_info_freep) ContainerInfo *info = parse(SMALLEST ",\"Error\":\"a\\u001b[2J\\nb\"}}");
 
         ASSERT_STREQ(info->error, "a [2J b");
+}
+
+static void test_container_that_never_ran(void) {
+        static const char *const members[] = {
+                ",\"StartedAt\":\"0001-01-01T00:00:00Z\"}}",
+                ",\"StartedAt\":\"\"}}",
+                ",\"StartedAt\":7},\"HostConfig\":{\"RestartPolicy\":{\"Name\":\"\"}}}",
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(members); i++) {
+                _cleanup_(container_info_freep) ContainerInfo *info = NULL;
+                char body[256];
+
+                (void) snprintf(body, sizeof(body), SMALLEST "%s", members[i]);
+                info = parse(body);
+                ASSERT_FALSE(info->ever_started);
+                ASSERT_STREQ(info->restart_policy, "no");
+        }
+}
+
+static void test_signals(void) {
+        static const struct {
+                const char *text;
+                int signal;
+        } cases[] = {
+                { "SIGQUIT", SIGQUIT },
+                { "quit", SIGQUIT },
+                { "sigWinch", SIGWINCH },
+                { "3", 3 },
+                { "64", 64 },
+                { "IOT", SIGABRT },
+                { "SIGCLD", SIGCHLD },
+                { "IO", SIGIO },
+                { "RTMIN", 34 },
+                { "SIGRTMIN+3", 37 },
+                { "rtmax-2", 62 },
+                { "", 0 },
+                { "0", 0 },
+                { "65", 0 },
+                { "-9", 0 },
+                { "9 ", 0 },
+                { "99999999999999999999", 0 },
+                { "SIG", 0 },
+                { "SIGSIGQUIT", 0 },
+                { "RTMIN-1", 0 },
+                { "RTMAX+1", 0 },
+                { "RTMIN+31", 0 },
+                { "RTMIN+99999999999999999999", 0 },
+                { "RTMINx", 0 },
+                { "QUITE", 0 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+                if (engine_signal_from_string(cases[i].text) != cases[i].signal)
+                        TEST_FAIL("'%s': %d", cases[i].text, engine_signal_from_string(cases[i].text));
 }
 
 static void test_refused(void) {
@@ -143,6 +209,8 @@ int main(void) {
         test_defaults();
         test_members_of_other_types_are_as_if_missing();
         test_texts_are_printable();
+        test_container_that_never_ran();
+        test_signals();
         test_refused();
         test_every_beginning_of_an_answer();
         return 0;

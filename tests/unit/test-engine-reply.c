@@ -7,7 +7,7 @@ static EngineOutcome classify(EngineOperation operation, unsigned status, const 
         return engine_reply_classify(operation, &response, ret_message);
 }
 
-/* Sentences as Docker 20.10 and Podman 4.3 were seen to write them. */
+/* Sentences as Docker 20.10 and 26 and Podman 4.3 were seen to write them. */
 static void test_answers(void) {
         static const struct {
                 EngineOperation operation;
@@ -63,6 +63,16 @@ static void test_answers(void) {
                   ENGINE_BROKEN },
                 { ENGINE_CONNECT_NETWORK, 403, "endpoint with name db already exists in network n",
                   ENGINE_ALREADY },
+                { ENGINE_CONNECT_NETWORK, 404, "network n not found", ENGINE_NO_NETWORK },
+                { ENGINE_CONNECT_NETWORK, 404, "No such container: network-db", ENGINE_NO_CONTAINER },
+                { ENGINE_CONNECT_NETWORK, 400,
+                  "container sharing network namespace with another container or host cannot be connected to any other network",
+                  ENGINE_REFUSED },
+                { ENGINE_CONNECT_NETWORK, 500,
+                  "no available IPv4 addresses on this network's address pools: n (8902)", ENGINE_REFUSED },
+                { ENGINE_PAUSE, 409, "Container 01ab is already paused", ENGINE_ALREADY },
+                { ENGINE_PAUSE, 409, "Container 01ab is not running", ENGINE_NOT_RUNNING },
+                { ENGINE_EXEC, 409, "container 01ab is not running", ENGINE_CONFLICT },
                 { ENGINE_START, 500, "something else", ENGINE_BROKEN },
                 { ENGINE_START, 503, "", ENGINE_BROKEN },
                 { ENGINE_START, 418, "", ENGINE_REFUSED },
@@ -150,6 +160,27 @@ static void test_exit_code(void) {
         ASSERT_EQ(exit_code(""), -EBADMSG);
 }
 
+static void test_publishers_are_bounded(void) {
+        _cleanup_(strv_freep) char **names = NULL;
+        _cleanup_free_ char *body = NULL;
+        size_t size;
+        FILE *stream = open_memstream(&body, &size);
+
+        ASSERT_TRUE(stream);
+        fputs("[7,{},{\"Names\":7},{\"Names\":[\"/../x\"],\"Ports\":[{\"PublicPort\":80,\"Type\":\"tcp\"}]}",
+              stream);
+        for (unsigned i = 0; i < 100; i++)
+                fprintf(stream, ",{\"Names\":[\"/c%u\"],\"Ports\":[7,{\"PublicPort\":80,\"Type\":\"tcp\"}]}", i);
+        fputs("]", stream);
+        ASSERT_EQ(fclose(stream), 0);
+
+        ASSERT_OK(engine_reply_publishers(body, size, 80, &names));
+        ASSERT_EQ(strv_length(names), 64);
+        ASSERT_STREQ(names[0], "c0");
+        ASSERT_ERROR(engine_reply_publishers("[", 1, 80, &names), EBADMSG);
+        ASSERT_ERROR(engine_reply_publishers("{}", 2, 80, &names), EBADMSG);
+}
+
 static void test_string(void) {
         static const char body[] = "{\"Id\":\"abc\",\"n\":1}";
         _cleanup_free_ char *text = NULL;
@@ -166,6 +197,7 @@ int main(void) {
         test_message_is_one_printable_line();
         test_transience();
         test_exit_code();
+        test_publishers_are_bounded();
         test_string();
         return 0;
 }

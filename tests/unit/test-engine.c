@@ -1,77 +1,11 @@
-#include <stdio.h>
 #include <unistd.h>
 
-#include "io/engine.h"
-#include "scripted-server.h"
+#include "engine-fixture.h"
 #include "test.h"
-#include "util/time.h"
 
-/* Answers are those of Docker 20.10 and Podman 4.3, as they were seen. */
+/* Answers are those of Docker 20.10 and 26, and of Podman 4.3, as they were seen. */
 
-#define TIMEOUT (10 * USEC_PER_SEC)
-#define ERROR(status, message) REPLY_BODY(status, "{\"message\":\"" message "\"}\n")
 #define FRAME(type, size, text) type "\0\0\0\0\0" size text /* `size`: the last two bytes of it */
-
-static sd_event *event;
-static char socket_path[64];
-
-typedef struct Reply {
-        EngineCall *call;
-        bool ended;
-        EngineOutcome outcome;
-        char message[512];
-        ContainerInfo *info;
-        int exit_code;
-        char output[8192];
-} Reply;
-
-static void on_reply(EngineCall *call, EngineReply *reply, void *userdata) {
-        Reply *kept = userdata;
-
-        ASSERT_FALSE(kept->ended);
-        ASSERT_TRUE(reply->message);
-        ASSERT_NULL(strchr(reply->message, '\n'));
-        /* The reply outlives the call. */
-        kept->call = engine_call_free(kept->call);
-        kept->ended = true;
-        kept->outcome = reply->outcome;
-        kept->info = TAKE_PTR(reply->info);
-        kept->exit_code = reply->exit_code;
-        (void) snprintf(kept->message, sizeof(kept->message), "%s", reply->message);
-        (void) snprintf(kept->output, sizeof(kept->output), "%s", strempty(reply->output));
-}
-
-static void run_until(const bool *done) {
-        while (!*done)
-                ASSERT_OK(sd_event_run(event, TIMEOUT));
-}
-
-typedef struct Fixture {
-        ScriptedServer *server;
-        Engine *engine;
-} Fixture;
-
-static void fixture_done(Fixture *fixture) {
-        engine_free(fixture->engine);
-        scripted_server_free(fixture->server);
-}
-
-#define FIXTURE(...) fixture_new((ScriptedRule[]){ __VA_ARGS__ }, ELEMENTSOF(((ScriptedRule[]){ __VA_ARGS__ })))
-static Fixture fixture_new(const ScriptedRule *rules, size_t n_rules) {
-        Fixture fixture = { .server = scripted_server_new(event, socket_path, rules, n_rules) };
-
-        ASSERT_OK(engine_new(&fixture.engine, event, socket_path));
-        return fixture;
-}
-
-static Reply start(Engine *engine, const char *container, uint64_t timeout_usec) {
-        Reply reply = {};
-
-        ASSERT_OK(engine_start(&reply.call, engine, container, timeout_usec, on_reply, &reply));
-        ASSERT_FALSE(reply.ended);
-        run_until(&reply.ended);
-        return reply;
-}
 
 static void test_first_call_negotiates(void) {
         _cleanup_(fixture_done) Fixture fixture =
@@ -164,9 +98,8 @@ static void test_requests_of_the_plain_calls(void) {
         _cleanup_(fixture_done) Fixture fixture =
                         FIXTURE(RULE_PING, { "POST /v1.41/containers/db/stop?t=7 HTTP", REPLY_EMPTY("204 No") },
                                 { "POST /v1.41/containers/db/unpause HTTP",
-                                  ERROR("500 Oh", "Container 1 is not paused"), .close = true },
-                                { "POST /v1.41/networks/net/connect HTTP", REPLY_EMPTY("200 OK") });
-        Reply stop = {}, unpause = {}, connect = {};
+                                  ERROR("500 Oh", "Container 1 is not paused"), .close = true });
+        Reply stop = {}, unpause = {};
 
         ASSERT_OK(engine_stop(&stop.call, fixture.engine, "db", 7, TIMEOUT, on_reply, &stop));
         run_until(&stop.ended);
@@ -174,32 +107,111 @@ static void test_requests_of_the_plain_calls(void) {
         ASSERT_OK(engine_unpause(&unpause.call, fixture.engine, "db", TIMEOUT, on_reply, &unpause));
         run_until(&unpause.ended);
         ASSERT_EQ(unpause.outcome, ENGINE_ALREADY);
-        ASSERT_OK(engine_connect_network(&connect.call, fixture.engine, "net", "db", TIMEOUT, on_reply, &connect));
-        run_until(&connect.ended);
-        ASSERT_EQ(connect.outcome, ENGINE_OK);
-        ASSERT_TRUE(strstr(scripted_server_last(fixture.server), "\r\n\r\n{\"Container\":\"db\"}"));
 }
 
 static void test_inspect(void) {
-        _cleanup_(fixture_done) Fixture fixture = FIXTURE(
-                        RULE_PING,
-                        { "GET /v1.41/containers/db/json HTTP",
-                          REPLY_BODY("200 OK",
-                                     "{\"Id\":\"0123abc\",\"Name\":\"/db\",\"State\":{\"Running\":true,\"Pid\":42}}"),
-                          .close = true, .times = 1 },
-                        { "GET /v1.41/containers/db/json HTTP", REPLY_BODY("200 OK", "{}"), .close = true });
-        Reply good = {}, bad = {};
+        _cleanup_(fixture_done) Fixture fixture =
+                        FIXTURE(RULE_PING,
+                                { "GET /v1.41/containers/db/json HTTP", REPLY_BODY("200 OK", INSPECT("")),
+                                  .close = true, .times = 1 },
+                                { "GET /v1.41/containers/db/json HTTP", REPLY_BODY("200 OK", "{}"),
+                                  .close = true });
+        _cleanup_(reply_done) Reply good = inspect(fixture.engine, "db", TIMEOUT);
+        _cleanup_(reply_done) Reply bad = inspect(fixture.engine, "db", TIMEOUT);
 
-        ASSERT_OK(engine_inspect(&good.call, fixture.engine, "db", TIMEOUT, on_reply, &good));
-        run_until(&good.ended);
         ASSERT_EQ(good.outcome, ENGINE_OK);
         ASSERT_EQ(good.info->pid, 42);
-        container_info_free(good.info);
-
-        ASSERT_OK(engine_inspect(&bad.call, fixture.engine, "db", TIMEOUT, on_reply, &bad));
-        run_until(&bad.ended);
         ASSERT_EQ(bad.outcome, ENGINE_BROKEN);
         ASSERT_NULL(bad.info);
+}
+
+static Reply pause_container(Engine *engine) {
+        Reply reply = {};
+
+        ASSERT_OK(engine_pause(&reply.call, engine, "db", TIMEOUT, on_reply, &reply));
+        run_until(&reply.ended);
+        return reply;
+}
+
+static void test_pause(void) {
+        _cleanup_(fixture_done) Fixture fixture =
+                        FIXTURE(RULE_PING,
+                                { "POST /v1.41/containers/db/pause HTTP", REPLY_EMPTY("204 No"), .times = 1 },
+                                { "POST", ERROR("409 No", "Container 8f3b is already paused"), .close = true,
+                                  .times = 1 },
+                                { "POST", ERROR("409 No", "container f287 is not running"), .close = true,
+                                  .times = 1 },
+                                { "POST", ERROR("404 No", "No such container: db"), .close = true });
+
+        ASSERT_EQ(pause_container(fixture.engine).outcome, ENGINE_OK);
+        ASSERT_EQ(pause_container(fixture.engine).outcome, ENGINE_ALREADY);
+        ASSERT_EQ(pause_container(fixture.engine).outcome, ENGINE_NOT_RUNNING);
+        ASSERT_EQ(pause_container(fixture.engine).outcome, ENGINE_NO_CONTAINER);
+}
+
+static Reply connect_network(Engine *engine, const char *network, const char *container) {
+        Reply reply = {};
+
+        ASSERT_OK(engine_connect_network(&reply.call, engine, network, container, TIMEOUT, on_reply, &reply));
+        run_until(&reply.ended);
+        return reply;
+}
+
+static void test_connecting_to_a_network(void) {
+        static const struct {
+                const char *reply;
+                EngineOutcome outcome;
+        } cases[] = {
+                { REPLY_EMPTY("200 OK"), ENGINE_OK },
+                { ERROR("403 No", "endpoint with name db already exists in network net"), ENGINE_ALREADY },
+                { ERROR("404 No", "network net not found"), ENGINE_NO_NETWORK },
+                { ERROR("404 No", "No such container: db"), ENGINE_NO_CONTAINER },
+                { ERROR("400 No",
+                        "container sharing network namespace with another container or host cannot be connected to any other network"),
+                  ENGINE_REFUSED },
+                { ERROR("500 No", "no available IPv4 addresses on this network's address pools: net (8902)"),
+                  ENGINE_REFUSED },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(fixture_done) Fixture fixture =
+                                FIXTURE(RULE_PING, { "POST /v1.41/networks/net/connect HTTP", cases[i].reply,
+                                                     .close = true });
+
+                ASSERT_EQ(connect_network(fixture.engine, "net", "db").outcome, cases[i].outcome);
+                ASSERT_TRUE(strstr(scripted_server_last(fixture.server), "\r\n\r\n{\"Container\":\"db\"}"));
+        }
+}
+
+static Reply list_publishers(Engine *engine, uint16_t port) {
+        Reply reply = {};
+
+        ASSERT_OK(engine_list_publishers(&reply.call, engine, port, TIMEOUT, on_reply, &reply));
+        run_until(&reply.ended);
+        return reply;
+}
+
+static void test_publishers_of_a_port(void) {
+        static const char list[] = REPLY_BODY(
+                        "200 OK",
+                        "[{\"Id\":\"8f3b\",\"Names\":[\"/other/alias\",\"/web\"],\"State\":\"paused\",\"Ports\":["
+                        "{\"IP\":\"127.0.0.1\",\"PrivatePort\":81,\"PublicPort\":81,\"Type\":\"udp\"},"
+                        "{\"IP\":\"0.0.0.0\",\"PrivatePort\":80,\"PublicPort\":9002,\"Type\":\"tcp\"},"
+                        "{\"IP\":\"::\",\"PrivatePort\":80,\"PublicPort\":9002,\"Type\":\"tcp\"}]},"
+                        "{\"Id\":\"d75b\",\"Names\":[\"/db\"],\"Ports\":[{\"PrivatePort\":9002,\"Type\":\"tcp\"}]},"
+                        "{\"Id\":\"154a\",\"Names\":[\"/host\"],\"Ports\":[]},"
+                        "{\"Id\":\"0424\",\"Names\":[\"/web2\"],\"Ports\":[{\"IP\":\"127.0.0.2\",\"PrivatePort\":1,\"PublicPort\":"
+                        "9002,\"Type\":\"tcp\"}]}]");
+        _cleanup_(fixture_done) Fixture fixture =
+                        FIXTURE(RULE_PING, { "GET /v1.41/containers/json HTTP", list, .close = true, .times = 3 },
+                                { "GET", REPLY_BODY("200 OK", "{}"), .close = true });
+        Reply reply = list_publishers(fixture.engine, 9002);
+
+        ASSERT_EQ(reply.outcome, ENGINE_OK);
+        ASSERT_STREQ(reply.names, "web web2 ");
+        ASSERT_STREQ(list_publishers(fixture.engine, 81).names, "");
+        ASSERT_STREQ(list_publishers(fixture.engine, 80).names, "");
+        ASSERT_EQ(list_publishers(fixture.engine, 80).outcome, ENGINE_BROKEN);
 }
 
 static const char exec_output[] =
@@ -352,7 +364,7 @@ static void test_replaced_engine_is_asked_anew(void) {
 typedef struct Seen {
         unsigned established, lost, n_events;
         ContainerEventType types[8];
-        int exit_code;
+        int exit_code, signal;
         bool done, free_engine;
         Fixture *fixture;
 } Seen;
@@ -365,6 +377,8 @@ static void on_event(Engine *engine, const ContainerEvent *container_event, bool
                 ASSERT_TRUE(seen->n_events < ELEMENTSOF(seen->types));
                 seen->types[seen->n_events++] = container_event->type;
                 seen->exit_code = container_event->exit_code;
+                if (container_event->type == CONTAINER_EVENT_KILL)
+                        seen->signal = container_event->signal;
         } else if (lost)
                 seen->lost++;
         else
@@ -389,7 +403,8 @@ static const char events[] =
                       EVENT("container", "start", "db", "") EVENT("container", "start", "db2",
                                                                   "") EVENT("network", "disconnect", "db", "")
                                       EVENT("container", "exec_start: x", "db",
-                                            "") EVENT("container", "health_status: healthy", "db", "")
+                                            "") EVENT("container", "health_status: healthy", "db",
+                                                      "") EVENT("container", "kill", "db", ",\"signal\":\"15\"")
                                                       EVENT("container", "die", "db", ",\"exitCode\":\"137\""));
 #define RULE_EVENTS(...)                                                                                                      \
         {                                                                                                                     \
@@ -405,13 +420,15 @@ static void test_events_in_pieces(void) {
                 Seen seen = {};
 
                 ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
-                while (seen.n_events < 3)
+                while (seen.n_events < 4)
                         run_until_seen(&seen);
                 ASSERT_EQ(seen.established, 1);
                 ASSERT_EQ(seen.lost, 0);
                 ASSERT_EQ(seen.types[0], CONTAINER_EVENT_START);
                 ASSERT_EQ(seen.types[1], CONTAINER_EVENT_HEALTHY);
-                ASSERT_EQ(seen.types[2], CONTAINER_EVENT_DIE);
+                ASSERT_EQ(seen.types[2], CONTAINER_EVENT_KILL);
+                ASSERT_EQ(seen.signal, 15);
+                ASSERT_EQ(seen.types[3], CONTAINER_EVENT_DIE);
                 ASSERT_EQ(seen.exit_code, 137);
         }
 }
@@ -425,7 +442,7 @@ static void test_lost_stream_is_opened_again(void) {
         while (seen.lost == 0)
                 run_until_seen(&seen);
         /* What came before the end was told before it. */
-        ASSERT_EQ(seen.n_events, 3);
+        ASSERT_EQ(seen.n_events, 4);
         ASSERT_EQ(seen.established, 1);
 
         while (scripted_server_requests(fixture.server, "GET /v1.41/events") < 2)
@@ -478,9 +495,7 @@ static void test_engine_may_be_freed_by_the_handler(void) {
 }
 
 int main(void) {
-        (void) snprintf(socket_path, sizeof(socket_path), "%s/test-engine-%d.sock", getenv("TMPDIR") ?: "/tmp",
-                        getpid());
-        ASSERT_OK(sd_event_new(&event));
+        fixture_begin("engine");
 
         test_first_call_negotiates();
         test_version_is_clamped();
@@ -490,6 +505,9 @@ int main(void) {
         test_names_cannot_leave_their_place();
         test_requests_of_the_plain_calls();
         test_inspect();
+        test_pause();
+        test_connecting_to_a_network();
+        test_publishers_of_a_port();
         test_exec();
         test_exec_sends_its_command();
         test_exec_that_hangs();
@@ -503,6 +521,6 @@ int main(void) {
         test_garbage_ends_the_stream();
         test_engine_may_be_freed_by_the_handler();
 
-        (void) sd_event_unref(event);
+        fixture_quit();
         return 0;
 }

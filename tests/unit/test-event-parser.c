@@ -77,6 +77,33 @@ static void test_exit_codes(void) {
         }
 }
 
+static void test_signals(void) {
+        static const struct {
+                const char *attributes;
+                int signal;
+        } cases[] = {
+                { ",\"signal\":\"15\"", 15 },
+                { ",\"signal\":\"SIGKILL\"", 9 },
+                { ",\"signal\":9", 0 },
+                { ",\"signal\":\"-1\"", 0 },
+                { "", 0 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(event_parser_freep) EventParser *parser = NULL;
+                _cleanup_(parsed_event_done) ParsedEvent event = {};
+
+                ASSERT_OK(event_parser_new(&parser));
+                feed(parser,
+                     "{\"Type\":\"container\",\"Action\":\"kill\",\"Actor\":{\"Attributes\":{\"name\":\"db\"");
+                feed(parser, cases[i].attributes);
+                feed(parser, "}}}");
+                ASSERT_EQ(event_parser_next(parser, &event), 1);
+                ASSERT_EQ(event.type, CONTAINER_EVENT_KILL);
+                ASSERT_EQ(event.signal, cases[i].signal);
+        }
+}
+
 static void test_what_is_no_stream_of_events(void) {
         static const char *const texts[] = {
                 "[]", "7 ", "\"x\"", "}", "{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", /* too deep */
@@ -117,6 +144,7 @@ int main(void) {
         test_objects_split_anywhere();
         test_what_is_no_event_of_ours_is_passed_over();
         test_exit_codes();
+        test_signals();
         test_what_is_no_stream_of_events();
         test_sizes_are_bounded();
         return 0;

@@ -8,6 +8,7 @@
 #include "io/host-command.h"
 #include "test.h"
 #include "util/fd.h"
+#include "util/strv.h"
 #include "util/time.h"
 
 static sd_event *event;
@@ -17,7 +18,14 @@ typedef struct Ended {
         bool ended, timed_out;
         int exit_status, signal;
         char last_line[256];
+        char *captured; /* NULL: nothing */
+        char **lines;
 } Ended;
+
+static void ended_done(Ended *ended) {
+        free(ended->captured);
+        strv_free(ended->lines);
+}
 
 static void on_ended(HostCommand *command, const HostCommandResult *result, void *userdata) {
         Ended *ended = userdata;
@@ -27,6 +35,10 @@ static void on_ended(HostCommand *command, const HostCommandResult *result, void
         ended->exit_status = result->exit_status;
         ended->signal = result->signal;
         (void) snprintf(ended->last_line, sizeof(ended->last_line), "%s", result->last_line);
+        if (result->captured) {
+                ASSERT_EQ(strlen(result->captured), result->captured_size);
+                ended->captured = strdup(result->captured);
+        }
         ended->command = host_command_free(ended->command);
 }
 
@@ -39,6 +51,29 @@ static Ended run(const char *text, char *const *environment, uint64_t timeout_us
                 ASSERT_OK(sd_event_run(event, 10 * USEC_PER_SEC));
         return ended;
 }
+
+static void on_line(const char *line, void *userdata) {
+        Ended *ended = userdata;
+
+        ASSERT_FALSE(ended->ended);
+        ASSERT_OK(strv_append(&ended->lines, line));
+}
+
+static Ended run_request(char *const *argv, HostCommandRequest request) {
+        Ended ended = {};
+
+        request.argv = argv;
+        if (request.timeout_usec == 0)
+                request.timeout_usec = USEC_INFINITY;
+        ASSERT_OK(host_command_run(&ended.command, event, &request, on_ended, &ended));
+        ASSERT_FALSE(ended.ended);
+        while (!ended.ended)
+                ASSERT_OK(sd_event_run(event, 10 * USEC_PER_SEC));
+        return ended;
+}
+#define RUN(request, ...) run_request((char *const[]){ __VA_ARGS__, NULL }, request)
+#define REQUEST(...) ((HostCommandRequest){ __VA_ARGS__ })
+#define WORD(text) ((char *) (text))
 
 static void test_exit_status_and_last_line(void) {
         Ended ended = run("echo one; echo two >&2; echo; exit 3", NULL, USEC_PER_MINUTE);
@@ -158,6 +193,70 @@ static void test_given_up_command_is_reaped(void) {
         ASSERT_FALSE(ended.ended);
 }
 
+static void test_program_with_arguments(void) {
+        Ended ended = RUN(REQUEST(), WORD("printf"), WORD("%s|"), WORD("a b"), WORD("$HOME *"), WORD(""),
+                          WORD("'"));
+
+        ASSERT_EQ(ended.exit_status, 0);
+        ASSERT_STREQ(ended.last_line, "a b|$HOME *||'|");
+        ASSERT_EQ(RUN(REQUEST(), WORD("nosuchprogram")).exit_status, 127);
+        ASSERT_EQ(RUN(REQUEST(), WORD("sh"), WORD("-c"), WORD("exit 7")).exit_status, 7);
+}
+
+/* In the PATH that it gets, not in ours. */
+static void test_program_is_looked_for(void) {
+        char *const environment[] = { WORD("PATH=/nonexistent"), NULL };
+
+        ASSERT_EQ(RUN(REQUEST(.environment = environment), WORD("true")).exit_status, 127);
+        ASSERT_EQ(RUN(REQUEST(.environment = environment), WORD("/bin/true")).exit_status, 0);
+}
+
+static void test_folder(void) {
+        Ended ended = RUN(REQUEST(.folder = "/usr"), WORD("pwd"));
+
+        ASSERT_STREQ(ended.last_line, "/usr");
+        ASSERT_EQ(RUN(REQUEST(.folder = "/nonexistent"), WORD("true")).exit_status, 126);
+}
+
+static void test_lines(void) {
+        _cleanup_(ended_done) Ended ended = RUN(
+                        REQUEST(.on_line = on_line), WORD("sh"), WORD("-c"),
+                        WORD("printf 'one\\n\\ntwo\\rthree\\n' >&2; printf 'a\\001b\\n'; printf '%02000d\\n' 0; printf end"));
+
+        ASSERT_EQ(strv_length(ended.lines), 6);
+        ASSERT_STREQ(ended.lines[0], "one");
+        ASSERT_STREQ(ended.lines[1], "two");
+        ASSERT_STREQ(ended.lines[2], "three");
+        ASSERT_STREQ(ended.lines[3], "a b");
+        ASSERT_EQ(strlen(ended.lines[4]), HOST_COMMAND_LINE_MAX);
+        ASSERT_STREQ(ended.lines[5], "end");
+        ASSERT_STREQ(ended.last_line, "end");
+        ASSERT_NULL(ended.captured);
+}
+
+static void test_capture(void) {
+        _cleanup_(ended_done) Ended ended =
+                        RUN(REQUEST(.on_line = on_line, .captured_max = 100), WORD("sh"), WORD("-c"),
+                            WORD("echo said; echo document; echo more >&2; echo of it"));
+        _cleanup_(ended_done) Ended silent = RUN(REQUEST(.captured_max = 100), WORD("true"));
+
+        ASSERT_STREQ(ended.captured, "said\ndocument\nof it\n");
+        ASSERT_EQ(strv_length(ended.lines), 1);
+        ASSERT_STREQ(ended.last_line, "more");
+        ASSERT_NULL(silent.captured);
+}
+
+static void test_capture_is_bounded(void) {
+        _cleanup_(ended_done) Ended fits = RUN(REQUEST(.captured_max = 300000), WORD("sh"), WORD("-c"),
+                                               WORD("head -c 300000 /dev/zero | tr '\\0' x")),
+                                    longer = RUN(REQUEST(.captured_max = 299999), WORD("sh"), WORD("-c"),
+                                                 WORD("head -c 300000 /dev/zero | tr '\\0' x; echo; echo end"));
+
+        ASSERT_EQ(strlen(fits.captured), 300000);
+        ASSERT_EQ(longer.exit_status, 0);
+        ASSERT_NULL(longer.captured);
+}
+
 int main(void) {
         ASSERT_TRUE(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) >= 0);
         ASSERT_OK(sd_event_new(&event));
@@ -172,6 +271,12 @@ int main(void) {
         test_hanging_group_is_killed();
         test_background_processes_do_not_hold_it_up();
         test_given_up_command_is_reaped();
+        test_program_with_arguments();
+        test_program_is_looked_for();
+        test_folder();
+        test_lines();
+        test_capture();
+        test_capture_is_bounded();
 
         (void) sd_event_unref(event);
         return 0;

@@ -124,7 +124,8 @@ static void test_bad_answers(void) {
         } cases[] = {
                 { "garbage that is no HTTP\r\n\r\n", EBADMSG },
                 { "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", ECONNRESET },
-                { "HTTP/1.1 200 OK\r\nConte", 0 }, /* curl takes what there is for the header, status 200 */
+                { "HTTP/1.1 200 OK\r\nConte", ECONNRESET },
+                { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", ECONNRESET },
                 { "\r\n", EBADMSG },
         };
 
@@ -168,6 +169,36 @@ static void test_sizes_are_bounded(void) {
                 memcpy(reply + i, line, sizeof(line) - 1);
         answer = ask((ScriptedRule){ .reply = reply, .reply_size = size, .close = true }, false, USEC_INFINITY);
         ASSERT_EQ(answer.error, -EFBIG);
+}
+
+static void test_limit_of_a_request(void) {
+        _cleanup_(http_client_freep) HttpClient *client = NULL;
+        _cleanup_(scripted_server_freep) ScriptedServer *server = NULL;
+        ScriptedRule rules[] = { { "GET /x", REPLY("200 OK", "Content-Length: 5\r\n", "hello") } };
+        HttpParameters parameters = { .method = "GET",
+                                      .url = "http://localhost/x",
+                                      .timeout_usec = USEC_INFINITY };
+
+        server = scripted_server_new(event, socket_path, rules, ELEMENTSOF(rules));
+        ASSERT_OK(http_client_new(&client, event, socket_path));
+        for (size_t limit = 4; limit <= 5; limit++) {
+                Answer answer = {};
+
+                parameters.limit = limit;
+                ASSERT_OK(http_request_new(&answer.request, client, &parameters, NULL, on_end, &answer));
+                run_until(&answer.ended);
+                ASSERT_EQ(answer.error, limit < 5 ? -EFBIG : 0);
+        }
+}
+
+static void test_lines_after_the_body_are_no_header(void) {
+        Answer answer = ask((ScriptedRule){ .reply = REPLY("200 OK", "Transfer-Encoding: chunked\r\n",
+                                                           "5\r\nhello\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n"),
+                                            .piece = 1 },
+                            true, USEC_INFINITY);
+
+        ASSERT_EQ(answer.error, 0);
+        ASSERT_STREQ(answer.body, "hello");
 }
 
 static void test_nobody_listens(void) {
@@ -301,6 +332,8 @@ int main(void) {
         test_connection_closed_without_an_answer();
         test_silence_ends_with_the_timeout();
         test_sizes_are_bounded();
+        test_limit_of_a_request();
+        test_lines_after_the_body_are_no_header();
         test_nobody_listens();
         test_connection_is_used_again();
         test_post_has_a_body_or_none();

@@ -1,7 +1,10 @@
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,7 +38,6 @@ static void test_shared_by_many_seized_by_the_last(void) {
         ASSERT_ERROR(lease_share(third), EAGAIN);
         ASSERT_OK(lease_release(second));
         ASSERT_OK(lease_share(third));
-        ASSERT_STREQ(lease_container(third), "redis-shared");
 }
 
 static void test_stored_duplicate_keeps_the_lock_until_released(void) {
@@ -51,7 +53,7 @@ static void test_stored_duplicate_keeps_the_lock_until_released(void) {
         ASSERT_OK(lease_open(&other, root, "db"));
         ASSERT_ERROR(lease_seize(other), EAGAIN);
 
-        ASSERT_OK(lease_adopt(&adopted, stored, "db"));
+        ASSERT_OK(lease_adopt(&adopted, root, stored, "db"));
         ASSERT_OK(lease_release(adopted));
         ASSERT_OK(lease_seize(other));
 }
@@ -59,7 +61,9 @@ static void test_stored_duplicate_keeps_the_lock_until_released(void) {
 static void test_record_is_read_back(void) {
         _cleanup_(lease_record_done) LeaseRecord record = {
                 .ours = true,
+                .service = strdup("blog"),
                 .wake_id = strdup("5e0a5ac1-16a9-4f1c-9f2c-d3a6c4c4f5f1"),
+                .container_id = strdup("0123456789ab"),
                 .started_at = strdup("2026-01-05T08:00:00.123456789Z"),
                 .ready = true,
         };
@@ -70,7 +74,10 @@ static void test_record_is_read_back(void) {
         ASSERT_OK(lease_write(lease, &record));
         ASSERT_OK(lease_read(lease, &read));
         ASSERT_TRUE(read.ours && read.ready);
+        ASSERT_FALSE(read.restored);
+        ASSERT_STREQ(read.service, record.service);
         ASSERT_STREQ(read.wake_id, record.wake_id);
+        ASSERT_STREQ(read.container_id, record.container_id);
         ASSERT_STREQ(read.started_at, record.started_at);
 
         ASSERT_OK(lease_write(lease, &empty));
@@ -146,6 +153,325 @@ static void test_oversized_record_is_refused_and_the_old_one_stays(void) {
         ASSERT_TRUE(read.ours);
 }
 
+static const char *copy_path(const char *container) {
+        static char path[256];
+
+        (void) snprintf(path, sizeof(path), "%s/var/lib/wakechain/lease/%s", root, container);
+        return path;
+}
+
+/* What a boot does to /run. */
+static void forget_run(const char *container) {
+        ASSERT_EQ(unlink(lease_path(container)), 0);
+}
+
+static LeaseRecord read_anew(const char *container) {
+        _cleanup_(lease_freep) Lease *lease = NULL;
+        LeaseRecord record = {};
+
+        ASSERT_OK(lease_open(&lease, root, container));
+        ASSERT_OK(lease_read(lease, &record));
+        return record;
+}
+
+static void write_ours(const char *container, const char *started_at, bool ready) {
+        _cleanup_(lease_freep) Lease *lease = NULL;
+        LeaseRecord record = {
+                .ours = true,
+                .service = (char *) "blog",
+                .wake_id = (char *) "5e0a5ac1",
+                .container_id = (char *) "0123",
+                .started_at = (char *) started_at,
+                .ready = ready,
+        };
+
+        ASSERT_OK(lease_open(&lease, root, container));
+        ASSERT_OK(lease_write(lease, &record));
+}
+
+static void test_copy_outlives_a_boot(void) {
+        _cleanup_(lease_record_done) LeaseRecord before = {}, after = {};
+        struct stat status;
+
+        write_ours("copied", "2026-01-05T08:00:00Z", true);
+        before = read_anew("copied");
+        ASSERT_FALSE(before.restored);
+        forget_run("copied");
+
+        after = read_anew("copied");
+        ASSERT_TRUE(after.ours && after.restored);
+        ASSERT_STREQ(after.service, "blog");
+        ASSERT_STREQ(after.wake_id, "5e0a5ac1");
+        ASSERT_STREQ(after.container_id, "0123");
+        /* What it knew of that run holds for no other. */
+        ASSERT_NULL(after.started_at);
+        ASSERT_FALSE(after.ready);
+
+        ASSERT_EQ(stat(copy_path("copied"), &status), 0);
+        ASSERT_EQ(status.st_mode & 07777, 0600);
+        ASSERT_EQ(stat(copy_path("."), &status), 0);
+        ASSERT_EQ(status.st_mode & 07777, 0700);
+}
+
+static void test_copy_is_removed_with_what_it_says(void) {
+        _cleanup_(lease_record_done) LeaseRecord read = {}, not_ours = {};
+        _cleanup_(lease_freep) Lease *lease = NULL;
+
+        write_ours("released", NULL, false);
+        ASSERT_EQ(access(copy_path("released"), F_OK), 0);
+        ASSERT_OK(lease_open(&lease, root, "released"));
+        ASSERT_OK(lease_write(lease, &not_ours));
+        ASSERT_EQ(access(copy_path("released"), F_OK), -1);
+
+        forget_run("released");
+        read = read_anew("released");
+        ASSERT_FALSE(read.ours || read.restored);
+}
+
+static void test_record_of_this_boot_hides_the_copy(void) {
+        static const char *const records[] = { "{\"ours\":false}", "{\"ours\":tru" };
+
+        for (size_t i = 0; i < ELEMENTSOF(records); i++) {
+                _cleanup_(lease_record_done) LeaseRecord read = {};
+                _cleanup_(restored_lease_list_freep) RestoredLease *list = NULL;
+
+                write_ours("hidden", NULL, false);
+                ASSERT_OK(file_replace(lease_path("hidden"), records[i], strlen(records[i]), 0600, false));
+                read = read_anew("hidden");
+                ASSERT_FALSE(read.ours || read.restored);
+
+                ASSERT_OK(lease_list_restored(&list, root));
+                for (RestoredLease *entry = list; entry->container; entry++)
+                        ASSERT_FALSE(streq(entry->container, "hidden"));
+        }
+        ASSERT_EQ(unlink(copy_path("hidden")), 0);
+}
+
+/* A wake writes its record several times; only the identity goes to the disk, once. */
+static void test_copy_is_not_written_again_for_nothing(void) {
+        struct stat first, second;
+
+        write_ours("once", NULL, false);
+        ASSERT_EQ(stat(copy_path("once"), &first), 0);
+        write_ours("once", "2026-01-05T08:00:00Z", false);
+        write_ours("once", "2026-01-05T08:00:00Z", true);
+        ASSERT_EQ(stat(copy_path("once"), &second), 0);
+        ASSERT_EQ(first.st_ino, second.st_ino);
+
+        /* Somebody else's hand is noticed. */
+        ASSERT_EQ(unlink(copy_path("once")), 0);
+        write_ours("once", "2026-01-05T08:00:00Z", true);
+        ASSERT_EQ(access(copy_path("once"), F_OK), 0);
+}
+
+static void make_text(const char *path, const char *text) {
+        ASSERT_OK(file_replace(path, text, strlen(text), 0600, false));
+}
+
+static void make_fifo(const char *path, const char *text) {
+        ASSERT_EQ(mkfifo(path, 0600), 0);
+}
+
+static void make_folder(const char *path, const char *text) {
+        ASSERT_EQ(mkdir(path, 0700), 0);
+}
+
+static void make_link(const char *path, const char *text) {
+        ASSERT_EQ(symlink("once", path), 0);
+}
+
+static void make_huge(const char *path, const char *text) {
+        _cleanup_free_ char *huge = malloc(1 << 20);
+
+        ASSERT_TRUE(huge);
+        memset(huge, ' ', 1 << 20);
+        memcpy(huge, text, strlen(text));
+        ASSERT_OK(file_replace(path, huge, 1 << 20, 0600, false));
+}
+
+static void make_stranger(const char *path, const char *text) {
+        make_text(path, text);
+        if (geteuid() == 0)
+                ASSERT_EQ(chown(path, 12345, 12345), 0);
+        else
+                make_text(path, "");
+}
+
+static void test_bad_copies_count_as_none(void) {
+#define GOOD "{\"container\":\"bad\",\"ours\":true}"
+        static const struct {
+                void (*make)(const char *path, const char *text);
+                const char *text;
+                bool replaceable;
+        } cases[] = {
+                { make_text, "", true },
+                { make_text, "{", true },
+                { make_text, "[]", true },
+                { make_text, "{\"ours\":true}", true },
+                { make_text, "{\"container\":\"other\",\"ours\":true}", true },
+                { make_text, "{\"container\":\"bad\",\"ours\":1}", true },
+                { make_text, "{\"container\":\"bad\",\"ours\":false}", true },
+                { make_text, "{\"container\":[],\"ours\":true}", true },
+                { make_text, "\xff\xfe", true },
+                { make_huge, GOOD, true },
+                { make_stranger, GOOD, true },
+                { make_fifo, NULL, true },
+                { make_link, NULL, true },
+                { make_folder, NULL, false },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(lease_record_done) LeaseRecord read = {}, again = {};
+                _cleanup_(restored_lease_list_freep) RestoredLease *list = NULL;
+
+                cases[i].make(copy_path("bad"), cases[i].text);
+                read = read_anew("bad");
+                if (read.ours || read.restored)
+                        TEST_FAIL("copy %zu counts", i);
+                ASSERT_OK(lease_list_restored(&list, root));
+                for (RestoredLease *entry = list; entry->container; entry++)
+                        ASSERT_FALSE(streq(entry->container, "bad"));
+
+                /* And it is in nobody's way. */
+                write_ours("bad", NULL, false);
+                forget_run("bad");
+                again = read_anew("bad");
+                ASSERT_EQ(again.restored, cases[i].replaceable);
+                ASSERT_EQ(cases[i].replaceable ? unlink(copy_path("bad")) : rmdir(copy_path("bad")), 0);
+                forget_run("bad");
+        }
+#undef GOOD
+}
+
+static void test_copy_that_cannot_be_written_is_no_failure(void) {
+        _cleanup_free_ char *folder = strdup(copy_path("")), *moved = NULL;
+        _cleanup_(lease_record_done) LeaseRecord read = {};
+
+        ASSERT_TRUE(folder && asprintf(&moved, "%s/moved", root) > 0);
+        folder[strlen(folder) - 1] = '\0';
+        ASSERT_EQ(rename(folder, moved), 0);
+        make_text(folder, "in the way");
+
+        write_ours("uncopied", NULL, false);
+        read = read_anew("uncopied");
+        ASSERT_TRUE(read.ours);
+        ASSERT_FALSE(read.restored);
+
+        ASSERT_EQ(unlink(folder), 0);
+        ASSERT_EQ(rename(moved, folder), 0);
+}
+
+/* Runs in a process of its own, so that limits and mounts end with it. False: it cannot be tried here. */
+static bool run_apart(bool (*function)(void)) {
+        pid_t child = fork();
+        int status;
+
+        ASSERT_TRUE(child >= 0);
+        if (child == 0)
+                _exit(function() ? EXIT_SUCCESS : 77);
+        ASSERT_EQ(waitpid(child, &status, 0), child);
+        ASSERT_TRUE(WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_SUCCESS || WEXITSTATUS(status) == 77));
+        return WEXITSTATUS(status) == EXIT_SUCCESS;
+}
+
+static bool write_where_only_a_part_fits(void) {
+        struct rlimit limit = { .rlim_cur = 12, .rlim_max = RLIM_INFINITY };
+        LeaseRecord other = { .ours = false, .wake_id = (char *) "another" };
+        _cleanup_(lease_record_done) LeaseRecord read = {};
+        _cleanup_(lease_freep) Lease *lease = NULL;
+
+        write_ours("limited", "2026-01-05T08:00:00Z", true);
+        ASSERT_OK(lease_open(&lease, root, "limited"));
+        ASSERT_TRUE(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+        ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        ASSERT_ERROR(lease_write(lease, &other), ENOSPC);
+
+        read = read_anew("limited");
+        ASSERT_TRUE(read.ours && read.ready);
+        ASSERT_STREQ(read.started_at, "2026-01-05T08:00:00Z");
+        return true;
+}
+
+static void test_record_survives_one_that_does_not_fit(void) {
+        ASSERT_TRUE(run_apart(write_where_only_a_part_fits));
+}
+
+static bool write_to_a_full_run(void) {
+        LeaseRecord ours = { .ours = true,
+                             .service = (char *) "blog",
+                             .started_at = (char *) "2026-01-05T08:00:00Z" },
+                    longer = { .ours = true, .service = (char *) "a name that is longer than the other" };
+        _cleanup_(lease_record_done) LeaseRecord old = {}, first = {};
+        _cleanup_(lease_freep) Lease *lease = NULL, *fresh = NULL;
+        _cleanup_free_ char *run = NULL, *folder = NULL, *filler = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        static char page[4096];
+
+        ASSERT_TRUE(asprintf(&run, "%s/run", root) > 0 && asprintf(&folder, "%s/wakechain/lease", run) > 0 &&
+                    asprintf(&filler, "%s/filler", run) > 0);
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("tmpfs", run, "tmpfs", 0, "size=64k") < 0)
+                return false;
+        ASSERT_OK(directory_make(folder));
+        ASSERT_OK(lease_open(&lease, root, "full"));
+        ASSERT_OK(lease_write(lease, &ours));
+        fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        ASSERT_TRUE(fd >= 0);
+        while (write(fd, page, sizeof(page)) > 0)
+                ;
+
+        /* What has a record can be written, and one that fits no page of its own leaves the copy. */
+        ASSERT_OK(lease_write(lease, &longer));
+        ASSERT_OK(lease_read(lease, &old));
+        ASSERT_STREQ(old.service, longer.service);
+        ASSERT_FALSE(old.restored);
+
+        ASSERT_OK(lease_open(&fresh, root, "full-from-the-beginning"));
+        ASSERT_OK(lease_share(fresh));
+        ASSERT_ERROR(lease_write(fresh, &ours), ENOSPC);
+        ASSERT_OK(lease_read(fresh, &first));
+        ASSERT_TRUE(first.ours && first.restored);
+        ASSERT_STREQ(first.service, "blog");
+        return true;
+}
+
+static void test_full_run_loses_no_record(void) {
+        if (geteuid() != 0 || !run_apart(write_to_a_full_run))
+                printf("A full /run needs root and a mount namespace, skipped.\n");
+}
+
+static void test_list_of_what_was_restored(void) {
+        static const char *const others[] = { "listed-b.AbCdEf", ".hidden", "-odd" };
+        _cleanup_(restored_lease_list_freep) RestoredLease *list = NULL, *none = NULL;
+        _cleanup_(lease_record_done) LeaseRecord opened = {};
+        size_t n = 0;
+
+        write_ours("listed-b", NULL, false);
+        write_ours("listed-a", NULL, false);
+        write_ours("listed-run", NULL, false);
+        for (size_t i = 0; i < ELEMENTSOF(others); i++)
+                make_text(copy_path(others[i]), "{\"container\":\"listed-b\",\"ours\":true}");
+        forget_run("listed-a");
+        forget_run("listed-b");
+        /* A lease that was opened, and nothing written, is no record. */
+        opened = read_anew("listed-b");
+
+        ASSERT_OK(lease_list_restored(&list, root));
+        for (RestoredLease *entry = list; entry->container; entry++) {
+                ASSERT_TRUE(entry->record.restored && entry->record.ours);
+                ASSERT_FALSE(streq(entry->container, "listed-run"));
+                if (strncmp(entry->container, "listed-", 7) != 0)
+                        continue;
+                ASSERT_STREQ(entry->container, n == 0 ? "listed-a" : "listed-b");
+                ASSERT_STREQ(entry->record.service, "blog");
+                n++;
+        }
+        ASSERT_EQ(n, 2);
+
+        ASSERT_OK(lease_list_restored(&none, "/nonexistent"));
+        ASSERT_NULL(none->container);
+}
+
 static void test_symbolic_link_is_not_followed(void) {
         _cleanup_(lease_freep) Lease *lease = NULL;
 
@@ -173,6 +499,15 @@ int main(void) {
         test_record_is_never_lost_while_it_is_written();
         test_damaged_record_is_not_ours();
         test_oversized_record_is_refused_and_the_old_one_stays();
+        test_copy_outlives_a_boot();
+        test_copy_is_removed_with_what_it_says();
+        test_record_of_this_boot_hides_the_copy();
+        test_copy_is_not_written_again_for_nothing();
+        test_bad_copies_count_as_none();
+        test_copy_that_cannot_be_written_is_no_failure();
+        test_record_survives_one_that_does_not_fit();
+        test_full_run_loses_no_record();
+        test_list_of_what_was_restored();
         test_symbolic_link_is_not_followed();
         test_names_in_the_descriptor_store();
 

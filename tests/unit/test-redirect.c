@@ -246,6 +246,34 @@ static void test_counter(void) {
         ASSERT_EQ(look(&everywhere).new_connections, 0);
 }
 
+static void assert_count(uint64_t connections, bool up) {
+        uint64_t found_connections = UINT64_MAX;
+        bool found_up;
+
+        ASSERT_OK(redirect_count(redirect, "clemence", &found_connections, &found_up));
+        ASSERT_EQ(found_connections, connections);
+        ASSERT_EQ(found_up, up);
+}
+
+static void test_count_alone(void) {
+        uint64_t connections;
+        bool up;
+
+        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+        assert_count(0, false);
+        assert_all_ways(CONTAINER);
+        assert_count(ELEMENTSOF(ways), false);
+        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        assert_all_ways(FRONT);
+        assert_count(ELEMENTSOF(ways), true);
+
+        ASSERT_OK(redirect_down(redirect, "clemence"));
+        assert_count(0, false);
+        ASSERT_OK(redirect_clear(redirect));
+        assert_count(0, false);
+        ASSERT_ERROR(redirect_count(redirect, "a b", &connections, &up), EINVAL);
+}
+
 static void assert_echo(int from, int to) {
         char c = 0;
 
@@ -340,7 +368,7 @@ static void test_lost_tables_come_back(void) {
 
         for (size_t i = 0; i < ELEMENTSOF(losses); i++) {
                 _cleanup_free_ char *whole = NULL, *again = NULL, *output = NULL;
-                RedirectEntry entry = { .service = &clemence, .bindings = everywhere, .up = true };
+                RedirectEntry entry = { .service = &clemence, .bindings = everywhere };
 
                 ASSERT_OK(redirect_rebuild(redirect, &entry, 1));
                 whole = nft("list ruleset");
@@ -362,47 +390,172 @@ static void test_lost_tables_come_back(void) {
         }
         /* A table that was none of our making, but has our name. */
         free(nft("flush ruleset; add table inet wakechain; add chain inet wakechain prerouting"));
-        ASSERT_OK(redirect_rebuild(redirect,
-                                   &(RedirectEntry){ .service = &clemence, .bindings = everywhere, .up = true },
-                                   1));
+        ASSERT_OK(redirect_rebuild(redirect, &(RedirectEntry){ .service = &clemence, .bindings = everywhere }, 1));
         assert_all_ways(FRONT);
 }
 
-static void test_two_services_on_one_port(void) {
-        const Service other = { .name = (char *) "other", .port = PORT, .redirect_port = REDIRECT_PORT + 1 };
+static const Service other = { .name = (char *) "other", .port = PORT, .redirect_port = REDIRECT_PORT + 1 };
+
+static RedirectState look_at(const Service *service, const RedirectBindings *bindings) {
+        RedirectState state;
+
+        ASSERT_OK(redirect_look(redirect, service, bindings, &state));
+        return state;
+}
+
+static void test_two_services_on_different_addresses(void) {
         const RedirectEntry entries[] = {
-                { .service = &other, .bindings = unknown, .up = true },
-                { .service = &clemence, .bindings = loopback_only, .up = true },
+                { .service = &other, .bindings = unknown },
+                { .service = &clemence, .bindings = loopback_only },
         };
         RedirectState states[2];
 
-        /* Different addresses: nobody is in anybody's way. */
         ASSERT_OK(redirect_clear(redirect));
-        ASSERT_OK(redirect_up(redirect, &other, &addresses_only));
-        ASSERT_OK(redirect_lift(redirect, &other, &addresses_only));
-        ASSERT_OK(redirect_up(redirect, &clemence, &loopback_only));
+        ASSERT_EQ(redirect_up(redirect, &other, &addresses_only), 0);
+        ASSERT_EQ(redirect_lift(redirect, &other, &addresses_only), 0);
+        ASSERT_EQ(redirect_up(redirect, &clemence, &loopback_only), 0);
         ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
         ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
         ASSERT_OK(redirect_down(redirect, "other"));
         ASSERT_TRUE(look(&loopback_only).up);
 
-        /* The same addresses: the last one who knows has them, and takes nothing along when it goes. */
-        ASSERT_OK(redirect_lift(redirect, &other, &everywhere));
-        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
-        assert_all_ways(FRONT);
-        ASSERT_OK(redirect_down(redirect, "other"));
-        assert_all_ways(FRONT);
-
-        /* A guess gives way. */
-        ASSERT_OK(redirect_up(redirect, &clemence, &unknown));
-        ASSERT_OK(redirect_up(redirect, &other, &unknown));
+        /* A guess is in nobody's way, and nobody in its. */
+        ASSERT_EQ(redirect_up(redirect, &other, &unknown), 0);
+        ASSERT_EQ(redirect_up(redirect, &clemence, &loopback_only), 0);
         ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
-
-        ASSERT_OK(redirect_rebuild(redirect, entries, ELEMENTSOF(entries)));
-        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
-        ASSERT_OK(redirect_look_all(redirect, entries, ELEMENTSOF(entries), states));
+        ASSERT_OK(redirect_look_all(redirect, entries, ELEMENTSOF(entries), states, NULL));
         ASSERT_TRUE(states[0].up && states[1].up);
+        ASSERT_STREQ(states[0].rival, "");
         ASSERT_OK(redirect_down(redirect, "other"));
+}
+
+/* Whoever has it keeps it, whatever the other does. */
+static void test_two_services_on_one_port(void) {
+        static const RedirectBindings *const claims[] = { &everywhere, &addresses_only, &loopback_only, &unknown };
+
+        for (size_t i = 0; i < ELEMENTSOF(claims); i++) {
+                _cleanup_free_ char *before = NULL, *after = NULL;
+                /* What is only guessed is not worth a word. */
+                const char *rival = claims[i]->known ? "clemence" : "";
+                int shared = claims[i]->known;
+
+                ASSERT_OK(redirect_clear(redirect));
+                ASSERT_EQ(redirect_up(redirect, &clemence, claims[i]), 0);
+                ASSERT_STREQ(redirect_rival(redirect), "");
+                before = nft("list ruleset");
+
+                ASSERT_EQ(redirect_up(redirect, &other, claims[i]), shared);
+                ASSERT_STREQ(redirect_rival(redirect), rival);
+                ASSERT_TRUE(look(claims[i]).up);
+                ASSERT_STREQ(look(claims[i]).rival, "");
+                ASSERT_EQ(reaches(HERE, i == 1 ? HERE4 : "127.0.0.1", PORT), FRONT);
+                ASSERT_STREQ(look_at(&other, claims[i]).rival, rival);
+                ASSERT_TRUE(look_at(&other, claims[i]).registered && look_at(&other, claims[i]).listed);
+
+                /* The other one wakes and sleeps: neither does it open what is not its own. */
+                ASSERT_EQ(redirect_lift(redirect, &other, claims[i]), shared);
+                ASSERT_STREQ(redirect_rival(redirect), rival);
+                ASSERT_EQ(reaches(HERE, i == 1 ? HERE4 : "127.0.0.1", PORT), FRONT);
+                ASSERT_FALSE(look_at(&other, claims[i]).up);
+                ASSERT_EQ(redirect_up(redirect, &other, claims[i]), shared);
+                ASSERT_EQ(reaches(HERE, i == 1 ? HERE4 : "127.0.0.1", PORT), FRONT);
+
+                /* So does the one that has it: neither does it lose it. */
+                ASSERT_EQ(redirect_lift(redirect, &clemence, claims[i]), 0);
+                ASSERT_STREQ(redirect_rival(redirect), "");
+                ASSERT_EQ(redirect_up(redirect, &other, claims[i]), shared);
+                ASSERT_EQ(reaches(HERE, i == 1 ? HERE4 : "127.0.0.1", PORT), CONTAINER);
+                ASSERT_EQ(redirect_up(redirect, &clemence, claims[i]), 0);
+                ASSERT_EQ(reaches(HERE, i == 1 ? HERE4 : "127.0.0.1", PORT), FRONT);
+
+                /* It is gone without a trace, but for the counter of the one that has it. */
+                ASSERT_OK(redirect_lift(redirect, &clemence, claims[i]));
+                ASSERT_OK(redirect_up(redirect, &clemence, claims[i]));
+                ASSERT_OK(redirect_down(redirect, "other"));
+                after = nft("list ruleset");
+                ASSERT_STREQ(before, after);
+
+                /* The first one is gone: who asks then has it. */
+                ASSERT_EQ(redirect_up(redirect, &other, claims[i]), shared);
+                ASSERT_OK(redirect_down(redirect, "clemence"));
+                ASSERT_FALSE(look_at(&other, claims[i]).listed);
+                ASSERT_EQ(redirect_up(redirect, &other, claims[i]), 0);
+                ASSERT_TRUE(look_at(&other, claims[i]).up);
+                ASSERT_EQ(redirect_up(redirect, &clemence, claims[i]), shared);
+        }
+}
+
+static void test_some_addresses_of_another_service(void) {
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_EQ(redirect_up(redirect, &other, &ipv6_only), 0);
+        ASSERT_EQ(redirect_lift(redirect, &other, &ipv6_only), 0);
+        ASSERT_EQ(redirect_up(redirect, &clemence, &everywhere), 1);
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), FRONT);
+        ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
+        ASSERT_TRUE(look(&everywhere).up && look(&everywhere).listed);
+        ASSERT_STREQ(look(&everywhere).rival, "other");
+
+        /* Its bindings change, and it lets go of it. */
+        ASSERT_EQ(redirect_up(redirect, &other, &loopback_only), 0);
+        ASSERT_EQ(redirect_up(redirect, &clemence, &everywhere), 0);
+        ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
+
+        /* An element that is nobody's. */
+        free(nft("delete element inet wakechain wildcard6 { 9002 };"
+                 "add element inet wakechain wildcard6 { 9002 : drop }"));
+        ASSERT_EQ(redirect_up(redirect, &clemence, &everywhere), 0);
+        ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
+}
+
+static void test_a_change_of_several_services(void) {
+        const Service third = { .name = (char *) "third", .port = PORT, .redirect_port = REDIRECT_PORT + 2 };
+        RedirectEntry entries[] = {
+                { .service = &third, .bindings = ipv4_only },
+                { .service = &clemence, .bindings = everywhere, .aim = REDIRECT_LIFTED },
+                { .service = &other, .bindings = everywhere },
+        };
+        RedirectEntry heirs[] = {
+                { .service = &other, .bindings = everywhere },
+                { .service = &(Service){ .name = (char *) "third" }, .aim = REDIRECT_GONE },
+                { .service = &clemence, .bindings = loopback_only },
+        };
+        char **strays = NULL;
+        RedirectState state;
+
+        /* Among those who ask for the same, and nobody has it, the first. */
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_OK(redirect_apply(redirect, entries, ELEMENTSOF(entries)));
+        ASSERT_STREQ(entries[0].rival, "");
+        ASSERT_STREQ(entries[1].rival, "third");
+        ASSERT_STREQ(entries[2].rival, "third");
+        ASSERT_TRUE(look_at(&third, &ipv4_only).up);
+        ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
+        ASSERT_STREQ(look_at(&other, &ipv6_only).rival, "clemence");
+
+        ASSERT_OK(redirect_look_all(redirect, &entries[2], 1, &state, &strays));
+        ASSERT_EQ(strv_length(strays), 2);
+        ASSERT_TRUE(strv_contains(strays, "third") && strv_contains(strays, "clemence"));
+        strv_free(strays);
+
+        /* What some let go of in a change others get in the same. */
+        ASSERT_OK(redirect_apply(redirect, heirs, ELEMENTSOF(heirs)));
+        ASSERT_STREQ(heirs[0].rival, "");
+        ASSERT_TRUE(look_at(&other, &everywhere).up);
+        ASSERT_TRUE(look(&loopback_only).up);
+        ASSERT_FALSE(look_at(&third, &ipv4_only).registered);
+
+        /* The whole anew: the order decides. */
+        ASSERT_OK(redirect_rebuild(redirect, entries, ELEMENTSOF(entries)));
+        ASSERT_STREQ(entries[2].rival, "third");
+        ASSERT_OK(redirect_rebuild(redirect, &entries[1], 2));
+        ASSERT_STREQ(entries[1].rival, "");
+        ASSERT_STREQ(entries[2].rival, "clemence");
+
+        /* Nothing half: one of them is no service. */
+        entries[2].service = &(Service){ .name = (char *) "a b", .port = PORT, .redirect_port = REDIRECT_PORT };
+        ASSERT_ERROR(redirect_apply(redirect, entries, ELEMENTSOF(entries)), EINVAL);
+        ASSERT_FALSE(look_at(&third, &ipv4_only).registered);
+        ASSERT_OK(redirect_apply(redirect, NULL, 0));
 }
 
 /* Trap 1 of the design: nothing of ours can overrule another table, so it has to be noticed. */
@@ -481,6 +634,7 @@ static void test_names(void) {
 }
 
 static void test_many_services(void) {
+        static int (*const ways_in[])(Redirect *, RedirectEntry *, size_t) = { redirect_rebuild, redirect_apply };
         RedirectEntry entries[200];
         Service services[ELEMENTSOF(entries)];
         RedirectState states[ELEMENTSOF(entries)];
@@ -491,13 +645,24 @@ static void test_many_services(void) {
                 services[i] = (Service){ .name = names[i],
                                          .port = (uint16_t) (PORT + i),
                                          .redirect_port = (uint16_t) (REDIRECT_PORT + i) };
-                entries[i] = (RedirectEntry){ .service = &services[i], .bindings = everywhere, .up = i % 2 == 0 };
+                entries[i] = (RedirectEntry){ .service = &services[i],
+                                              .bindings = everywhere,
+                                              .aim = i % 2 == 0 ? REDIRECT_UP : REDIRECT_LIFTED };
         }
-        ASSERT_OK(redirect_rebuild(redirect, entries, ELEMENTSOF(entries)));
-        ASSERT_OK(redirect_look_all(redirect, entries, ELEMENTSOF(entries), states));
+        for (size_t i = 0; i < ELEMENTSOF(ways_in); i++) {
+                ASSERT_OK(redirect_clear(redirect));
+                ASSERT_OK(ways_in[i](redirect, entries, ELEMENTSOF(entries)));
+                ASSERT_OK(redirect_look_all(redirect, entries, ELEMENTSOF(entries), states, NULL));
+                for (size_t j = 0; j < ELEMENTSOF(entries); j++)
+                        ASSERT_TRUE(states[j].registered && states[j].up == (entries[j].aim == REDIRECT_UP) &&
+                                    !states[j].partly && isempty(entries[j].rival));
+                assert_all_ways(FRONT);
+        }
         for (size_t i = 0; i < ELEMENTSOF(entries); i++)
-                ASSERT_TRUE(states[i].registered && states[i].up == entries[i].up && !states[i].partly);
-        assert_all_ways(FRONT);
+                entries[i].aim = REDIRECT_GONE;
+        ASSERT_OK(redirect_apply(redirect, entries, ELEMENTSOF(entries)));
+        ASSERT_FALSE(look(&everywhere).registered);
+        ASSERT_TRUE(look(&everywhere).present);
         ASSERT_OK(redirect_clear(redirect));
 }
 
@@ -536,6 +701,33 @@ static void test_privileges(void) {
         ASSERT_ERROR(as_nobody(0), EPERM);
         ASSERT_OK(as_nobody(UINT64_C(1) << CAP_NET_ADMIN));
         ASSERT_TRUE(look(&everywhere).registered);
+}
+
+/* Who waits for the lock gets it from whoever lets go of it, or gives up. */
+static void test_lock(char *root) {
+        _cleanup_free_ char *folder = NULL;
+        int first, status;
+        pid_t pid;
+
+        ASSERT_TRUE(asprintf(&folder, "%s/run/wakechain", root) >= 0);
+        ASSERT_OK(directory_make(folder));
+        first = redirect_lock(root);
+        ASSERT_OK(first);
+        ASSERT_ERROR(redirect_lock(root), EAGAIN);
+        ASSERT_ERROR(redirect_lock_wait(root, 1), ETIMEDOUT);
+
+        pid = fork();
+        ASSERT_TRUE(pid >= 0);
+        if (pid == 0) {
+                fd_close(first);
+                _exit(redirect_lock_wait(root, 60 * USEC_PER_SEC) >= 0 ? 0 : 1);
+        }
+        fd_close(first);
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        ASSERT_EQ(status, 0);
+        first = redirect_lock_wait(root, 0);
+        ASSERT_OK(first);
+        fd_close(first);
 }
 
 static void make_group(const char *root) {
@@ -583,16 +775,21 @@ int main(void) {
         test_only_what_is_published();
         test_own_group_is_exempt();
         test_counter();
+        test_count_alone();
         test_connections_under_way_are_left_alone();
         test_outgoing_connection_from_a_redirect_port();
         test_repetition_changes_nothing();
         test_lost_tables_come_back();
+        test_two_services_on_different_addresses();
         test_two_services_on_one_port();
+        test_some_addresses_of_another_service();
+        test_a_change_of_several_services();
         test_firewall_that_drops();
         test_changed_ports();
         test_names();
         test_many_services();
         test_privileges();
+        test_lock(root);
 
         redirect_free(redirect);
         fd_close(container);

@@ -25,6 +25,7 @@ struct Peer {
         bool front; /* of this service */
         bool foreign_front; /* of another */
         bool holds;
+        bool oneway; /* its call under way is not answered */
 };
 
 struct Control {
@@ -69,99 +70,199 @@ static json_object *status_parameters(Control *control) {
         return parameters;
 }
 
-static void peer_send_status(Peer *peer, bool continues) {
-        json_object *parameters = status_parameters(peer->control);
+static void peer_reply(Peer *peer, json_object *parameters, bool continues) {
         int r;
 
-        r = parameters ? varlink_reply(peer->varlink, parameters, continues) : -ENOMEM;
-        json_object_put(parameters);
+        if (peer->oneway)
+                return;
+        r = varlink_reply(peer->varlink, parameters, continues);
         if (r < 0)
-                log_debug_errno(r, "Failed to tell a holder of the status, ignoring: %m");
+                log_debug_errno(r, "Failed to answer a caller of the control socket, ignoring: %m");
+}
+
+static void peer_refuse(Peer *peer, const char *error, json_object *parameters) {
+        if (!peer->oneway)
+                (void) varlink_error(peer->varlink, error, parameters);
+}
+
+/* The errors of varlink itself name what they mean in one parameter. */
+static void peer_refuse_value(Peer *peer, const char *error, const char *key, const char *value) {
+        json_object *parameters = json_object_new_object();
+
+        if (parameters)
+                json_object_object_add(parameters, key, json_object_new_string(value));
+        peer_refuse(peer, error, parameters);
+        json_object_put(parameters);
+}
+
+static void peer_send_status(Peer *peer, bool continues) {
+        json_object *parameters = status_parameters(peer->control);
+
+        if (parameters)
+                peer_reply(peer, parameters, continues);
+        else
+                log_debug("Failed to tell a caller of the status: out of memory.");
+        json_object_put(parameters);
+}
+
+/* An optional member of a call's parameters: NULL if it is not there, or null. */
+static json_object *parameter(json_object *parameters, const char *key) {
+        json_object *value = NULL;
+
+        if (json_object_is_type(parameters, json_type_object))
+                (void) json_object_object_get_ex(parameters, key, &value);
+        return value;
 }
 
 /* The methods. Each answers, or is answered later. */
 
-static void method_hold(Peer *peer, bool more) {
+static bool parse_trigger(json_object *parameters, WakeTrigger *ret) {
+        json_object *value = parameter(parameters, "trigger");
+
+        if (!value)
+                *ret = TRIGGER_MANUAL;
+        else if (json_object_is_type(value, json_type_string))
+                *ret = wake_trigger_from_string(json_object_get_string(value));
+        else
+                *ret = _TRIGGER_INVALID;
+        return *ret >= 0;
+}
+
+static void method_hold(Peer *peer, json_object *parameters, bool more) {
+        WakeTrigger trigger = TRIGGER_CONNECTION;
         Control *control = peer->control;
 
-        if (!more) {
-                (void) varlink_error(peer->varlink, "org.varlink.service.ExpectedMore", NULL);
+        if (!more || peer->oneway) {
+                peer_refuse(peer, "org.varlink.service.ExpectedMore", NULL);
                 return;
         }
         if (peer->foreign_front) {
-                (void) varlink_error(peer->varlink, "org.varlink.service.PermissionDenied", NULL);
+                peer_refuse(peer, "org.varlink.service.PermissionDenied", NULL);
+                return;
+        }
+        /* A front can say nothing about what it holds for. */
+        if (!peer->front && !parse_trigger(parameters, &trigger)) {
+                peer_refuse_value(peer, "org.varlink.service.InvalidParameter", "parameter", "trigger");
                 return;
         }
         if (control->failure) {
-                (void) varlink_error(peer->varlink, "io.wakechain.WakeFailed", control->failure);
+                peer_refuse(peer, "io.wakechain.WakeFailed", control->failure);
                 return;
         }
         if (control->paused) {
-                (void) varlink_error(peer->varlink, "io.wakechain.Stopping", NULL);
+                peer_refuse(peer, "io.wakechain.Stopping", NULL);
                 return;
         }
         if (!peer->holds) {
                 peer->holds = true;
                 control->n_holders++;
-                control->handler(control, CONTROL_HELD, peer->front ? TRIGGER_CONNECTION : TRIGGER_MANUAL,
-                                 control->userdata);
+                control->handler(control, CONTROL_HELD, trigger, control->userdata);
         }
         peer_send_status(peer, true);
 }
 
-static void method_get_status(Peer *peer, bool more) {
+static void method_get_status(Peer *peer, json_object *parameters, bool more) {
         peer_send_status(peer, false);
 }
 
-static void method_sleep(Peer *peer, bool more) {
+static void method_sleep(Peer *peer, json_object *parameters, bool more) {
+        json_object *all = parameter(parameters, "all");
+        Control *control = peer->control;
+
         if (peer->front || peer->foreign_front) {
-                (void) varlink_error(peer->varlink, "org.varlink.service.PermissionDenied", NULL);
+                peer_refuse(peer, "org.varlink.service.PermissionDenied", NULL);
                 return;
         }
-        (void) varlink_reply(peer->varlink, NULL, false);
-        peer->control->handler(peer->control, CONTROL_SLEEP, TRIGGER_MANUAL, peer->control->userdata);
-}
-
-static const char interface_description[] =
-                "# Wakes a stack of containers and holds it awake.\n"
-                "interface io.wakechain\n"
-                "\n"
-                "# Wakes the stack and holds it awake until the caller disconnects. To be called with `more`: the status follows at each change.\n"
-                "method Hold() -> (status: object)\n"
-                "\n"
-                "method GetStatus() -> (status: object)\n"
-                "\n"
-                "# Puts the stack to sleep, whoever holds it.\n"
-                "method Sleep() -> ()\n"
-                "\n"
-                "# The wake has failed; what it had started is stopped again.\n"
-                "error WakeFailed (reason: string, message: string)\n"
-                "\n"
-                "# The stack is being put to sleep. Connect again to wake it.\n"
-                "error Stopping ()\n";
-
-static void method_get_info(Peer *peer, bool more) {
-        json_object *parameters = json_tokener_parse("{\"vendor\":\"wakechain\",\"product\":\"wakechain-wake\","
-                                                     "\"version\":\"1\",\"url\":\"https://varlink.org\","
-                                                     "\"interfaces\":[\"org.varlink.service\",\"io.wakechain\"]}");
-
-        (void) varlink_reply(peer->varlink, parameters, false);
-        json_object_put(parameters);
-}
-
-static void method_get_description(Peer *peer, bool more) {
-        json_object *parameters = json_object_new_object();
-
-        if (!parameters)
+        if (all && !json_object_is_type(all, json_type_boolean)) {
+                peer_refuse_value(peer, "org.varlink.service.InvalidParameter", "parameter", "all");
                 return;
-        json_object_object_add(parameters, "description", json_object_new_string(interface_description));
-        (void) varlink_reply(peer->varlink, parameters, false);
-        json_object_put(parameters);
+        }
+        peer_reply(peer, NULL, false);
+        control->handler(control, all && json_object_get_boolean(all) ? CONTROL_SLEEP_ALL : CONTROL_SLEEP,
+                         TRIGGER_MANUAL, control->userdata);
+}
+
+static const struct {
+        const char *name, *description;
+} interfaces[] = {
+        { "org.varlink.service",
+          "# What every varlink service has.\n"
+          "interface org.varlink.service\n"
+          "\n"
+          "method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: []string)\n"
+          "\n"
+          "method GetInterfaceDescription(interface: string) -> (description: string)\n"
+          "\n"
+          "error InterfaceNotFound (interface: string)\n"
+          "\n"
+          "error MethodNotFound (method: string)\n"
+          "\n"
+          "error InvalidParameter (parameter: string)\n"
+          "\n"
+          "error PermissionDenied ()\n"
+          "\n"
+          "error ExpectedMore ()\n" },
+        { "io.wakechain",
+          "# Wakes a stack of containers and holds it awake.\n"
+          "interface io.wakechain\n"
+          "\n"
+          "type Trigger (connection, manual, schedule, prewarm, api)\n"
+          "\n"
+          "# Wakes the stack and holds it awake until the caller disconnects. To be called with `more`: the status follows at each change.\n"
+          "# The trigger is what the wake is recorded to be for, by default `manual`.\n"
+          "method Hold(trigger: ?Trigger) -> (status: object)\n"
+          "\n"
+          "method GetStatus() -> (status: object)\n"
+          "\n"
+          "# Puts the stack to sleep, whoever holds it; with `all` also what ran before wakechain woke it, but nothing that another stack\n"
+          "# uses or that is to be kept. Answered at once; the connection ends when the stack sleeps.\n"
+          "method Sleep(all: ?bool) -> ()\n"
+          "\n"
+          "# The wake has failed; what it had started is stopped again.\n"
+          "error WakeFailed (reason: string, message: string)\n"
+          "\n"
+          "# The stack is being put to sleep. Connect again to wake it.\n"
+          "error Stopping ()\n" },
+};
+
+static void method_get_info(Peer *peer, json_object *parameters, bool more) {
+        json_object *info = json_tokener_parse("{\"vendor\":\"wakechain\",\"product\":\"wakechain-wake\","
+                                               "\"version\":\"1\",\"url\":\"https://varlink.org\"}");
+        json_object *names = json_object_new_array();
+
+        for (size_t i = 0; names && i < ELEMENTSOF(interfaces); i++)
+                json_object_array_add(names, json_object_new_string(interfaces[i].name));
+        if (info && names)
+                json_object_object_add(info, "interfaces", json_object_get(names));
+        peer_reply(peer, info, false);
+        json_object_put(names);
+        json_object_put(info);
+}
+
+static void method_get_description(Peer *peer, json_object *parameters, bool more) {
+        json_object *name = parameter(parameters, "interface"), *reply = json_object_new_object();
+
+        if (!json_object_is_type(name, json_type_string)) {
+                peer_refuse_value(peer, "org.varlink.service.InvalidParameter", "parameter", "interface");
+                json_object_put(reply);
+                return;
+        }
+        for (size_t i = 0; reply && i < ELEMENTSOF(interfaces); i++)
+                if (streq(interfaces[i].name, json_object_get_string(name))) {
+                        json_object_object_add(reply, "description",
+                                               json_object_new_string(interfaces[i].description));
+                        peer_reply(peer, reply, false);
+                        json_object_put(reply);
+                        return;
+                }
+        peer_refuse_value(peer, "org.varlink.service.InterfaceNotFound", "interface",
+                          json_object_get_string(name));
+        json_object_put(reply);
 }
 
 static const struct {
         const char *name;
-        void (*call)(Peer *peer, bool more);
+        void (*call)(Peer *peer, json_object *parameters, bool more);
 } methods[] = {
         { "io.wakechain.Hold", method_hold },
         { "io.wakechain.GetStatus", method_get_status },
@@ -170,31 +271,32 @@ static const struct {
         { "org.varlink.service.GetInterfaceDescription", method_get_description },
 };
 
+static bool flag_is_set(json_object *message, const char *key) {
+        json_object *value;
+
+        return json_object_object_get_ex(message, key, &value) && json_object_is_type(value, json_type_boolean) &&
+               json_object_get_boolean(value);
+}
+
 static void peer_on_message(Varlink *varlink, json_object *message, void *userdata) {
         Peer *peer = ASSERT_PTR(userdata);
-        json_object *value, *parameters;
+        json_object *value;
         const char *method;
-        bool more;
 
+        peer->oneway = flag_is_set(message, "oneway");
         if (!json_object_object_get_ex(message, "method", &value) ||
             !json_object_is_type(value, json_type_string)) {
-                (void) varlink_error(varlink, "org.varlink.service.InvalidParameter", NULL);
+                peer_refuse_value(peer, "org.varlink.service.InvalidParameter", "parameter", "method");
                 return;
         }
         method = json_object_get_string(value);
-        more = json_object_object_get_ex(message, "more", &value) && json_object_get_boolean(value);
 
         for (size_t i = 0; i < ELEMENTSOF(methods); i++)
                 if (streq(methods[i].name, method)) {
-                        methods[i].call(peer, more);
+                        methods[i].call(peer, parameter(message, "parameters"), flag_is_set(message, "more"));
                         return;
                 }
-
-        parameters = json_object_new_object();
-        if (parameters)
-                json_object_object_add(parameters, "method", json_object_new_string(method));
-        (void) varlink_error(varlink, "org.varlink.service.MethodNotFound", parameters);
-        json_object_put(parameters);
+        peer_refuse_value(peer, "org.varlink.service.MethodNotFound", "method", method);
 }
 
 static void peer_on_end(Varlink *varlink, int error, void *userdata) {
@@ -376,9 +478,13 @@ void control_pause(Control *control) {
         (void) sd_event_source_set_enabled(control->listening, SD_EVENT_OFF);
 }
 
-void control_resume(Control *control) {
-        control->paused = false;
-        (void) sd_event_source_set_enabled(control->listening, SD_EVENT_ON);
+void control_drop(Control *control) {
+        control_pause(control);
+        for (Peer *peer = control->peers, *next; peer; peer = next) {
+                next = peer->next;
+                if (peer->front)
+                        (void) peer_free(peer);
+        }
 }
 
 void control_fail(Control *control, FailureReason reason, const char *message) {

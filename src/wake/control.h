@@ -12,9 +12,10 @@ typedef enum ControlRequest {
         CONTROL_HELD, /* a holder came */
         CONTROL_RELEASED, /* a holder went */
         CONTROL_SLEEP, /* somebody who may asked to put the stack to sleep */
+        CONTROL_SLEEP_ALL, /* the same, whoever has started what runs */
 } ControlRequest;
 
-/* Must not free the control. */
+/* Must not free the control. The trigger is that of CONTROL_HELD. */
 typedef void (*ControlHandler)(Control *control, ControlRequest request, WakeTrigger trigger, void *userdata);
 /* Gives the status as it is now; the caller puts it. NULL when out of memory. */
 typedef json_object *(*ControlStatus)(void *userdata);
@@ -35,7 +36,9 @@ void control_publish(Control *control);
 /* From now on new connections stay in the backlog: when this process has gone they make systemd start the next one. Calls that
  * are still made on old ones are answered with io.wakechain.Stopping. */
 void control_pause(Control *control);
-void control_resume(Control *control);
+/* Disconnects the service's own front without a word, and pauses: if clients still wait for it they are served by the next process. Other
+ * holders stay, and are told that the stack goes to sleep although they hold it. */
+void control_drop(Control *control);
 /* Answers every holder, and everybody in the backlog, that the wake has failed, and disconnects them. Who calls Hold later gets the same
  * answer. */
 void control_fail(Control *control, FailureReason reason, const char *message);

@@ -2,6 +2,7 @@
 #include "util/log.h"
 #include "util/time.h"
 #include "wake/door.h"
+#include "wake/record.h"
 
 /* Door: one nftables transaction per move, under the lock that wakechain-redirect takes to rebuild the whole table. The lock is
  * never waited for in the call: a timer tries again. */
@@ -22,6 +23,7 @@ struct Door {
         sd_event_source *timer;
         DoorMove move;
         bool open;
+        char rival[SERVICE_NAME_MAX + 1]; /* who has the port instead, as it was said last */
         uint64_t seen_connections;
 };
 
@@ -87,14 +89,15 @@ void door_set_bindings(Door *door, RedirectBindings *bindings) {
         *bindings = (RedirectBindings){};
 }
 
-/* UINT64_MAX: cannot be told. `ret_shut`: the map has it closed. */
+/* UINT64_MAX: cannot be told. `ret_shut`: the table has it closed. */
 static uint64_t door_count(Door *door, bool *ret_shut) {
-        RedirectState state = {};
+        uint64_t connections;
         int r;
 
-        r = redirect_look(door->redirect, door->service, &door->bindings, &state);
-        *ret_shut = r >= 0 && (state.up || state.partly);
-        return r < 0 ? UINT64_MAX : state.new_connections;
+        r = redirect_count(door->redirect, door->service->name, &connections, ret_shut);
+        if (r < 0)
+                *ret_shut = false;
+        return r < 0 ? UINT64_MAX : connections;
 }
 
 static int door_try(Door *door) {
@@ -116,6 +119,22 @@ static int door_try(Door *door) {
         return door->move(door->redirect, door->service, &door->bindings);
 }
 
+/* Only when it opens: while a stack sleeps, wakechain-redirect is the one who says so. */
+static void door_tell_rival(Door *door) {
+        const char *rival = redirect_rival(door->redirect);
+
+        if (streq(door->rival, rival))
+                return;
+        strcpy(door->rival, rival);
+        if (isempty(rival))
+                return;
+        record_service(LOG_WARNING, WAKECHAIN_MESSAGE_PORT_SHARED, SERVICE_WAKING, FAILURE_NONE,
+                       "port %u of %s is published by '%s' on the same address, too, which had it first: its clients go on "
+                       "reaching '%s'. Publish one of them on another port, or give it a 'listen' address in "
+                       "dependencies.json",
+                       door->service->port, door->service->name, rival, rival);
+}
+
 static void door_finish(Door *door, int error) {
         bool shut;
 
@@ -124,9 +143,11 @@ static void door_finish(Door *door, int error) {
                                 door->redirect ? redirect_error(door->redirect) : "", door->redirect ? ": " : "");
         else
                 door->open = door->move == redirect_lift;
-        if (error >= 0 && door->open)
+        if (error >= 0 && door->open) {
+                door_tell_rival(door);
                 door->seen_connections = door_count(door, &shut);
-        door->handler(door, error, door->userdata);
+        }
+        door->handler(door, MIN(error, 0), door->userdata);
 }
 
 static int door_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {

@@ -177,13 +177,17 @@ int main(int argc, char *argv[]) {
         int r;
 
         log_open();
-        if (argc != 2 || argv[1][0] == '-') {
+        /* A name may begin with a dash: behind "--" it is no option. */
+        if (argc == 3 && streq(argv[1], "--"))
+                arg_name = argv[2];
+        else if (argc == 2 && argv[1][0] != '-')
+                arg_name = argv[1];
+        else {
                 fprintf(stderr,
-                        "Usage: %s NAME\n\nWakes the service NAME of dependencies.json; see wakechain-wake(8).\n",
+                        "Usage: %s [--] NAME\n\nWakes the service NAME of dependencies.json; see wakechain-wake(8).\n",
                         program_invocation_short_name);
                 return argc == 2 && streq(argv[1], "--help") ? EXIT_SUCCESS : EXIT_FAILURE;
         }
-        arg_name = argv[1];
         if (!service_name_is_valid(arg_name)) {
                 log_error("'%s' is no valid service name.", arg_name);
                 return EXIT_FAILURE;

@@ -3,7 +3,7 @@
 #include "wake/waker-internal.h"
 
 /* Waker, the way down: a failed wake, idleness, an administrator. All end in the same stop, which takes the port back first and then
- * stops the steps in reverse order. Only idleness can be called off, by a client that came in between. */
+ * stops each member when those that need it have stopped. Only idleness can be called off, by a client that came in between. */
 
 #define OWN_ADDRESSES_MAX 64
 #define DRAIN_LOOK_PAUSE (20 * USEC_PER_MSEC)
@@ -49,7 +49,8 @@ static void waker_end(Waker *waker) {
 static const char *const cause_texts[] = {
         [SLEEP_IDLE] = "nobody used it",
         [SLEEP_ASKED] = "asked to",
-        [SLEEP_LOST] = "one of its containers was stopped by somebody else",
+        [SLEEP_ASKED_ALL] = "asked to, with all that runs",
+        [SLEEP_LOST] = "what it needs was stopped by somebody else",
         [SLEEP_FAILED] = "its wake failed",
 };
 
@@ -61,51 +62,55 @@ static void waker_tell_stopping(Waker *waker) {
         waker_set_state(waker, SERVICE_STOPPING);
 }
 
-static bool waker_rolls_back(const Waker *waker) {
-        return waker->cause == SLEEP_FAILED;
+static StopMode waker_stop_mode(const Waker *waker) {
+        return waker->cause == SLEEP_FAILED          ? STOP_ROLLBACK
+                        : waker->cause == SLEEP_ASKED_ALL ? STOP_ALL
+                                                          : STOP_SLEEP;
 }
 
-static void waker_stop_step(Waker *waker, const PlanStep *step) {
-        uint64_t budget_usec = 0;
+/* Nobody that needs it is still there. */
+static bool waker_may_stop(const Waker *waker, size_t index) {
+        for (size_t i = 0; i < waker->plan->n_members; i++) {
+                const PlanMember *planned = &waker->plan->members[i];
 
-        for (size_t i = 0; i < step->n_members; i++) {
-                Container *container = waker->containers[step->members[i]];
-
-                if (!container)
-                        continue;
-                if (container_is_ours(container, waker_rolls_back(waker)))
-                        budget_usec = MAX(budget_usec, container_stop_budget(container));
-                container_stop(container, waker_rolls_back(waker));
-        }
-        /* A container may be allowed more time to stop than the unit was given for all. */
-        if (budget_usec > 0)
-                notify_extend_timeout(budget_usec + 5 * USEC_PER_SEC);
-}
-
-static bool waker_step_has_stopped(const Waker *waker, const PlanStep *step) {
-        for (size_t i = 0; i < step->n_members; i++) {
-                const Container *container = waker->containers[step->members[i]];
-
-                if (container && container_phase(container) != CONTAINER_STOPPED)
-                        return false;
+                for (size_t j = 0; j < planned->n_needs; j++)
+                        if (planned->needs[j].member == index &&
+                            member_phase(waker->members[planned->index]) != MEMBER_STOPPED)
+                                return false;
         }
         return true;
 }
 
-/* `step` counts down: steps above it have stopped, it itself is being stopped. */
-void waker_go_on_stopping(Waker *waker) {
-        while (waker->step > 0 && waker_step_has_stopped(waker, &waker->plan->steps[waker->step - 1])) {
-                waker->step--;
-                if (waker->step > 0)
-                        waker_stop_step(waker, &waker->plan->steps[waker->step - 1]);
+/* Returns whether there is nothing left. */
+static bool waker_stop_members(Waker *waker) {
+        StopMode mode = waker_stop_mode(waker);
+        uint64_t budget_usec = 0;
+        bool done = true;
+
+        for (size_t i = waker->plan->n_members; i > 0; i--) {
+                size_t index = waker->plan->members[i - 1].index;
+                Member *member = waker->members[index];
+
+                if (member_phase(member) < MEMBER_STOPPING && waker_may_stop(waker, index)) {
+                        if (member_would_stop(member, mode))
+                                budget_usec = MAX(budget_usec, member_stop_budget(member));
+                        member_stop(member, mode);
+                }
+                done = done && member_phase(member) == MEMBER_STOPPED;
         }
-        if (waker->step == 0)
+        /* One may be allowed more time to stop than the unit was given for all. */
+        if (budget_usec > 0)
+                notify_extend_timeout(usec_add(budget_usec, 5 * USEC_PER_SEC));
+        return done;
+}
+
+void waker_go_on_stopping(Waker *waker) {
+        if (waker_stop_members(waker))
                 waker_end(waker);
 }
 
 static void waker_begin_stopping_containers(Waker *waker) {
         waker->phase = WAKER_STOPPING;
-        waker->step = waker->plan->n_steps;
         if (waker->cause != SLEEP_FAILED) {
                 waker_tell_stopping(waker);
                 /* systemd takes an end before readiness for a failure, which being put to sleep in the middle of a wake is not. */
@@ -115,8 +120,6 @@ static void waker_begin_stopping_containers(Waker *waker) {
         }
         if (waker->control)
                 control_pause(waker->control);
-        if (waker->step > 0)
-                waker_stop_step(waker, &waker->plan->steps[waker->step - 1]);
         waker_changed(waker);
 }
 
@@ -125,7 +128,7 @@ static size_t waker_own_addresses(Waker *waker, AddressPrefix prefixes[static OW
         size_t n = 0;
 
         for (size_t i = 0; i < waker->service->n_dependencies; i++) {
-                const ContainerInfo *info = waker->containers[i] ? container_info(waker->containers[i]) : NULL;
+                const ContainerInfo *info = waker_infos(waker)[i];
 
                 for (size_t j = 0; info && j < info->n_networks; j++) {
                         const ContainerNetwork *network = &info->networks[j];
@@ -178,7 +181,7 @@ static void waker_begin_draining(Waker *waker) {
         uint64_t timeout_usec = waker->service->drain_timeout_usec;
         int r;
 
-        if (waker->cause != SLEEP_ASKED || !waker->was_ready || timeout_usec == 0 ||
+        if ((waker->cause != SLEEP_ASKED && waker->cause != SLEEP_ASKED_ALL) || !waker->was_ready || timeout_usec == 0 ||
             waker->backend.member == BACKEND_NO_MEMBER) {
                 waker_begin_stopping_containers(waker);
                 return;
@@ -213,12 +216,19 @@ static void waker_begin_stopping(Waker *waker) {
 void waker_sleep(Waker *waker, SleepCause cause) {
         if (waker->phase >= WAKER_CLOSING) {
                 /* Under way already; but now it is not to be called off any more. */
-                if (waker->cause == SLEEP_IDLE)
+                if (waker->cause == SLEEP_IDLE || (waker->cause == SLEEP_ASKED && cause == SLEEP_ASKED_ALL))
                         waker->cause = cause;
+                return;
+        }
+        if (cause == SLEEP_ASKED_ALL && waker->phase == WAKER_PREPARING) {
+                waker->sleep_all_later = true;
                 return;
         }
 
         waker->cause = cause;
+        /* Clients who came after somebody had stopped a container did not ask for that: they are served by the next wake. */
+        if (cause == SLEEP_LOST && waker->control)
+                control_drop(waker->control);
         /* While it may still be called off, nobody is told. */
         if (cause != SLEEP_IDLE)
                 waker_tell_stopping(waker);
@@ -237,7 +247,7 @@ bool waker_is_used(void *userdata) {
         if (!waker->door || waker->backend.publisher == BACKEND_NO_MEMBER)
                 return false;
 
-        publisher = container_info(waker->containers[waker->backend.publisher]);
+        publisher = container_info(waker->members[waker->backend.publisher]);
         return door_look(waker->door, publisher->pid, waker->backend.publisher_port, own,
                          waker_own_addresses(waker, own));
 }

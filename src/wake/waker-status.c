@@ -6,7 +6,7 @@
 
 const ContainerInfo *const *waker_infos(Waker *waker) {
         for (size_t i = 0; i < waker->service->n_dependencies; i++)
-                waker->infos[i] = waker->containers[i] ? container_info(waker->containers[i]) : NULL;
+                waker->infos[i] = member_is_container(waker->members[i]) ? container_info(waker->members[i]) : NULL;
         return waker->infos;
 }
 
@@ -16,7 +16,7 @@ bool waker_needs(const Waker *waker, size_t member) {
 }
 
 bool waker_is_waking(const Waker *waker) {
-        return waker->phase <= WAKER_OPENING;
+        return waker->phase <= WAKER_OPENING || waker->phase == WAKER_RECOVERING;
 }
 
 uint64_t waker_elapsed(const Waker *waker) {
@@ -31,20 +31,17 @@ static int waker_describe_dependencies(const Waker *waker, Status *status) {
         if (!status->dependencies)
                 return -ENOMEM;
 
-        for (size_t i = 0; waker->plan && i < waker->plan->n_steps; i++)
-                for (size_t j = 0; j < waker->plan->steps[i].n_members; j++) {
-                        size_t member = waker->plan->steps[i].members[j];
-                        DependencyStatus *dependency = &status->dependencies[status->n_dependencies];
+        for (size_t i = 0; i < waker->plan->n_members; i++) {
+                const PlanMember *planned = &waker->plan->members[i];
+                DependencyStatus *dependency = &status->dependencies[status->n_dependencies];
 
-                        if (!waker->containers[member])
-                                continue;
-                        r = container_describe(waker->containers[member], waker->begin_usec, dependency);
-                        if (r < 0)
-                                return r;
-                        dependency->step = (unsigned) i + 1;
-                        dependency->estimate_usec = service->dependencies[member].estimated_usec;
-                        status->n_dependencies++;
-                }
+                r = member_describe(waker->members[planned->index], waker->begin_usec, dependency);
+                if (r < 0)
+                        return r;
+                dependency->step = planned->step;
+                dependency->estimate_usec = service->dependencies[planned->index].estimated_usec;
+                status->n_dependencies++;
+        }
         return 0;
 }
 

@@ -1,6 +1,32 @@
+#include "config/config.h"
+#include "wake/attachments.h"
 #include "wake/waker-internal.h"
 
 /* Waker, the way up: prepared, step by step, the backend, the port. */
+
+/* The configuration that this wake was made with is a good one: kept for the generator, should the next one be broken. */
+static int waker_on_remember(sd_event_source *source, void *userdata) {
+        Waker *waker = ASSERT_PTR(userdata);
+        int r;
+
+        r = config_remember(waker->options.root);
+        if (r < 0)
+                log_debug_errno(r, "Failed to keep the configuration as the last good one, ignoring: %m");
+        return 0;
+}
+
+/* When there is nothing else to do. */
+static void waker_remember_later(Waker *waker) {
+        int r;
+
+        if (waker->remember)
+                return;
+        r = sd_event_add_defer(waker->event, &waker->remember, waker_on_remember, waker);
+        if (r >= 0)
+                r = sd_event_source_set_priority(waker->remember, SD_EVENT_PRIORITY_IDLE);
+        if (r < 0)
+                log_debug_errno(r, "Failed to keep the configuration as the last good one, ignoring: %m");
+}
 
 void waker_begin_awake(Waker *waker) {
         uint64_t timeout_usec =
@@ -16,9 +42,11 @@ void waker_begin_awake(Waker *waker) {
         if (first) {
                 waker_set_state(waker, SERVICE_AWAKE);
                 notify_ready();
+                record_service(LOG_INFO, WAKECHAIN_MESSAGE_AWAKE, SERVICE_AWAKE, FAILURE_NONE, "%s awake%s after %s",
+                               waker->service->name, waker->was_ready ? " again" : "",
+                               span_to_string(waker_elapsed(waker), span));
                 waker->was_ready = true;
-                record_service(LOG_INFO, WAKECHAIN_MESSAGE_AWAKE, SERVICE_AWAKE, FAILURE_NONE, "%s awake after %s",
-                               waker->service->name, span_to_string(waker_elapsed(waker), span));
+                waker_remember_later(waker);
         }
         /* Without a timeout the looks still go on: they notice a port that was closed behind our back. */
         if (timeout_usec != USEC_INFINITY || waker->door) {
@@ -59,7 +87,7 @@ static void waker_on_reached(Probe *probe, ProbeVerdict verdict, const char *det
                            waker->backend.address, detail);
 }
 
-static void waker_reach(Waker *waker) {
+void waker_reach(Waker *waker) {
         const ContainerInfo *info = NULL;
         int r;
 
@@ -88,69 +116,68 @@ static void waker_reach(Waker *waker) {
                            waker->backend.address, strerror(-r));
 }
 
-/* One start at a time within a step, so that each has the processor to itself; nobody waits for another's readiness. */
-static void waker_start_next(Waker *waker, const PlanStep *step) {
-        for (size_t i = 0; i < step->n_members; i++) {
-                Container *container = waker->containers[step->members[i]];
+static bool waker_need_is_met(const Waker *waker, const PlanNeed *need) {
+        const Member *member = waker->members[need->member];
+        MemberPhase phase = member_phase(member);
 
-                if (!container)
-                        continue;
-                if (container_is_starting(container) && !container_is_retrying(container))
-                        return;
-                if (container_phase(container) != CONTAINER_PREPARED)
-                        continue;
-                container_start(container);
-                if (container_is_starting(container))
-                        return;
-        }
+        if (phase == MEMBER_READY)
+                return true;
+        if (waker_needs(waker, need->member))
+                return false;
+        /* What nobody waits for must still have been started in its turn, unless that meets with trouble. Who names it waits until it is
+         * known whether it can be had. */
+        if (need->named)
+                return phase == MEMBER_FAILED || phase == MEMBER_LOST;
+        return phase > MEMBER_STARTING || member_is_retrying(member);
 }
 
-static bool waker_step_is_done(const Waker *waker, const PlanStep *step) {
-        for (size_t i = 0; i < step->n_members; i++) {
-                const Container *container = waker->containers[step->members[i]];
-                ContainerPhase phase = container ? container_phase(container) : CONTAINER_READY;
-
-                if (phase == CONTAINER_READY)
-                        continue;
-                /* What nobody waits for must still have been started in its turn, unless that meets with trouble. */
-                if (waker_needs(waker, step->members[i]) ||
-                    (phase <= CONTAINER_STARTING && !container_is_retrying(container)))
+static bool waker_may_start(const Waker *waker, const PlanMember *planned) {
+        for (size_t i = 0; i < planned->n_needs; i++)
+                if (!waker_need_is_met(waker, &planned->needs[i]))
                         return false;
-        }
         return true;
 }
 
-static bool waker_is_served(const Waker *waker) {
+/* A container that is being started has the processor to itself; nobody waits for another's readiness. */
+static bool waker_is_starting(const Waker *waker) {
         for (size_t i = 0; i < waker->service->n_dependencies; i++)
-                if (waker->containers[i] && waker_needs(waker, i) &&
-                    container_phase(waker->containers[i]) != CONTAINER_READY)
+                if (member_is_container(waker->members[i]) && member_is_starting(waker->members[i]) &&
+                    !member_is_retrying(waker->members[i]))
+                        return true;
+        return false;
+}
+
+bool waker_is_served(const Waker *waker) {
+        for (size_t i = 0; i < waker->service->n_dependencies; i++)
+                if (waker_needs(waker, i) && member_phase(waker->members[i]) != MEMBER_READY)
                         return false;
         return true;
 }
 
 void waker_go_on_stepping(Waker *waker) {
-        while (waker->step < waker->plan->n_steps) {
-                const PlanStep *step = &waker->plan->steps[waker->step];
-
-                /* Only optional ones are left: the client does not wait while they start. */
-                if (waker->phase == WAKER_STEPPING && waker_is_served(waker)) {
-                        waker_reach(waker);
-                        return;
-                }
-                waker_start_next(waker, step);
-                if (!waker_step_is_done(waker, step))
-                        return;
-                waker->step++;
-        }
-        if (waker->phase == WAKER_STEPPING)
+        /* Only optional ones may be left: the client does not wait while they start. */
+        if (waker->phase == WAKER_STEPPING && waker_is_served(waker)) {
                 waker_reach(waker);
+                return;
+        }
+        for (size_t i = 0; i < waker->plan->n_members; i++) {
+                const PlanMember *planned = &waker->plan->members[i];
+                Member *member = waker->members[planned->index];
+
+                if (member_phase(member) != MEMBER_PREPARED || !waker_may_start(waker, planned))
+                        continue;
+                if (member_is_container(member) && waker_is_starting(waker))
+                        continue;
+                member_start(member);
+        }
 }
 
-static void waker_resolve_backend(Waker *waker) {
+void waker_resolve_backend(Waker *waker) {
         _cleanup_free_ char *text = NULL;
+        Backend backend;
         int r;
 
-        r = backend_resolve(&waker->backend, waker->service, waker_infos(waker), &text);
+        r = backend_resolve(&backend, waker->service, waker_infos(waker), &text);
         if (r == -ENODATA || r == -ENOENT) {
                 waker_fail(waker, r == -ENOENT ? FAILURE_NOT_FOUND : FAILURE_CONFIG_INVALID, "%s", text);
                 return;
@@ -159,9 +186,11 @@ static void waker_resolve_backend(Waker *waker) {
                 waker_fail(waker, FAILURE_START_FAILED, "out of memory");
                 return;
         }
+        backend_done(&waker->backend);
+        waker->backend = backend;
         waker->backend_resolved = true;
-        if (waker->backend.member != BACKEND_NO_MEMBER && waker->containers[waker->backend.member])
-                container_set_backend_port(waker->containers[waker->backend.member], waker->backend.port);
+        if (waker->backend.member != BACKEND_NO_MEMBER)
+                container_set_backend_port(waker->members[waker->backend.member], waker->backend.port);
         if (waker->door)
                 door_set_bindings(waker->door, &waker->backend.bindings);
 }
@@ -196,9 +225,21 @@ void waker_tell_begin(Waker *waker) {
                                "%s is not yet supported, ignoring", *path);
 }
 
+/* What cannot reach each other is connected before it is started. */
+static int waker_attach(Waker *waker) {
+        _cleanup_free_ Attachment *attachments = NULL;
+        size_t n = 0;
+        int r;
+
+        r = attachments_find(&attachments, &n, waker->service, waker_infos(waker));
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = container_attach(waker->members[attachments[i].member], attachments[i].network);
+        return r;
+}
+
 static bool waker_is_prepared(const Waker *waker) {
         for (size_t i = 0; i < waker->service->n_dependencies; i++)
-                if (waker->containers[i] && !container_is_prepared(waker->containers[i]))
+                if (member_phase(waker->members[i]) < MEMBER_PREPARED)
                         return false;
         return true;
 }
@@ -208,15 +249,24 @@ void waker_go_on_preparing(Waker *waker) {
                 return;
 
         waker_tell_begin(waker);
+        if (waker->sleep_all_later) {
+                waker->sleep_all_later = false;
+                waker->phase = WAKER_STEPPING;
+                waker_sleep(waker, SLEEP_ASKED_ALL);
+                return;
+        }
         if (waker->resume_sleep && (!waker->control || control_holders(waker->control) == 0)) {
                 waker_sleep(waker, SLEEP_ASKED);
+                return;
+        }
+        if (waker_attach(waker) < 0) {
+                waker_fail(waker, FAILURE_START_FAILED, "out of memory");
                 return;
         }
         waker_resolve_backend(waker);
         if (waker->phase != WAKER_PREPARING)
                 return;
         waker->phase = WAKER_STEPPING;
-        waker->step = 0;
         waker_go_on_stepping(waker);
         /* The first container starts: time to load nftables. */
         if (waker->door && waker->phase == WAKER_STEPPING)

@@ -1,52 +1,56 @@
 #include <stdio.h>
 #include <systemd/sd-id128.h>
 
+#include "io/lease.h"
 #include "util/fd.h"
+#include "wake/unit-member.h"
 #include "wake/waker-internal.h"
 
 /* Waker: the phases of a service.
  *
- *     PREPARING  every container's lease is taken and every container is looked at
- *     STEPPING   the plan's steps, one after the other
+ *     PREPARING  every member's lease is taken, and it is looked at
+ *     STEPPING   members are started, each when what it needs is ready
  *     REACHING   a backend that is no container of ours accepts
  *     OPENING    redirect mode: the port is given to the container
  *     AWAKE      READY=1
+ *     RECOVERING something needed has gone, and is being brought back: the port is ours meanwhile. Then REACHING again
  *     CLOSING    the port is taken back, and looked at once more: did somebody come in between?
  *     DRAINING   a stop that was asked for waits for the clients that are connected, at most drainTimeout
- *     STOPPING   containers stop, steps in reverse order; after it the process ends
+ *     STOPPING   members stop, each when those that need it have; after it the process ends
  *
- * Containers, holders and timers only mark that something has changed; waker_on_change(), once per turn of the event loop, looks
+ * Members, holders and timers only mark that something has changed; waker_on_change(), once per turn of the event loop, looks
  * at what is and goes on from there. So nothing depends on the order in which things are told, and nothing is called
  * from inside something else. A wake that fails goes to STOPPING with a reason. A process that was killed starts at PREPARING like
  * any other: it finds its locks in the descriptor store and its containers running, and comes to AWAKE without touching one. */
 
-static void waker_on_container(Container *container, void *userdata) {
+static void waker_on_member(Member *member, void *userdata) {
         waker_changed(ASSERT_PTR(userdata));
 }
 
-/* A needed container that failed ends a wake; one that is lost ends being awake. */
+/* One that is needed and has failed ends a wake and a recovery; one that is lost ends being awake. */
 static void waker_check_needed(Waker *waker) {
         for (size_t i = 0; i < waker->service->n_dependencies; i++) {
-                const Container *container = waker->containers[i];
+                const Member *member = waker->members[i];
 
-                if (!container || !waker_needs(waker, i))
+                if (!waker_needs(waker, i))
                         continue;
-                if (container_phase(container) == CONTAINER_FAILED && waker_is_waking(waker)) {
-                        waker_fail(waker, container_reason(container), "%s: %s",
-                                   waker->service->dependencies[i].name, strempty(container_error(container)));
+                if (member_phase(member) == MEMBER_FAILED) {
+                        waker_fail(waker, member_reason(member), "%s: %s", member_name(member),
+                                   strempty(member_error(member)));
                         return;
                 }
-                if (container_phase(container) == CONTAINER_LOST && waker->state == SERVICE_WAKING) {
-                        waker_fail(waker, FAILURE_CONTAINER_EXITED, "%s: was ready, and exited with status %i",
-                                   waker->service->dependencies[i].name, container_info(container)->exit_code);
+                if (member_phase(member) == MEMBER_LOST && !waker->was_ready) {
+                        waker_fail(waker, FAILURE_CONTAINER_EXITED, "%s: was ready, and was stopped by somebody else",
+                                   member_name(member));
                         return;
                 }
-                if (container_phase(container) == CONTAINER_LOST ||
-                    (container_phase(container) == CONTAINER_FAILED && waker->phase == WAKER_AWAKE)) {
+                if (member_phase(member) == MEMBER_LOST) {
                         waker_sleep(waker, SLEEP_LOST);
                         return;
                 }
         }
+        if (waker->phase == WAKER_AWAKE && !waker_is_served(waker))
+                waker_begin_recovering(waker);
 }
 
 static void waker_wait(Waker *waker) {
@@ -57,8 +61,9 @@ static void (*const phase_handlers[])(Waker *waker) = {
         [WAKER_STEPPING] = waker_go_on_stepping,
         [WAKER_REACHING] = waker_wait,
         [WAKER_OPENING] = waker_go_on_opening,
-        [WAKER_AWAKE] = waker_go_on_stepping,
-        /* with what nobody waits for */[WAKER_CLOSING] = waker_go_on_closing,
+        [WAKER_AWAKE] = waker_go_on_stepping, /* with what nobody waits for */
+        [WAKER_RECOVERING] = waker_go_on_recovering,
+        [WAKER_CLOSING] = waker_go_on_closing,
         [WAKER_DRAINING] = waker_wait,
         [WAKER_STOPPING] = waker_go_on_stopping,
         [WAKER_ENDED] = waker_wait,
@@ -67,7 +72,7 @@ static void (*const phase_handlers[])(Waker *waker) = {
 static int waker_on_change(sd_event_source *source, void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
 
-        if (waker->phase <= WAKER_AWAKE)
+        if (waker->phase <= WAKER_RECOVERING)
                 waker_check_needed(waker);
         waker_refresh_backends(waker);
         phase_handlers[waker->phase](waker);
@@ -83,9 +88,6 @@ static void waker_on_control(Control *control, ControlRequest request, WakeTrigg
 
         switch (request) {
         case CONTROL_HELD:
-                if (waker->idle)
-                        idle_touch(waker->idle);
-                break;
         case CONTROL_RELEASED:
                 if (waker->idle)
                         idle_touch(waker->idle);
@@ -93,36 +95,43 @@ static void waker_on_control(Control *control, ControlRequest request, WakeTrigg
         case CONTROL_SLEEP:
                 waker_sleep(waker, SLEEP_ASKED);
                 break;
+        case CONTROL_SLEEP_ALL:
+                waker_sleep(waker, SLEEP_ASKED_ALL);
+                break;
         }
         waker_changed(waker);
 }
 
-static Container *waker_find_container(Waker *waker, const char *name) {
+static Member *waker_find(Waker *waker, DependencyKind kind, const char *name) {
         for (size_t i = 0; i < waker->service->n_dependencies; i++)
-                if (waker->containers[i] && streq(waker->service->dependencies[i].name, name))
-                        return waker->containers[i];
+                if (waker->service->dependencies[i].kind == kind &&
+                    streq(waker->service->dependencies[i].name, name))
+                        return waker->members[i];
         return NULL;
+}
+
+static void waker_tell_containers(Waker *waker, void (*tell)(Member *member)) {
+        for (size_t i = 0; i < waker->service->n_dependencies; i++)
+                if (member_is_container(waker->members[i]))
+                        tell(waker->members[i]);
 }
 
 static void waker_on_event(Engine *engine, const ContainerEvent *event, bool lost, void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
-        Container *container;
+        Member *member;
 
         if (lost) {
                 log_debug("The engine's event stream has ended, opening it again.");
-                waker->engine_lost = true;
+                waker_tell_containers(waker, container_on_engine_lost);
                 return;
         }
         if (!event) {
-                for (size_t i = 0; waker->engine_lost && i < waker->service->n_dependencies; i++)
-                        if (waker->containers[i])
-                                container_on_resync(waker->containers[i]);
-                waker->engine_lost = false;
+                waker_tell_containers(waker, container_on_engine_back);
                 return;
         }
-        container = waker_find_container(waker, event->container);
-        if (container)
-                container_on_event(container, event);
+        member = waker_find(waker, DEPENDENCY_CONTAINER, event->container);
+        if (member)
+                container_on_event(member, event);
 }
 
 static int waker_on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -131,13 +140,21 @@ static int waker_on_deadline(sd_event_source *source, uint64_t usec, void *userd
 
         span_to_string(waker->service->global_timeout_usec, span);
         for (size_t i = 0; i < waker->service->n_dependencies; i++)
-                if (waker->containers[i] && container_lacks_engine(waker->containers[i])) {
+                if (member_lacks_engine(waker->members[i]) && member_phase(waker->members[i]) != MEMBER_READY) {
                         waker_fail(waker, FAILURE_ENGINE_UNAVAILABLE, "the engine at %s did not answer within %s",
                                    waker->config->engine_socket, span);
                         return 0;
                 }
         waker_fail(waker, FAILURE_GLOBAL_TIMEOUT, "not ready within its globalTimeout of %s", span);
         return 0;
+}
+
+int waker_arm_deadline(Waker *waker) {
+        waker->deadline = sd_event_source_disable_unref(waker->deadline);
+        if (waker->service->global_timeout_usec == USEC_INFINITY)
+                return 0;
+        return sd_event_add_time_relative(waker->event, &waker->deadline, CLOCK_MONOTONIC,
+                                          waker->service->global_timeout_usec, 0, waker_on_deadline, waker);
 }
 
 void waker_stop(Waker *waker) {
@@ -147,21 +164,42 @@ void waker_stop(Waker *waker) {
 
 /* Making one */
 
-static int waker_make_containers(Waker *waker) {
-        size_t n = waker->service->n_dependencies;
+static void waker_on_compose(const char *line, void *userdata) {
+        Waker *waker = ASSERT_PTR(userdata);
+
+        record_service(LOG_INFO, WAKECHAIN_MESSAGE_COMPOSE, waker->state, FAILURE_NONE, "compose: %s", line);
+}
+
+static int waker_make_members(Waker *waker) {
+        const Service *service = waker->service;
         int r;
 
-        waker->containers = new0(Container *, n);
-        waker->infos = new0(const ContainerInfo *, n);
-        if (!waker->containers || !waker->infos)
+        waker->members = new0(Member *, service->n_dependencies);
+        waker->infos = new0(const ContainerInfo *, service->n_dependencies);
+        if (!waker->members || !waker->infos)
                 return -ENOMEM;
 
-        for (size_t i = 0; i < n; i++) {
-                const Dependency *dependency = &waker->service->dependencies[i];
-
-                if (dependency->kind != DEPENDENCY_CONTAINER)
-                        continue;
-                r = container_new(&waker->containers[i], &waker->context, dependency, waker_on_container, waker);
+        if (service->compose_dir) {
+                r = composer_new(&waker->composer, waker->event, waker->options.root, service->compose_dir,
+                                 waker->options.environment, waker_on_compose, waker);
+                if (r >= 0)
+                        r = composer_set_engine(waker->composer, waker->config->engine_socket);
+                if (r < 0)
+                        return r;
+        }
+        waker->context = (MemberContext){
+                .event = waker->event,
+                .engine = waker->engine,
+                .composer = waker->composer,
+                .service = service,
+                .wake_id = waker->wake_id,
+                .trigger = &waker->trigger,
+                .environment = waker->options.environment,
+                .root = waker->options.root,
+        };
+        for (size_t i = 0; i < service->n_dependencies; i++) {
+                r = member_new(&waker->members[i], &waker->context, &service->dependencies[i], waker_on_member,
+                               waker);
                 if (r < 0)
                         return r;
         }
@@ -225,22 +263,13 @@ int waker_new(Waker **ret, sd_event *event, const Config *config, const Service 
                 .since_usec = time_now(CLOCK_REALTIME),
         };
 
-        r = plan_new(&waker->plan, service);
+        r = plan_new(&waker->plan, service, NULL);
         if (r >= 0)
                 r = waker_make_id(waker);
         if (r >= 0)
                 r = waker_make_loop(waker);
-        if (r < 0)
-                return r;
-        waker->context = (ContainerContext){
-                .event = event,
-                .engine = waker->engine,
-                .service = service,
-                .wake_id = waker->wake_id,
-                .environment = options->environment,
-                .root = options->root,
-        };
-        r = waker_make_containers(waker);
+        if (r >= 0)
+                r = waker_make_members(waker);
         if (r < 0)
                 return r;
 
@@ -255,14 +284,16 @@ Waker *waker_free(Waker *waker) {
         sd_event_source_disable_unref(waker->change);
         sd_event_source_disable_unref(waker->deadline);
         sd_event_source_disable_unref(waker->drain);
+        sd_event_source_disable_unref(waker->remember);
         probe_free(waker->reach_probe);
         idle_free(waker->idle);
         door_free(waker->door);
         control_free(waker->control);
-        for (size_t i = 0; waker->containers && i < waker->service->n_dependencies; i++)
-                container_free(waker->containers[i]);
-        free(waker->containers);
+        for (size_t i = 0; waker->members && i < waker->service->n_dependencies; i++)
+                member_free(waker->members[i]);
+        free(waker->members);
         free(waker->infos);
+        composer_free(waker->composer);
         engine_free(waker->engine);
         plan_free(waker->plan);
         backend_done(&waker->backend);
@@ -285,11 +316,21 @@ static void waker_take_over(Waker *waker) {
                 strcpy(waker->wake_id, status->wake_id);
 }
 
-void waker_adopt_descriptor(Waker *waker, const char *name, int fd) {
-        const char *container = lease_fdname_container(name);
-        Container *owner = container ? waker_find_container(waker, container) : NULL;
+static bool waker_adopt_lease(Waker *waker, const char *name, int fd) {
+        const char *unit = strncmp(name, UNIT_LEASE_PREFIX, strlen(UNIT_LEASE_PREFIX)) == 0
+                                           ? name + strlen(UNIT_LEASE_PREFIX)
+                                           : NULL;
+        Member *owner = waker_find(waker, unit ? DEPENDENCY_UNIT : DEPENDENCY_CONTAINER, unit ?: name);
 
-        if (!owner || container_adopt_lease(owner, fd) < 0) {
+        if (!owner)
+                return false;
+        return (unit ? unit_member_adopt_lease(owner, fd) : container_adopt_lease(owner, fd)) >= 0;
+}
+
+void waker_adopt_descriptor(Waker *waker, const char *name, int fd) {
+        const char *lease = lease_fdname_container(name);
+
+        if (!lease || !waker_adopt_lease(waker, lease, fd)) {
                 log_debug("Nothing is known of the stored descriptor '%s', closing it.", name);
                 notify_forget(name);
                 (void) fd_close(fd);
@@ -299,18 +340,8 @@ void waker_adopt_descriptor(Waker *waker, const char *name, int fd) {
                 waker_take_over(waker);
 }
 
-static bool waker_has_unsupported_dependency(const Waker *waker, const char **ret_name) {
-        for (size_t i = 0; i < waker->service->n_dependencies; i++)
-                if (!waker->containers[i] && waker_needs(waker, i)) {
-                        *ret_name = waker->service->dependencies[i].name;
-                        return true;
-                }
-        return false;
-}
-
 int waker_run(Waker *waker) {
         _cleanup_(strv_freep) char **names = NULL;
-        const char *unsupported;
         int r = 0;
 
         record_begin(waker->service->name, waker->wake_id);
@@ -318,23 +349,18 @@ int waker_run(Waker *waker) {
                 control_accept_pending(waker->control);
 
         for (size_t i = 0; r >= 0 && i < waker->service->n_dependencies; i++)
-                if (waker->containers[i])
-                        r = strv_append(&names, waker->service->dependencies[i].name);
+                if (member_is_container(waker->members[i]))
+                        r = strv_append(&names, member_name(waker->members[i]));
         /* Listening comes before looking, so that nothing happens unseen in between. */
-        if (r >= 0)
+        if (r >= 0 && names)
                 r = engine_watch(waker->engine, names, waker_on_event, waker);
-        if (r >= 0 && waker->service->global_timeout_usec != USEC_INFINITY)
-                r = sd_event_add_time_relative(waker->event, &waker->deadline, CLOCK_MONOTONIC,
-                                               waker->service->global_timeout_usec, 0, waker_on_deadline, waker);
+        if (r >= 0)
+                r = waker_arm_deadline(waker);
         if (r < 0)
                 return r;
 
         for (size_t i = 0; i < waker->service->n_dependencies; i++)
-                if (waker->containers[i])
-                        container_prepare(waker->containers[i]);
-        if (waker_has_unsupported_dependency(waker, &unsupported))
-                waker_fail(waker, FAILURE_CONFIG_INVALID,
-                           "'%s' is a required dependency of a kind that is not yet supported", unsupported);
+                member_prepare(waker->members[i]);
         waker_changed(waker);
         return 0;
 }

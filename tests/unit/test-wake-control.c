@@ -15,7 +15,7 @@ typedef struct Server {
         int fd;
         Control *control;
         char path[108];
-        unsigned n_held, n_released, n_sleep;
+        unsigned n_held, n_released, n_sleep, n_sleep_all;
         WakeTrigger trigger;
         const char *state;
 } Server;
@@ -44,6 +44,12 @@ static void server_on_request(Control *control, ControlRequest request, WakeTrig
         }
         server->n_released += request == CONTROL_RELEASED;
         server->n_sleep += request == CONTROL_SLEEP;
+        server->n_sleep_all += request == CONTROL_SLEEP_ALL;
+}
+
+static void server_listen(Server *server) {
+        ASSERT_OK(control_new(&server->control, server->event, server->fd, "clemence", server_status,
+                              server_on_request, server));
 }
 
 static void server_start(Server *server) {
@@ -59,8 +65,7 @@ static void server_start(Server *server) {
         ASSERT_TRUE(server->fd >= 0);
         ASSERT_EQ(bind(server->fd, (struct sockaddr *) &address, sizeof(address)), 0);
         ASSERT_EQ(listen(server->fd, 16), 0);
-        ASSERT_OK(control_new(&server->control, server->event, server->fd, "clemence", server_status,
-                              server_on_request, server));
+        server_listen(server);
 }
 
 static void server_stop(Server *server) {
@@ -169,27 +174,51 @@ static void test_second_hold_of_one_caller_counts_once(void) {
         server_stop(&server);
 }
 
+/* The parameters are JSON; NULL: none. */
+static void client_call(Client *client, const char *method, const char *parameters, bool more) {
+        json_object *object = parameters ? json_tokener_parse(parameters) : NULL;
+
+        ASSERT_TRUE(!parameters || object);
+        ASSERT_OK(varlink_call(client->varlink, method, object, more));
+        json_object_put(object);
+}
+
 static void test_sleep_is_answered_and_passed_on(void) {
+        static const struct {
+                const char *parameters;
+                unsigned n_sleep, n_sleep_all;
+        } cases[] = {
+                { NULL, 1, 0 },
+                { "{}", 2, 0 },
+                { "{\"all\":false}", 3, 0 },
+                { "{\"all\":null}", 4, 0 },
+                { "{\"all\":true}", 4, 1 },
+        };
         Server server;
         Client client;
 
         server_start(&server);
         client_connect(&client, &server);
-        ASSERT_OK(varlink_call(client.varlink, "io.wakechain.Sleep", NULL, false));
-        run_until_replies(&server, &client, 1);
-        ASSERT_EQ(server.n_sleep, 1);
-        ASSERT_FALSE(strstr(client.replies[0], "error"));
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                client_call(&client, "io.wakechain.Sleep", cases[i].parameters, false);
+                run_until_replies(&server, &client, i + 1);
+                ASSERT_STREQ(client.replies[i], "{\"parameters\":{}}");
+                ASSERT_EQ(server.n_sleep, cases[i].n_sleep);
+                ASSERT_EQ(server.n_sleep_all, cases[i].n_sleep_all);
+        }
         client_done(&client);
         server_stop(&server);
 }
 
-static void test_wrong_calls_get_the_errors_of_varlink(void) {
+static void test_holder_says_what_for(void) {
         static const struct {
-                const char *method, *answer;
+                const char *parameters;
+                WakeTrigger trigger;
         } cases[] = {
-                { "io.wakechain.Hold", "{\"error\":\"org.varlink.service.ExpectedMore\"" },
-                { "io.wakechain.Nothing",
-                  "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"io.wakechain.Nothing\"}}" },
+                { "{}", TRIGGER_MANUAL },
+                { "{\"trigger\":null}", TRIGGER_MANUAL },
+                { "{\"trigger\":\"api\"}", TRIGGER_API },
+                { "{\"trigger\":\"connection\"}", TRIGGER_CONNECTION },
         };
         Server server;
 
@@ -198,34 +227,103 @@ static void test_wrong_calls_get_the_errors_of_varlink(void) {
                 Client client;
 
                 client_connect(&client, &server);
-                ASSERT_OK(varlink_call(client.varlink, cases[i].method, NULL, false));
+                client_call(&client, "io.wakechain.Hold", cases[i].parameters, true);
                 run_until_replies(&server, &client, 1);
-                ASSERT_TRUE(strncmp(client.replies[0], cases[i].answer, strlen(cases[i].answer)) == 0);
+                ASSERT_EQ(server.n_held, i + 1);
+                ASSERT_EQ(server.trigger, cases[i].trigger);
                 client_done(&client);
         }
-        ASSERT_EQ(control_holders(server.control), 0);
         server_stop(&server);
 }
 
-static void test_interface_describes_every_method(void) {
-        static const char *const words[] = { "interface io.wakechain", "method Hold()",    "method GetStatus()",
-                                             "method Sleep()",         "error WakeFailed", "error Stopping" };
-        json_object *parameters = json_object_new_object();
+static void test_oneway_calls_are_not_answered(void) {
+        static const char calls[] = "{\"method\":\"io.wakechain.GetStatus\",\"oneway\":true}\0"
+                                    "{\"method\":\"io.wakechain.Nothing\",\"oneway\":true}\0"
+                                    "{\"method\":\"io.wakechain.Hold\",\"more\":true,\"oneway\":true}\0"
+                                    "{\"method\":\"io.wakechain.Sleep\",\"oneway\":true}\0"
+                                    "{\"method\":\"io.wakechain.GetStatus\"}";
         Server server;
         Client client;
 
         server_start(&server);
         client_connect(&client, &server);
-        ASSERT_OK(varlink_call(client.varlink, "org.varlink.service.GetInfo", NULL, false));
+        ASSERT_EQ(write(varlink_fd(client.varlink), calls, sizeof(calls)), sizeof(calls));
         run_until_replies(&server, &client, 1);
-        ASSERT_TRUE(strstr(client.replies[0], "\"io.wakechain\"") != NULL);
+        ASSERT_STREQ(client.replies[0], "{\"parameters\":{\"status\":{\"state\":\"waking\"}}}");
+        ASSERT_EQ(server.n_sleep, 1);
+        ASSERT_EQ(control_holders(server.control), 0);
+        client_done(&client);
+        server_stop(&server);
+}
 
-        json_object_object_add(parameters, "interface", json_object_new_string("io.wakechain"));
-        ASSERT_OK(varlink_call(client.varlink, "org.varlink.service.GetInterfaceDescription", parameters, false));
-        json_object_put(parameters);
-        run_until_replies(&server, &client, 2);
-        for (size_t i = 0; i < ELEMENTSOF(words); i++)
-                ASSERT_TRUE(strstr(client.replies[1], words[i]) != NULL);
+static void test_wrong_calls_get_the_errors_of_varlink(void) {
+        static const struct {
+                const char *method, *parameters;
+                bool more;
+                const char *answer;
+        } cases[] = {
+                { "io.wakechain.Hold", NULL, false,
+                  "{\"error\":\"org.varlink.service.ExpectedMore\",\"parameters\":{}}" },
+                { "io.wakechain.Hold", "{\"trigger\":\"whim\"}", true,
+                  "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"trigger\"}}" },
+                { "io.wakechain.Hold", "{\"trigger\":1}", true,
+                  "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"trigger\"}}" },
+                { "io.wakechain.Sleep", "{\"all\":\"yes\"}", false,
+                  "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"all\"}}" },
+                { "io.wakechain.Nothing", NULL, false,
+                  "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"io.wakechain.Nothing\"}}" },
+                { "org.varlink.service.GetInterfaceDescription", NULL, false,
+                  "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"interface\"}}" },
+                { "org.varlink.service.GetInterfaceDescription", "{\"interface\":\"io.other\"}", false,
+                  "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"io.other\"}}" },
+        };
+        Server server;
+
+        server_start(&server);
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Client client;
+
+                client_connect(&client, &server);
+                client_call(&client, cases[i].method, cases[i].parameters, cases[i].more);
+                run_until_replies(&server, &client, 1);
+                ASSERT_STREQ(client.replies[0], cases[i].answer);
+                client_done(&client);
+        }
+        ASSERT_EQ(control_holders(server.control), 0);
+        ASSERT_EQ(server.n_held + server.n_sleep + server.n_sleep_all, 0);
+        server_stop(&server);
+}
+
+static void test_interfaces_are_described(void) {
+        static const struct {
+                const char *name, *words[8];
+        } interfaces[] = {
+                { "io.wakechain",
+                  { "interface io.wakechain", "method Hold(", "method GetStatus()", "method Sleep(",
+                    "error WakeFailed", "error Stopping" } },
+                { "org.varlink.service",
+                  { "interface org.varlink.service", "method GetInfo()", "method GetInterfaceDescription(",
+                    "error InterfaceNotFound" } },
+        };
+        Server server;
+        Client client;
+
+        server_start(&server);
+        client_connect(&client, &server);
+        client_call(&client, "org.varlink.service.GetInfo", NULL, false);
+        run_until_replies(&server, &client, 1);
+        for (size_t i = 0; i < ELEMENTSOF(interfaces); i++) {
+                json_object *parameters = json_object_new_object();
+
+                ASSERT_TRUE(strstr(client.replies[0], interfaces[i].name) != NULL);
+                json_object_object_add(parameters, "interface", json_object_new_string(interfaces[i].name));
+                ASSERT_OK(varlink_call(client.varlink, "org.varlink.service.GetInterfaceDescription", parameters,
+                                       false));
+                json_object_put(parameters);
+                run_until_replies(&server, &client, i + 2);
+                for (const char *const *word = interfaces[i].words; *word; word++)
+                        ASSERT_TRUE(strstr(client.replies[i + 1], *word) != NULL);
+        }
         client_done(&client);
         server_stop(&server);
 }
@@ -270,10 +368,36 @@ static void test_paused_leaves_callers_in_the_backlog(void) {
         ASSERT_TRUE(strstr(early.replies[1], "io.wakechain.Stopping") != NULL);
         ASSERT_EQ(late.n_replies, 0);
 
-        control_resume(server.control);
+        /* The next process gets the same listening socket. */
+        server.control = control_free(server.control);
+        server_listen(&server);
         run_until_replies(&server, &late, 1);
         ASSERT_EQ(server.n_held, 1);
         client_done(&early);
+        client_done(&late);
+        server_stop(&server);
+}
+
+/* Fronts are told by systemd's units, so there is none here. */
+static void test_other_holders_than_the_front_are_not_dropped(void) {
+        Client holder, late;
+        Server server;
+
+        server_start(&server);
+        client_connect(&holder, &server);
+        client_call(&holder, "io.wakechain.Hold", NULL, true);
+        run_until_replies(&server, &holder, 1);
+
+        control_drop(server.control);
+        client_connect(&late, &server);
+        client_call(&late, "io.wakechain.Hold", NULL, true);
+        server.state = "stopping";
+        control_publish(server.control);
+        run_until_replies(&server, &holder, 2);
+        ASSERT_STREQ(holder.replies[1],
+                     "{\"parameters\":{\"status\":{\"state\":\"stopping\"}},\"continues\":true}");
+        ASSERT_EQ(late.n_replies, 0);
+        client_done(&holder);
         client_done(&late);
         server_stop(&server);
 }
@@ -298,10 +422,13 @@ int main(void) {
         test_idle_connection_and_status_hold_nothing();
         test_second_hold_of_one_caller_counts_once();
         test_sleep_is_answered_and_passed_on();
+        test_holder_says_what_for();
+        test_oneway_calls_are_not_answered();
         test_wrong_calls_get_the_errors_of_varlink();
-        test_interface_describes_every_method();
+        test_interfaces_are_described();
         test_failure_answers_holders_and_the_backlog();
         test_paused_leaves_callers_in_the_backlog();
+        test_other_holders_than_the_front_are_not_dropped();
         test_garbage_is_disconnected();
         return EXIT_SUCCESS;
 }

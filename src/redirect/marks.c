@@ -8,10 +8,10 @@
 #include "util/fd.h"
 #include "util/log.h"
 
-/* Marks: a file is "PORT REDIRECTPORT". It is written in place and not replaced, because the temporary file of
+/* Marks: a file is "PORT REDIRECTPORT" or "PORT REDIRECTPORT RIVAL". It is written in place and not replaced, because the temporary file of
  * a replacement would have the name of another service. All of this happens under the lock. */
 
-#define MARK_SIZE_MAX ((size_t) 64)
+#define MARK_SIZE_MAX ((size_t) 128)
 #define STATUS_SIZE_MAX ((size_t) 4 * 1024 * 1024)
 
 static int mark_path(char **ret, const char *root, const char *service) {
@@ -22,15 +22,20 @@ static int mark_path(char **ret, const char *root, const char *service) {
         return 0;
 }
 
+void mark_done(Mark *mark) {
+        service_done(&mark->service);
+}
+
 void mark_list_done(MarkList *list) {
         for (size_t i = 0; i < list->n; i++)
-                service_done(&list->marks[i].service);
+                mark_done(&list->marks[i]);
         free(list->marks);
         *list = (MarkList){};
 }
 
-static int mark_read(Mark *ret, const char *root, const char *name) {
+int mark_read(Mark *ret, const char *root, const char *name) {
         _cleanup_free_ char *path = NULL, *text = NULL;
+        char rival[SERVICE_NAME_MAX + 1] = "";
         unsigned port, redirect_port;
         int r;
 
@@ -40,7 +45,7 @@ static int mark_read(Mark *ret, const char *root, const char *name) {
         r = file_read(path, MARK_SIZE_MAX, &text, NULL);
         if (r < 0)
                 return r;
-        if (sscanf(text, "%5u %5u", &port, &redirect_port) != 2 || port == 0 || port > UINT16_MAX ||
+        if (sscanf(text, "%5u %5u %64s", &port, &redirect_port, rival) < 2 || port == 0 || port > UINT16_MAX ||
             redirect_port == 0 || redirect_port > UINT16_MAX)
                 return -EBADMSG;
 
@@ -52,6 +57,7 @@ static int mark_read(Mark *ret, const char *root, const char *name) {
                 },
                 .state = mark_read_state(root, name),
         };
+        strcpy(ret->rival, rival);
         return ret->service.name ? 0 : -ENOMEM;
 }
 
@@ -81,6 +87,10 @@ static void closedirp(DIR **folder) {
                 (void) closedir(*folder);
 }
 
+static int compare_marks(const void *a, const void *b) {
+        return strcmp(((const Mark *) a)->service.name, ((const Mark *) b)->service.name);
+}
+
 int mark_list_load(MarkList *ret, const char *root) {
         _cleanup_(mark_list_done) MarkList list = {};
         _cleanup_(closedirp) DIR *folder = NULL;
@@ -100,22 +110,28 @@ int mark_list_load(MarkList *ret, const char *root) {
                         return r;
         }
 
+        if (list.n > 0)
+                qsort(list.marks, list.n, sizeof(*list.marks), compare_marks);
+
         *ret = list;
         list = (MarkList){};
         return 0;
 }
 
 const Mark *mark_list_find(const MarkList *list, const char *service) {
-        for (size_t i = 0; i < list->n; i++)
-                if (streq(list->marks[i].service.name, service))
-                        return &list->marks[i];
-        return NULL;
+        const Mark wanted = { .service.name = (char *) service };
+
+        if (list->n == 0)
+                return NULL;
+        return bsearch(&wanted, list->marks, list->n, sizeof(wanted), compare_marks);
 }
 
-int mark_write(const char *root, const Service *service) {
+/* Over the old one, and cut off after it: that works on a full file system, too. */
+int mark_write(const char *root, const Service *service, const char *rival) {
         _cleanup_free_ char *folder = NULL, *path = NULL;
         _cleanup_close_ int fd = -EBADF;
-        int r;
+        char text[MARK_SIZE_MAX];
+        int r, n;
 
         r = mark_path(&folder, root, NULL);
         if (r >= 0)
@@ -125,10 +141,12 @@ int mark_write(const char *root, const Service *service) {
         if (r < 0)
                 return r;
 
-        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-        if (fd < 0)
-                return -errno;
-        return dprintf(fd, "%u %u\n", service->port, service->redirect_port) < 0 ? -errno : 0;
+        n = snprintf(text, sizeof(text), "%u %u%s%s\n", service->port, service->redirect_port,
+                     isempty(rival) ? "" : " ", strempty(rival));
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0 || pwrite(fd, text, (size_t) n, 0) != n || ftruncate(fd, n) < 0)
+                return errno > 0 ? -errno : -EIO;
+        return 0;
 }
 
 int mark_remove(const char *root, const char *service) {

@@ -86,6 +86,8 @@ int verb_check(int argc, char **argv) {
                 return CTL_FAILED;
         }
 
+        if (arg_unit && config)
+                return check_unit(config, arg_unit);
         if (arg_json)
                 print_json(config, &problems, file);
         else

@@ -7,6 +7,7 @@
 /* wakectl: everything a person does by hand, one verb each. */
 
 bool arg_json = false;
+const char *arg_unit = NULL;
 
 typedef struct Verb {
         const char *name;
@@ -18,6 +19,7 @@ typedef struct Verb {
 
 static const Verb verbs[] = {
         { "check", "[FILE]", 0, 1, verb_check, "Print every error of the configuration; exit 1 if there is any" },
+        { "sleep", "NAME", 1, 1, verb_sleep, "Put a stack to sleep, also what ran before it was woken" },
 };
 
 static void print_help(void) {
@@ -29,7 +31,8 @@ static void print_help(void) {
         printf("\nOptions:\n"
                "  -h --help            Show this help\n"
                "     --version         Show the version\n"
-               "     --json            Print JSON, for programs\n\n"
+               "     --json            Print JSON, for programs\n"
+               "     --unit=UNIT       Only check whether a service depends on this systemd unit\n\n"
                "Exit codes: 0 all is well, 1 it failed or there are errors, 2 wrong usage.\n");
 }
 
@@ -51,9 +54,11 @@ int main(int argc, char **argv) {
         enum {
                 ARG_VERSION = 0x100,
                 ARG_JSON,
+                ARG_UNIT,
         };
         static const struct option options[] = { { "help", no_argument, NULL, 'h' },
                                                  { "json", no_argument, NULL, ARG_JSON },
+                                                 { "unit", required_argument, NULL, ARG_UNIT },
                                                  { "version", no_argument, NULL, ARG_VERSION },
                                                  {} };
         int c, r;
@@ -65,6 +70,9 @@ int main(int argc, char **argv) {
                         return CTL_FINE;
                 case ARG_JSON:
                         arg_json = true;
+                        break;
+                case ARG_UNIT:
+                        arg_unit = optarg;
                         break;
                 case ARG_VERSION:
                         puts("wakechain " VERSION);

@@ -101,11 +101,11 @@ class Config(ServiceTest):
         m.set_config(users_config(memvid={"port": 99999}, ragflow={"dependencies": [{"contianer": "ragflow-mysql"}]}))
         self.addCleanup(self.repair)
         m.systemctl("daemon-reload")
+        # sockets go on listening, by the last configuration without an error, which the boot has kept
         folder = m.out("ls /run/systemd/generator").split()
-        self.assertNotIn("wake@memvid.socket", folder)
-        self.assertNotIn("wake@ragflow.socket", folder)
-        self.assertIn("wake@clemence.socket", folder)
-        self.assertIn("wake@nextcloud.socket", folder)
+        for service in ("memvid", "ragflow", "clemence", "nextcloud"):
+            self.assertIn(f"wake@{service}.socket", folder)
+            self.assert_listens(service)
 
         done = self.fails(["wakectl", "check"])
         self.assertEqual(done.returncode, 1)
@@ -123,13 +123,26 @@ class Config(ServiceTest):
         self.assertEqual(self.ask("http://127.0.0.1:9002/")[0], 200)
         self.sleep("clemence")
 
+        # where nothing is known of before, a broken service has no socket, and the others have theirs
+        m.run(["rm", "/var/lib/wakechain/dependencies.last-good.json"])
+        m.systemctl("daemon-reload")
+        folder = m.out("ls /run/systemd/generator").split()
+        self.assertNotIn("wake@memvid.socket", folder)
+        self.assertNotIn("wake@ragflow.socket", folder)
+        self.assertIn("wake@clemence.socket", folder)
+
     def test_unreadable_config(self):
-        """A file that is no JSON costs everything in it, and says so; repaired, all is as before."""
+        """A file that is no JSON wakes nothing, and says so; the sockets go on listening; repaired, all is as before."""
         m = self.machine
         m.write("/etc/wakechain/dependencies.json", '{"services": {"clemence": ')
         self.addCleanup(self.repair)
         m.systemctl("daemon-reload")
         self.assertEqual(self.fails(["wakectl", "check"]).returncode, 1)
+        self.assert_listens("clemence")
+        code, page = self.ask("http://127.0.0.1:9002/")
+        self.assertEqual(code, 503, page)
+        self.assertEqual(self.status("clemence")["reason"], "config_invalid")
+        self.sleep("clemence")
         self.repair()
         self.assertEqual(self.ask("http://127.0.0.1:9002/")[0], 200)
         self.sleep("clemence")

@@ -27,7 +27,7 @@ MIRROR = "http://deb.debian.org"
 
 _COMMON = (
     "systemd systemd-sysv dbus iproute2 procps curl nftables iptables ca-certificates strace "
-    "docker.io docker-compose libjson-c5 libnftables1 libsystemd0 libsqlite3-0"
+    "docker.io docker-compose polkitd libjson-c5 libnftables1 libsystemd0 libsqlite3-0"
 ).split()
 _PACKAGES = {
     "trixie": _COMMON + ["docker-cli", "libcurl4t64", "libmicrohttpd12t64"],

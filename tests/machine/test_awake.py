@@ -1,0 +1,249 @@
+"""While a stack is awake: containers die, are stopped, restarted, replaced, removed or paused by somebody else."""
+
+import json
+import re
+
+from service_test import Client, ServiceTest, dependency, stacks, users_config
+
+URL = "http://127.0.0.1:8100/"
+WAKER = "wake@memvid.service"
+NETWORK = "memvid_memvid-network"
+ERROR_TIME = re.compile(r"^([\d.]+) \+")
+
+
+class Awake(ServiceTest):
+    config = users_config(memvid={"idleTimeout": "10min"})
+
+    def setUp(self):
+        m = self.machine
+        self.assert_stopped()
+        self.addCleanup(self.sleep, "memvid")
+        self.assertEqual(self.ask(URL)[0], 200)
+        self.wait_unit(WAKER, "active")
+        wait_ui = m.docker_events_since(m.now() - 30)
+        self.assertTrue(wait_ui)
+        self.cursor, self.since = m.journal_cursor(), m.now()
+
+    def address(self):
+        template = f'{{{{(index .NetworkSettings.Networks "{NETWORK}").IPAddress}}}}'
+        return self.machine.docker("inspect", "--format", template, "memvid-api").strip() + ":8100"
+
+    def assert_served_without_a_new_wake(self):
+        """The same waker, the same wake, whatever happened in between."""
+        self.assertEqual(self.ask(URL)[0], 200)
+        self.assertEqual(self.records("WAKING", "memvid", self.cursor), [])
+        self.assertEqual(self.status("memvid")["backends"], [self.address()])
+
+    def assert_refused_for_a_moment_only(self, done, since, until):
+        """New connections failed at most from the container's end until the engine had told of it."""
+        late = [e for e in done["errors"] if not since - 1 < float(ERROR_TIME.match(e)[1]) < until + 0.5]
+        self.assertEqual(late, [])
+
+    # A container ends by itself
+
+    def test_crash_is_mended(self):
+        m = self.machine
+        pid = m.docker("inspect", "--format", "{{.State.Pid}}", "memvid-api").strip()
+        client = Client(m, "127.0.0.1", 8100, "memvid-api", interval_ms=20)
+        m.run(["kill", "-KILL", pid])
+        self.wait_event("memvid-api", "start", self.since)
+        self.wait_state("memvid", "awake")
+        done = client.finish()
+        died = self.events(self.since, "die", containers=["memvid-api"])
+        self.assertEqual(len(died), 1, died)
+        self.assert_refused_for_a_moment_only(done, died[0][3] / 1e9, died[0][3] / 1e9)
+        self.assertGreater(done["held"], 0, "nobody was held meanwhile")
+        self.assert_served_without_a_new_wake()
+        exits = [r for r in self.machine.journal(WAKER, since_cursor=self.cursor) if "exited with" in r["MESSAGE"]]
+        self.assertEqual(len(exits), 1, exits)
+
+    def test_crash_of_a_dependency_is_mended(self):
+        m = self.machine
+        pid = m.docker("inspect", "--format", "{{.State.Pid}}", "redis-shared").strip()
+        m.run(["kill", "-KILL", pid])
+        self.wait_event("redis-shared", "start", self.since)
+        self.wait_state("memvid", "awake")
+        self.assert_served_without_a_new_wake()
+        self.assertEqual(self.events(self.since, "die", containers=["memvid-api", "memvid-ui"]), [])
+
+    def test_crash_after_crash_fails(self):
+        m = self.machine
+        stacks.set_crash(m, "memvid-api", 0.3, code=7)
+        self.addCleanup(stacks.set_crash, m, "memvid-api", None)
+        m.run(["kill", "-KILL", m.docker("inspect", "--format", "{{.State.Pid}}", "memvid-api").strip()])
+        record = self.follow("FAILED", "memvid", self.cursor)
+        self.assertEqual(record["WAKECHAIN_REASON"], "container_exited")
+        self.wait_unit(WAKER, "failed")
+        starts = [c for c in self.starts(self.since) if c == "memvid-api"]
+        self.assertLessEqual(len(starts), 2, "started more than twice")
+        self.assert_stopped("memvid-api", "redis-shared")
+        self.assert_listens("memvid")
+
+    def test_crash_of_an_optional_one(self):
+        m = self.machine
+        self.assertTrue(m.wait_for(lambda: "memvid-ui" in stacks.running(m)))
+        m.run(["kill", "-KILL", m.docker("inspect", "--format", "{{.State.Pid}}", "memvid-ui").strip()])
+        self.wait_event("memvid-ui", "die", self.since)
+        self.remain(0.5, lambda: self.status("memvid")["state"] == "awake", "an optional one is not waited for")
+
+    # Somebody stops or removes it
+
+    def test_stopped_by_an_administrator(self):
+        m = self.machine
+        m.docker("stop", "memvid-api")
+        self.wait_unit(WAKER, "inactive")
+        self.assertEqual(self.status("memvid")["state"], "asleep")
+        self.assert_stopped("memvid-api", "memvid-ui", "redis-shared")
+        self.assert_listens("memvid")
+        self.assertEqual(self.ask(URL)[0], 200)
+
+    def test_client_meanwhile_is_served_by_the_next_wake(self):
+        """Who connects after the stop, and before the service sleeps, is held and served."""
+        m = self.machine
+        m.docker("stop", "memvid-api")
+        self.assertEqual(self.ask(URL, timeout=60)[0], 200)
+        self.assert_running("memvid-api", "redis-shared")
+
+    def test_removed_by_an_administrator(self):
+        m = self.machine
+        m.docker("rm", "-f", "memvid-api")
+        self.wait_unit(WAKER, "inactive")
+        self.assert_listens("memvid")
+        # made again from its project
+        self.assertEqual(self.ask(URL, timeout=60)[0], 200)
+        self.assert_running("memvid-api", "redis-shared")
+
+    # Somebody restarts or replaces it
+
+    def compose(self, *arguments):
+        command = "docker compose" if self.suite() == "trixie" else "docker-compose"
+        return self.machine.run(f"cd /opt/memvid && {command} {' '.join(arguments)}", timeout=120)
+
+    def test_restarted_with_compose(self):
+        client = Client(self.machine, "127.0.0.1", 8100, "memvid-api", interval_ms=20)
+        self.compose("restart", "api")
+        self.wait_state("memvid", "awake")
+        self.assertEqual(self.ask(URL)[0], 200)
+        done = client.finish()
+        died = self.events(self.since, "die", containers=["memvid-api"])
+        self.assertEqual(len(died), 1, died)
+        self.assert_refused_for_a_moment_only(done, died[0][3] / 1e9, died[0][3] / 1e9)
+        self.assert_served_without_a_new_wake()
+
+    def test_replaced_with_compose(self):
+        """`up -d` with a change: another container of the same name, with another id, and another address if the old is still taken."""
+        m = self.machine
+        old = m.docker("inspect", "--format", "{{.Id}}", "memvid-api")
+        path = "/opt/memvid/docker-compose.yml"
+        text = m.read(path)
+        self.addCleanup(m.write, path, text)
+        m.write(path, text.replace('DELAY_MS: "1000"', 'DELAY_MS: "300"'))
+        client = Client(m, "127.0.0.1", 8100, "memvid-api", interval_ms=20)
+        self.compose("up", "-d", "--no-deps", "api")
+        self.wait_state("memvid", "awake")
+        self.assertEqual(self.ask(URL)[0], 200)
+        done = client.finish()
+        died = self.events(self.since, "die")
+        self.assertEqual(len(died), 1, died)
+        self.assert_refused_for_a_moment_only(done, died[0][3] / 1e9, died[0][3] / 1e9)
+        self.assertNotEqual(m.docker("inspect", "--format", "{{.Id}}", "memvid-api"), old)
+        self.assert_served_without_a_new_wake()
+        # and it is ours to put to sleep, as the old one was
+        self.sleep("memvid")
+        self.assert_stopped("memvid-api", "memvid-ui", "redis-shared")
+
+    def test_paused_by_somebody(self):
+        """Left alone: somebody makes a backup. Whoever comes meanwhile waits."""
+        m = self.machine
+        m.docker("pause", "memvid-api")
+        client = self.asking(URL)
+        self.remain(0.5, lambda: client.poll() is None, "answered by a paused container")
+        m.docker("unpause", "memvid-api")
+        self.assertEqual(self.answered(client)[0], 200)
+        self.assert_served_without_a_new_wake()
+
+
+class Paused(ServiceTest):
+    config = users_config(memvid={"idleTimeout": "10min"})
+
+    def test_unpaused_on_wake(self):
+        m = self.machine
+        self.addCleanup(stacks.stop, m)
+        self.addCleanup(self.sleep, "memvid")
+        stacks.start(m, "memvid")
+        m.docker("pause", "redis-shared", "memvid-api")
+        since = m.now()
+        self.assertEqual(self.ask(URL)[0], 200)
+        self.assertEqual(self.starts(since), [])
+        self.assertEqual({c for c, *_ in self.events(since, "unpause")}, {"redis-shared", "memvid-api"})
+
+
+class SleepByPause(ServiceTest):
+    """`sleep: pause` works like stop, and wakes without a boot."""
+
+    config = users_config(memvid={"sleep": "pause", "idleTimeout": "10min"}, nextcloud={"idleTimeout": "10min"})
+
+    def setUp(self):
+        self.assert_stopped()
+        self.addCleanup(stacks.stop, self.machine)
+        self.addCleanup(self.sleep, "memvid", "nextcloud")
+
+    def paused(self):
+        return set(self.machine.docker("ps", "--filter", "status=paused", "--format", "{{.Names}}").split())
+
+    def test_pauses_and_wakes(self):
+        m = self.machine
+        self.assertEqual(self.ask(URL)[0], 200)
+        self.wait_unit(WAKER, "active")
+        m.wait_for(lambda: "memvid-ui" in stacks.running(m))
+        m.systemctl("stop", WAKER)
+        self.assertEqual(self.paused(), {"redis-shared", "memvid-api", "memvid-ui"})
+        self.wait_no_process()
+        self.assert_listens("memvid")
+        since = m.now()
+        self.assertEqual(self.ask(URL)[0], 200)
+        self.wait_unit(WAKER, "active")
+        self.assertEqual(self.events(since, "start", "die"), [])
+        # still ours
+        m.systemctl("stop", WAKER)
+        self.assertIn("memvid-api", self.paused())
+
+    def test_shared_with_one_that_stops(self):
+        m = self.machine
+        m.systemctl("start", WAKER, "wake@nextcloud.service")
+        m.systemctl("stop", WAKER)
+        self.assertNotIn("redis-shared", self.paused())
+        self.assert_running("redis-shared")
+        m.systemctl("stop", "wake@nextcloud.service")
+        self.assert_stopped("redis-shared", "nextcloud")
+
+
+class OneShot(ServiceTest):
+    """`condition: completed`: a migration that must have run, and does not run again; and `dependsOn`."""
+
+    config = users_config(memvid={"idleTimeout": "10min"})
+
+    @classmethod
+    def prepare(cls, machine):
+        machine.docker("create", "--name", "migrate", "--network", NETWORK, "sim", "/bin/sh", "-c", "true")
+
+    def setUp(self):
+        self.addCleanup(self.sleep, "memvid")
+        config = json.loads(json.dumps(self.config))
+        dependencies = config["services"]["memvid"]["dependencies"]
+        dependencies.append({"container": "migrate", "condition": "completed", "dependsOn": ["redis-shared"]})
+        dependency(config, "memvid", "memvid-api")["dependsOn"] = ["migrate"]
+        self.machine.set_config(config)
+
+    def test_runs_once(self):
+        m = self.machine
+        since = m.now()
+        self.assertEqual(self.ask(URL)[0], 200)
+        started = self.starts(since)
+        self.assertEqual([c for c in started if c != "memvid-ui"], ["redis-shared", "migrate", "memvid-api"])
+        moments = {(c, a): at for c, a, _, at in self.events(since, "start", "die")}
+        self.assertLess(moments["migrate", "die"], moments["memvid-api", "start"])
+        self.sleep("memvid")
+        since = m.now()
+        self.assertEqual(self.ask(URL)[0], 200)
+        self.assertNotIn("migrate", self.starts(since))

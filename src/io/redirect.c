@@ -362,6 +362,24 @@ static bool target_is_there(const RedirectSnapshot *snapshot, const Service *ser
         return redirect_snapshot_element(snapshot, REDIRECT_TARGETS, port);
 }
 
+/* Set by somebody who knew the addresses, and could not keep them. */
+static bool has_more_than_a_guess(const RedirectSnapshot *snapshot, const Service *service) {
+        char port[sizeof("65535")];
+        size_t n;
+
+        n = (size_t) snprintf(port, sizeof(port), "%u", service->port);
+        for (size_t i = 0; i < snapshot->n_elements; i++) {
+                const SnapshotElement *element = &snapshot->elements[i];
+                size_t size = strlen(element->key);
+
+                if (streq(element->service, service->name) && !streq(element->set, REDIRECT_TARGETS) &&
+                    strncmp(element->set, "loopback", strlen("loopback")) != 0 && size >= n &&
+                    streq(element->key + size - n, port) && (size == n || element->key[size - n - 1] == ' '))
+                        return true;
+        }
+        return false;
+}
+
 static int state_from_snapshot(const RedirectSnapshot *snapshot, const RedirectEntry *entry, RedirectState *ret) {
         const SnapshotService *found = redirect_snapshot_service(snapshot, entry->service->name);
         RedirectState state = { .present = snapshot->complete };
@@ -385,6 +403,8 @@ static int state_from_snapshot(const RedirectSnapshot *snapshot, const RedirectE
                         (void) snprintf(state.rival, sizeof(state.rival), "%s", element->service);
         }
 
+        if (!entry->bindings.known && has_more_than_a_guess(snapshot, entry->service))
+                n_own = n_keys - n_others;
         state.listed = n_own + n_others == n_keys;
         if (found) {
                 state.registered = found->chain && target_is_there(snapshot, entry->service);
@@ -477,18 +497,6 @@ int redirect_list_ruleset(Redirect *redirect, char **ret) {
                 return r;
         *ret = strdup(strempty(nft_ctx_get_output_buffer(redirect->context)));
         return *ret ? 0 : -ENOMEM;
-}
-
-bool redirect_is_marked(const char *root, const char *service) {
-        _cleanup_free_ char *path = NULL;
-
-        assert(service_name_is_valid(service));
-
-        if (asprintf(&path, "%s/run/wakechain/redirect/%s", strempty(root), service) < 0) {
-                path = NULL;
-                return false;
-        }
-        return access(path, F_OK) >= 0;
 }
 
 /* tmpfiles.d has made it for root and the wakers alone: whoever can open it can hold everybody up. */

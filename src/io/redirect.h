@@ -80,7 +80,8 @@ int redirect_clear(Redirect *redirect);
 typedef struct RedirectState {
         bool present; /* the table is there, with its chains and their rules */
         bool registered; /* it is in the table, up or lifted; direct use is dropped */
-        bool listed; /* its addresses are in the table: all that are no other service's */
+        bool listed; /* its addresses are in the table: all that are no other service's. For bindings that are not known: any that are
+                      * more than a guess will do */
         bool up; /* all new connections to these go to its redirect port */
         bool partly; /* those to some of its addresses do, or to another redirect port */
         char rival[SERVICE_NAME_MAX + 1]; /* who has some of its addresses, unless they are only guessed, or "" */
@@ -107,6 +108,14 @@ int redirect_list_ruleset(Redirect *redirect, char **ret);
 /* Whether the service's socket is up: `wakechain-redirect up` leaves a mark when it comes, `down` takes it
  * away. Where an administrator has stopped it, redirect_up() would send clients to a closed port. */
 bool redirect_is_marked(const char *root, const char *service);
+
+typedef struct RedirectMark {
+        uint16_t port, redirect_port; /* as the socket was started with them, whatever the configuration says now */
+        char rival[SERVICE_NAME_MAX + 1]; /* another service that had the port when it was looked at last, or "" */
+} RedirectMark;
+
+/* -ENOENT if there is none, -EBADMSG if it makes no sense. */
+int redirect_mark_read(RedirectMark *ret, const char *root, const char *service);
 
 /* A lock that keeps a rebuild and the programs that add or lift single services apart: flock on
  * /run/wakechain/redirect.lock. Never waits: -EAGAIN if somebody else has it. Returns the descriptor; closing

@@ -46,6 +46,7 @@ typedef struct SocketFilter {
         uint16_t port;
         const AddressPrefix *ignored;
         size_t n_ignored;
+        ListeningPorts *listening; /* NULL: not asked for */
 } SocketFilter;
 
 int address_prefix_parse(AddressPrefix *ret, const char *text) {
@@ -236,6 +237,8 @@ static void socket_table_add(SocketTable *table, int family, const char *text, c
 
         if (line.state == SOCKET_LISTEN && address_is_engine_resolver(family, line.local))
                 return;
+        if (line.state == SOCKET_LISTEN && filter->listening && line.local_port <= UINT16_MAX)
+                filter->listening->ports[line.local_port / 64] |= UINT64_C(1) << line.local_port % 64;
         if (line.state == SOCKET_LISTEN) {
                 table->listening_hash += socket_line_hash(&line, family);
                 /* 0 is kept for an empty table. */
@@ -363,6 +366,19 @@ int socket_table_read(SocketTable *ret, pid_t pid, uint16_t port, const AddressP
 
         *ret = reading.table;
         return 0;
+}
+
+int socket_table_read_listening(ListeningPorts *ret) {
+        TableReading reading = { .filter = { .listening = ret } };
+
+        assert(ret);
+
+        *ret = (ListeningPorts){};
+        return read_table(&reading, 0);
+}
+
+bool listening_ports_have(const ListeningPorts *listening, uint16_t port) {
+        return listening->ports[port / 64] >> port % 64 & 1;
 }
 
 /* "TCP: inuse 3 orphan 0 …", "TCP6: inuse 1". */

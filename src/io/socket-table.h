@@ -35,6 +35,14 @@ bool address_prefix_matches(const AddressPrefix *prefix, int family, const void 
  * all namespaces): do not poll it. */
 int socket_table_read(SocketTable *ret, pid_t pid, uint16_t port, const AddressPrefix *ignored, size_t n_ignored);
 
+/* Ports of the caller's own namespace that something listens at, on whatever address. */
+typedef struct ListeningPorts {
+        uint64_t ports[(UINT16_MAX + 1) / 64];
+} ListeningPorts;
+
+int socket_table_read_listening(ListeningPorts *ret);
+bool listening_ports_have(const ListeningPorts *listening, uint16_t port);
+
 /* A number that changes when a TCP socket of the namespace begins to listen or is connected, or goes: 50 µs, to
  * be polled instead. Equal numbers do not prove that nothing has changed (one came, one went), so look at the
  * table now and then anyway. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "io/firewall.h"
+#include "io/socket-table.h"
 #include "redirect/requests.h"
 #include "redirect/session.h"
 #include "util/log.h"
@@ -161,6 +162,32 @@ static int repair_strays(const Session *session, char *const *strays) {
         return MIN(r, 0);
 }
 
+/* A socket that ended without its ExecStopPost=, as when its unit is gone from a configuration that was loaded again, leaves a redirect to
+ * a port where nobody listens, and what runs behind it cannot be reached. Without its mark that is a stray. */
+static void forget_closed(Session *session) {
+        ListeningPorts listening;
+        size_t n = 0;
+        int r;
+
+        if (session->marks.n == 0)
+                return;
+        r = socket_table_read_listening(&listening);
+        if (r < 0) {
+                log_warning_errno(r, "Failed to look which sockets listen, taking all as listening: %m");
+                return;
+        }
+        for (size_t i = 0; i < session->marks.n; i++) {
+                Mark *mark = &session->marks.marks[i];
+
+                if (!listening_ports_have(&listening, mark->service.redirect_port) &&
+                    mark_remove(session->root, mark->service.name) >= 0)
+                        mark_done(mark);
+                else
+                        session->marks.marks[n++] = *mark;
+        }
+        session->marks.n = n;
+}
+
 static int look(const Session *session, RedirectState **ret, char ***strays) {
         _cleanup_free_ const Mark **marks = NULL;
         RedirectEntry *entries;
@@ -215,8 +242,10 @@ static int verb_repair(const char *name) {
                 return r;
         if (r == -EOPNOTSUPP && session.marks.n == 0)
                 return 0;
-        if (r >= 0)
+        if (r >= 0) {
+                forget_closed(&session);
                 r = look_and_repair(&session);
+        }
         if (r < 0)
                 return log_error_errno(r, "Failed to look after the redirects: %s", session_error(&session, r));
         return 0;

@@ -4,12 +4,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "io/redirect.h"
 #include "redirect/marks.h"
 #include "util/fd.h"
 #include "util/log.h"
 
-/* Marks: a file is "PORT REDIRECTPORT" or "PORT REDIRECTPORT RIVAL". It is written in place and not replaced, because the temporary file of
- * a replacement would have the name of another service. All of this happens under the lock. */
+/* Marks: what redirect_mark_read() reads is written in place and not replaced, because the temporary file of a replacement would have
+ * the name of another service. All of this happens under the lock. */
 
 #define MARK_SIZE_MAX ((size_t) 128)
 #define STATUS_SIZE_MAX ((size_t) 4 * 1024 * 1024)
@@ -34,30 +35,22 @@ void mark_list_done(MarkList *list) {
 }
 
 int mark_read(Mark *ret, const char *root, const char *name) {
-        _cleanup_free_ char *path = NULL, *text = NULL;
-        char rival[SERVICE_NAME_MAX + 1] = "";
-        unsigned port, redirect_port;
+        RedirectMark mark;
         int r;
 
-        r = mark_path(&path, root, name);
+        r = redirect_mark_read(&mark, root, name);
         if (r < 0)
                 return r;
-        r = file_read(path, MARK_SIZE_MAX, &text, NULL);
-        if (r < 0)
-                return r;
-        if (sscanf(text, "%5u %5u %64s", &port, &redirect_port, rival) < 2 || port == 0 || port > UINT16_MAX ||
-            redirect_port == 0 || redirect_port > UINT16_MAX)
-                return -EBADMSG;
 
         *ret = (Mark){
                 .service = {
                         .name = strdup(name),
-                        .port = (uint16_t) port,
-                        .redirect_port = (uint16_t) redirect_port,
+                        .port = mark.port,
+                        .redirect_port = mark.redirect_port,
                 },
                 .state = mark_read_state(root, name),
         };
-        strcpy(ret->rival, rival);
+        strcpy(ret->rival, mark.rival);
         return ret->service.name ? 0 : -ENOMEM;
 }
 

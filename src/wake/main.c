@@ -5,6 +5,7 @@
 #include <systemd/sd-event.h>
 
 #include "config/config.h"
+#include "io/redirect.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "wake/control.h"
@@ -86,6 +87,21 @@ static int refuse(sd_event *event, const Passed *passed, const char *message) {
         return EXIT_FAILURE;
 }
 
+/* The socket listens where it did when it was started: what the file says now of its ports holds from its next start on. Else a wake would
+ * lift the redirect of one port, and its clients are at the other. */
+static void keep_ports(Service *service) {
+        RedirectMark mark;
+
+        if (!service_is_redirected(service) || redirect_mark_read(&mark, "", service->name) < 0 ||
+            (mark.port == service->port && mark.redirect_port == service->redirect_port))
+                return;
+        log_notice("The socket of %s was started for port %u (redirect port %u), and dependencies.json now says port %u (%u): "
+                   "'wakectl reload' moves it.",
+                   service->name, mark.port, mark.redirect_port, service->port, service->redirect_port);
+        service->port = mark.port;
+        service->redirect_port = mark.redirect_port;
+}
+
 static int load(sd_event *event, const Passed *passed, Config **ret, const Service **ret_service) {
         _cleanup_(config_freep) Config *config = NULL;
         _cleanup_(problem_list_done) ProblemList problems = {};
@@ -100,6 +116,7 @@ static int load(sd_event *event, const Passed *passed, Config **ret, const Servi
                 return refuse(event, passed, "there is no dependencies.json");
         service = r < 0 ? NULL : config_find(config, arg_name);
         if (service) {
+                keep_ports(&config->services[service - config->services]);
                 *ret_service = service;
                 *ret = TAKE_PTR(config);
                 return 0;

@@ -103,7 +103,9 @@ static void test_lock(const char *root) {
 }
 
 static void test_mark(const char *root) {
+        static const char *const bad[] = { "", "9002", "0 29002", "9002 0", "65536 29002", "9002 99999", "memvid 9002" };
         _cleanup_free_ char *folder = NULL, *path = NULL;
+        RedirectMark mark;
 
         ASSERT_TRUE(asprintf(&folder, "%s/run/wakechain/redirect", root) >= 0);
         ASSERT_TRUE(asprintf(&path, "%s/clemence", folder) >= 0);
@@ -112,6 +114,19 @@ static void test_mark(const char *root) {
         ASSERT_FALSE(redirect_is_marked(root, "clemence"));
         ASSERT_OK(file_replace(path, "9002 29002\n", 11, 0644, false));
         ASSERT_TRUE(redirect_is_marked(root, "clemence"));
+
+        ASSERT_OK(redirect_mark_read(&mark, root, "clemence"));
+        ASSERT_EQ(mark.port, 9002);
+        ASSERT_EQ(mark.redirect_port, 29002);
+        ASSERT_STREQ(mark.rival, "");
+        ASSERT_OK(file_replace(path, "9002 29002 memvid\n", 18, 0644, false));
+        ASSERT_OK(redirect_mark_read(&mark, root, "clemence"));
+        ASSERT_STREQ(mark.rival, "memvid");
+        for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+                ASSERT_OK(file_replace(path, bad[i], strlen(bad[i]), 0644, false));
+                ASSERT_ERROR(redirect_mark_read(&mark, root, "clemence"), EBADMSG);
+        }
+        ASSERT_ERROR(redirect_mark_read(&mark, root, "nobody"), ENOENT);
 }
 
 int main(void) {

@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <nftables/libnftables.h>
@@ -329,7 +330,20 @@ static void assert_has(const char *service) {
         ASSERT_TRUE(look("a", 9002, 29001).registered && look("z", 9002, 29002).registered);
 }
 
+/* As a socket unit has it: whoever repairs looks. */
+static int listen_at(uint16_t port) {
+        const struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+        int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        ASSERT_OK(fd);
+        ASSERT_OK(bind(fd, (const struct sockaddr *) &address, sizeof(address)));
+        ASSERT_OK(listen(fd, 1));
+        return fd;
+}
+
 static void test_same_port_is_kept(void) {
+        _cleanup_close_ int a = listen_at(29001), z = listen_at(29002);
+
         make_two();
         bad("check", NULL, "clients reach the service that had the port first: z");
         good("repair", NULL, NULL);
@@ -354,6 +368,7 @@ static void test_same_port_is_kept(void) {
 }
 
 static void test_same_port_is_inherited(void) {
+        _cleanup_close_ int a = listen_at(29001), z = listen_at(29002);
         _cleanup_free_ char *mark = NULL;
 
         /* At once when the socket of the first one is gone. */
@@ -382,6 +397,7 @@ static void test_same_port_is_inherited(void) {
 
 /* Between its wakes: a socket went down, and its redirect stayed. */
 static void test_strays(void) {
+        _cleanup_close_ int first = listen_at(23000), second = listen_at(23001);
         _cleanup_free_ char *mark = NULL;
 
         make_many();
@@ -405,6 +421,22 @@ static void test_strays(void) {
         good("repair", NULL, NULL);
 }
 
+static void test_closed_without_a_word(void) {
+        int first = listen_at(23000);
+        _cleanup_close_ int second = listen_at(23001);
+
+        make_many();
+        good("up", "s0", NULL);
+        good("up", "s1", NULL);
+        good("repair", NULL, NULL);
+        fd_close(first);
+        good("repair", NULL, "The redirect to 's0' is removed: wake@s0.socket is down.");
+        ASSERT_FALSE(look("s0", 3000, 23000).registered || redirect_is_marked(root, "s0"));
+        ASSERT_TRUE(look("s1", 3001, 23001).up && redirect_is_marked(root, "s1"));
+        good("down", "s1", NULL);
+        good("clear", NULL, NULL);
+}
+
 int main(int argc, char *argv[]) {
         _cleanup_free_ char *command = NULL;
 
@@ -424,6 +456,7 @@ int main(int argc, char *argv[]) {
         test_same_port_is_kept();
         test_same_port_is_inherited();
         test_strays();
+        test_closed_without_a_word();
 
         ASSERT_TRUE(asprintf(&command, "rm -r '%s'", root) >= 0);
         ASSERT_EQ(system(command), 0);

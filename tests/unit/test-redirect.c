@@ -603,6 +603,22 @@ static void test_changed_ports(void) {
         ASSERT_TRUE(is_dropped(THERE, HERE4, REDIRECT_PORT));
 }
 
+static void test_a_guess_is_not_held_against_what_is_there(void) {
+        Service moved = clemence;
+        RedirectState state;
+
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_FALSE(look(&unknown).listed);
+        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        ASSERT_TRUE(look(&unknown).up && look(&unknown).listed);
+        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+        ASSERT_TRUE(look(&unknown).listed && !look(&unknown).up);
+
+        moved.port = PORT + 1;
+        ASSERT_OK(redirect_look(redirect, &moved, &unknown, &state));
+        ASSERT_FALSE(state.listed);
+}
+
 static void test_names(void) {
         static const char *const good[] = { "a",
                                             "9",
@@ -786,6 +802,7 @@ int main(void) {
         test_a_change_of_several_services();
         test_firewall_that_drops();
         test_changed_ports();
+        test_a_guess_is_not_held_against_what_is_there();
         test_names();
         test_many_services();
         test_privileges();

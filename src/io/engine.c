@@ -55,6 +55,10 @@ int engine_new(Engine **ret, sd_event *event, const char *socket_path) {
         return 0;
 }
 
+bool engine_is_silent(const Engine *engine) {
+        return engine->version == 0 && (engine->ping || engine->pause || engine->waiting_first);
+}
+
 Engine *engine_free(Engine *engine) {
         if (!engine)
                 return NULL;

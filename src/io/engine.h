@@ -117,6 +117,9 @@ int engine_new(Engine **ret, sd_event *event, const char *socket_path);
 Engine *engine_free(Engine *engine); /* all its calls must have been freed */
 DEFINE_CLEANUP(Engine *, engine_free);
 
+/* It has been asked whether it is there, or is to be, and has not answered yet. */
+bool engine_is_silent(const Engine *engine);
+
 /* Cancels a call under way: its handler is not called. What was asked for may still be done. */
 EngineCall *engine_call_free(EngineCall *call);
 DEFINE_CLEANUP(EngineCall *, engine_call_free);

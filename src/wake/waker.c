@@ -88,6 +88,10 @@ static void waker_on_control(Control *control, ControlRequest request, WakeTrigg
 
         switch (request) {
         case CONTROL_HELD:
+                /* The first who holds it is who it wakes for. */
+                if (!waker->told_begin && !waker->taken_over && control_holders(waker->control) == 1)
+                        waker->trigger = trigger;
+                __attribute__((fallthrough));
         case CONTROL_RELEASED:
                 if (waker->idle)
                         idle_touch(waker->idle);
@@ -140,7 +144,9 @@ static int waker_on_deadline(sd_event_source *source, uint64_t usec, void *userd
 
         span_to_string(waker->service->global_timeout_usec, span);
         for (size_t i = 0; i < waker->service->n_dependencies; i++)
-                if (member_lacks_engine(waker->members[i]) && member_phase(waker->members[i]) != MEMBER_READY) {
+                if ((member_lacks_engine(waker->members[i]) ||
+                     (member_is_container(waker->members[i]) && engine_is_silent(waker->engine))) &&
+                    member_phase(waker->members[i]) != MEMBER_READY) {
                         waker_fail(waker, FAILURE_ENGINE_UNAVAILABLE, "the engine at %s did not answer within %s",
                                    waker->config->engine_socket, span);
                         return 0;

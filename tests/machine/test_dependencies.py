@@ -342,7 +342,7 @@ class Sleep(ServiceTest):
         m.systemctl("start", "wake@clemence.service")
         self.assertEqual(m.out("wakectl sleep clemence"), "")
         self.assertEqual(self.status("clemence")["state"], "asleep")
-        self.assertEqual(self.unit_state("wake@clemence.service"), "inactive")
+        self.wait_unit("wake@clemence.service", "inactive")
         self.assert_stopped(*stacks.CLEMENCE)
         self.assertEqual(self.ask("http://127.0.0.1:9002/")[0], 200)
 

@@ -11,7 +11,7 @@
  * kept are those of the system that is configured, without the root that it may lie below. */
 
 static const char *const search_path[] = {
-        "/etc/wakechain/dependencies.json",
+        CONFIG_PATH,
         "/run/wakechain/dependencies.json",
         "/usr/lib/wakechain/dependencies.json",
         "/opt/docker-autostart/dependencies.json",

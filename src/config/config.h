@@ -46,7 +46,7 @@ int config_load(Config **ret, const char *root, const char *path, ProblemList *p
 int config_remember(const char *root);
 
 /* For the generator, whose sockets must not close over a typing error: as config_load(), but what has errors is taken from the
- * last good configuration: the whole of it if the main file cannot be used, else the services of a fragment that cannot, and
+ * last good configuration: the whole of it if the main file cannot be used or is gone, else the services of a fragment that cannot, and
  * each service that is broken; Config.remembered and Service.remembered tell. What is sound in the files comes first where
  * the two clash. Without a last good configuration, as config_load(). */
 int config_load_or_remembered(Config **ret, const char *root, ProblemList *problems);

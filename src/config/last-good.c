@@ -16,6 +16,9 @@
  * two clash, the remembered one goes: what the files say now may have taken its place on purpose. Remembered services keep the
  * defaults that held for them.
  *
+ * No file at all is a file that cannot be used, once there was one: a moment without it, at a daemon-reload, would leave socket
+ * units that count as active and listen nowhere, and that no start brings back.
+ *
  * The folder belongs to the user of the wakers; what is read from there is read with care, and is never needed. */
 
 #define LAST_GOOD "/var/lib/wakechain/dependencies.last-good.json"
@@ -316,8 +319,10 @@ int config_load_or_remembered(Config **ret, const char *root, ProblemList *probl
         r = config_read(loader, root, &path);
         if (r >= 0)
                 r = loader_finish(loader, &config);
-        if (r == -ENOENT || r == -ENOMEM)
+        if (r == -ENOMEM)
                 return r;
+        if (!path)
+                path = CONFIG_PATH;
 
         if (r < 0 || problems->n_errors > 0) {
                 Config *changed = NULL;
@@ -332,7 +337,8 @@ int config_load_or_remembered(Config **ret, const char *root, ProblemList *probl
                         r = 0;
                 }
         }
-        problem_list_finish(problems, path);
+        if (r != -ENOENT)
+                problem_list_finish(problems, path);
         if (r >= 0)
                 *ret = TAKE_PTR(config);
         return r;

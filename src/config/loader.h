@@ -83,6 +83,8 @@ int service_check(Loader *loader, const JsonPath *path, json_object *object);
 /* dependency-checks.c: the same of its dependencies. */
 int dependencies_check(Loader *loader, const JsonPath *path, json_object *object);
 
+#define CONFIG_PATH "/etc/wakechain/dependencies.json" /* the first that is looked for */
+
 /* config.c: reads the main file, which is `path` or, if that is NULL, looked for, and all beside it. */
 int config_read(Loader *loader, const char *root, const char **path);
 

@@ -314,6 +314,10 @@ int varlink_fd(const Varlink *varlink) {
         return varlink->fd;
 }
 
+int varlink_set_priority(Varlink *varlink, int64_t priority) {
+        return varlink->io_source ? sd_event_source_set_priority(varlink->io_source, priority) : -ENOTCONN;
+}
+
 /* The peer has not read for too long. It learns nothing more from us, and the owner hears of it from the loop. */
 static int varlink_overflow(Varlink *varlink) {
         int r;

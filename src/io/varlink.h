@@ -33,6 +33,8 @@ Varlink *varlink_free(Varlink *varlink);
 DEFINE_CLEANUP(Varlink *, varlink_free);
 
 int varlink_fd(const Varlink *varlink);
+/* Of its reads and writes, as sd_event_source_set_priority(3). */
+int varlink_set_priority(Varlink *varlink, int64_t priority);
 
 /* Queue a message; parameters are borrowed and may be NULL. -ENOBUFS if the peer has not read for too long. */
 int varlink_call(Varlink *varlink, const char *method, json_object *parameters, bool more);

@@ -283,6 +283,7 @@ static void peer_on_message(Varlink *varlink, json_object *message, void *userda
         json_object *value;
         const char *method;
 
+        (void) varlink_set_priority(varlink, SD_EVENT_PRIORITY_NORMAL);
         peer->oneway = flag_is_set(message, "oneway");
         if (!json_object_object_get_ex(message, "method", &value) ||
             !json_object_is_type(value, json_type_string)) {
@@ -351,6 +352,8 @@ static Peer *control_add_peer(Control *control, int connection) {
                 return peer_free(peer);
         }
         (void) TAKE_FD(fd);
+        /* Its first call says what the wake is for, which is told as soon as the engine has answered. */
+        (void) varlink_set_priority(peer->varlink, SD_EVENT_PRIORITY_IMPORTANT);
 
         peer->next = control->peers;
         peer->previous = &control->peers;
@@ -422,6 +425,8 @@ int control_new(Control **ret, sd_event *event, int fd, const char *service, Con
                 return -errno;
 
         r = sd_event_add_io(event, &control->listening, fd, EPOLLIN, control_on_connection, control);
+        if (r >= 0)
+                r = sd_event_source_set_priority(control->listening, SD_EVENT_PRIORITY_IMPORTANT);
         if (r >= 0)
                 r = sd_event_add_time(event, &control->again, CLOCK_MONOTONIC, 0, 0, control_on_accept_again,
                                       control);

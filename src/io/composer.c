@@ -283,8 +283,8 @@ static int argv_append(char ***argv, ...) {
 }
 
 static int tool_argv(Tool tool, char ***argv) {
-        return tool == TOOL_PLUGIN ? argv_append(argv, "docker", "compose", NULL)
-                                   : argv_append(argv, "docker-compose", NULL);
+        return tool == TOOL_PLUGIN ? argv_append(argv, "docker", "compose", (char *) NULL)
+                                   : argv_append(argv, "docker-compose", (char *) NULL);
 }
 
 /* `r` is the making of argv. Standard output is captured up to `captured_max`; if it is 0, all is shown line by line. */
@@ -401,15 +401,15 @@ static void composer_connect(Composer *composer) {
         }
 
         network = &service->networks[composer->network];
-        r = argv_append(&argv, "docker", "network", "connect", "--alias", service->name, NULL);
+        r = argv_append(&argv, "docker", "network", "connect", "--alias", service->name, (char *) NULL);
         for (char **alias = network->aliases; alias && *alias && r >= 0; alias++)
-                r = argv_append(&argv, "--alias", *alias, NULL);
+                r = argv_append(&argv, "--alias", *alias, (char *) NULL);
         if (r >= 0 && network->ipv4)
-                r = argv_append(&argv, "--ip", network->ipv4, NULL);
+                r = argv_append(&argv, "--ip", network->ipv4, (char *) NULL);
         if (r >= 0 && network->ipv6)
-                r = argv_append(&argv, "--ip6", network->ipv6, NULL);
+                r = argv_append(&argv, "--ip6", network->ipv6, (char *) NULL);
         if (r >= 0)
-                r = argv_append(&argv, "--", network->name, service->container, NULL);
+                r = argv_append(&argv, "--", network->name, service->container, (char *) NULL);
         composer_run(composer, r, argv, SHORT_OUTPUT_MAX, composer_on_connected);
 }
 
@@ -469,7 +469,7 @@ static void composer_make(Composer *composer) {
         r = tool_argv(composer->tool, &argv);
         if (r >= 0)
                 r = argv_append(&argv, "up", "--no-start", "--no-recreate", "--no-deps", "--no-build", "--",
-                                composer->service->name, NULL);
+                                composer->service->name, (char *) NULL);
         composer_run(composer, r, argv, 0, composer_on_made);
 }
 
@@ -509,9 +509,9 @@ static void composer_read_config(Composer *composer) {
         r = tool_argv(composer->tool, &argv);
         /* Whoever names a service names its profile with it. v1 prints those of all profiles anyway. */
         if (r >= 0 && composer->tool != TOOL_V1)
-                r = argv_append(&argv, "--profile", "*", "config", "--format", "json", NULL);
+                r = argv_append(&argv, "--profile", "*", "config", "--format", "json", (char *) NULL);
         else if (r >= 0)
-                r = argv_append(&argv, "config", NULL);
+                r = argv_append(&argv, "config", (char *) NULL);
         composer_run(composer, r, argv, COMPOSE_FILE_MAX, composer_on_config);
 }
 
@@ -552,7 +552,7 @@ static void composer_look_for_tool(Composer *composer, Tool tool) {
 
         r = tool_argv(tool, &argv);
         if (r >= 0)
-                r = argv_append(&argv, "version", "--short", NULL);
+                r = argv_append(&argv, "version", "--short", (char *) NULL);
         composer_run(composer, r, argv, SHORT_OUTPUT_MAX,
                      tool == TOOL_PLUGIN ? composer_on_plugin_version : composer_on_alone_version);
 }

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <sys/types.h>
 
-#define _cleanup_(function) __attribute__((cleanup(function)))
+/* Whoever is only there to be freed is used, whatever clang says. */
+#define _cleanup_(function) __attribute__((cleanup(function), unused))
 #define _printf_(string, first) __attribute__((__format__(__printf__, string, first)))
 #define _unused_ __attribute__((unused))
 #define _sentinel_ __attribute__((sentinel))

@@ -617,6 +617,7 @@ static void test_a_guess_is_not_held_against_what_is_there(void) {
         moved.port = PORT + 1;
         ASSERT_OK(redirect_look(redirect, &moved, &unknown, &state));
         ASSERT_FALSE(state.listed);
+        ASSERT_OK(redirect_clear(redirect));
 }
 
 static void test_names(void) {

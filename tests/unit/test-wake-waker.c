@@ -497,29 +497,34 @@ static void test_engine_that_is_not_there(void) {
         world_close(&world);
 }
 
-static void test_death_after_readiness_fails_a_wake_under_way(void) {
+static void test_death_after_readiness_is_mended_in_a_wake_under_way(void) {
         World world;
 
         world_open(&world, TWO);
         fake_engine_find(world.engine, "web")->failing_checks = UINT32_MAX;
         world_run_waker(&world);
         world_run_until_line(&world, "unready web");
+        fake_engine_forget_lines(world.engine);
         fake_engine_kill(world.engine, "db", 137);
-        ASSERT_EQ(world_run_to_the_end(&world), 1);
-        expect_failed(&world, FAILURE_CONTAINER_EXITED, "db: ");
-        ASSERT_FALSE(fake_engine_find(world.engine, "web")->running);
+        world_run_until_line(&world, "ready db");
+        fake_engine_find(world.engine, "web")->failing_checks = 0;
+        world_run_until(&world, SERVICE_AWAKE);
+        ASSERT_TRUE(fake_engine_find(world.engine, "db")->running);
+        world_put_to_sleep(&world);
         world_close(&world);
 }
 
-static void test_required_kind_that_is_not_supported(void) {
+static void test_death_after_readiness_for_good_fails_a_wake_under_way(void) {
         World world;
 
-        world_open(&world,
-                   "\"name\":\"web\",\"dependencies\":[{\"unit\":\"nfs-mount.service\"}," REQUIRED("web",
-                                                                                                   "2") "]");
+        world_open(&world, TWO);
+        fake_engine_find(world.engine, "web")->failing_checks = UINT32_MAX;
         world_run_waker(&world);
+        world_run_until_line(&world, "unready web");
+        fake_engine_find(world.engine, "db")->deaths = UINT32_MAX;
+        fake_engine_kill(world.engine, "db", 137);
         ASSERT_EQ(world_run_to_the_end(&world), 1);
-        expect_failed(&world, FAILURE_CONFIG_INVALID, "nfs-mount.service");
+        expect_failed(&world, FAILURE_CONTAINER_EXITED, "db: ");
         ASSERT_FALSE(fake_engine_find(world.engine, "web")->running);
         world_close(&world);
 }
@@ -640,7 +645,7 @@ static void test_lost_container_puts_the_rest_to_sleep(void) {
         world_run_waker(&world);
         world_run_until(&world, SERVICE_AWAKE);
         fake_engine_forget_lines(world.engine);
-        fake_engine_kill(world.engine, "db", 0);
+        fake_engine_stop(world.engine, "db");
         ASSERT_EQ(world_run_to_the_end(&world), 0);
         expect_lines(&world, "stop web");
         ASSERT_TRUE(world_is(&world, SERVICE_ASLEEP));
@@ -654,10 +659,10 @@ static void test_restart_by_somebody_else_is_lived_through(void) {
         world_run_waker(&world);
         world_run_until(&world, SERVICE_AWAKE);
         fake_engine_forget_lines(world.engine);
-        fake_engine_kill(world.engine, "db", 0);
+        fake_engine_stop(world.engine, "db");
         fake_engine_start(world.engine, "db");
         world_run_until_line(&world, "ready db");
-        ASSERT_TRUE(world_is(&world, SERVICE_AWAKE));
+        world_run_until(&world, SERVICE_AWAKE);
         world_put_to_sleep(&world);
         expect_lines(&world, "ready db, stop web, stop db");
         world_close(&world);
@@ -1042,8 +1047,8 @@ static void (*const tests[])(void) = {
         test_container_that_always_dies,
         test_global_timeout,
         test_engine_that_is_not_there,
-        test_death_after_readiness_fails_a_wake_under_way,
-        test_required_kind_that_is_not_supported,
+        test_death_after_readiness_is_mended_in_a_wake_under_way,
+        test_death_after_readiness_for_good_fails_a_wake_under_way,
         test_stop_in_the_middle_of_a_wake,
         test_stop_before_anything_is_known,
         test_stop_twice_is_one_stop,

@@ -34,8 +34,8 @@ int redirect_mark_read(RedirectMark *ret, const char *root, const char *service)
         r = file_read(path, MARK_SIZE_MAX, &text, NULL);
         if (r < 0)
                 return r;
-        if (sscanf(text, "%5u %5u %64s", &port, &redirect_port, mark.rival) < 2 || port == 0 || port > UINT16_MAX ||
-            redirect_port == 0 || redirect_port > UINT16_MAX)
+        if (sscanf(text, "%5u %5u %64s", &port, &redirect_port, mark.rival) < 2 || port == 0 ||
+            port > UINT16_MAX || redirect_port == 0 || redirect_port > UINT16_MAX)
                 return -EBADMSG;
 
         mark.port = (uint16_t) port;

@@ -51,7 +51,8 @@ struct Waker {
         Composer *composer; /* NULL: the service has no composeDir */
         MemberContext context;
         Member **members; /* one for each dependency */
-        const ContainerInfo **infos; /* refreshed by waker_infos(), borrowed from the members; NULL: no container */
+        const ContainerInfo *
+                        *infos; /* refreshed by waker_infos(), borrowed from the members; NULL: no container */
         Control *control;
         Door *door; /* redirect mode */
         Idle *idle;

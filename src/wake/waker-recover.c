@@ -21,7 +21,8 @@ void waker_begin_recovering(Waker *waker) {
         if (r < 0)
                 log_warning_errno(r, "Failed to limit the time of a recovery, ignoring: %m");
         record_service(LOG_NOTICE, WAKECHAIN_MESSAGE_RECOVERING, SERVICE_WAKING, FAILURE_NONE,
-                       "%s: %s is gone, clients wait until it is back", waker->service->name, waker_missing(waker));
+                       "%s: %s is gone, clients wait until it is back", waker->service->name,
+                       waker_missing(waker));
         waker_set_state(waker, SERVICE_WAKING);
         /* A client that meets the port in between has the container's answer, or none: it cannot be taken back. */
         waker->door_moved = !waker->door;

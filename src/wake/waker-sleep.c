@@ -63,9 +63,9 @@ static void waker_tell_stopping(Waker *waker) {
 }
 
 static StopMode waker_stop_mode(const Waker *waker) {
-        return waker->cause == SLEEP_FAILED          ? STOP_ROLLBACK
-                        : waker->cause == SLEEP_ASKED_ALL ? STOP_ALL
-                                                          : STOP_SLEEP;
+        return waker->cause == SLEEP_FAILED      ? STOP_ROLLBACK
+               : waker->cause == SLEEP_ASKED_ALL ? STOP_ALL
+                                                 : STOP_SLEEP;
 }
 
 /* Nobody that needs it is still there. */
@@ -181,8 +181,8 @@ static void waker_begin_draining(Waker *waker) {
         uint64_t timeout_usec = waker->service->drain_timeout_usec;
         int r;
 
-        if ((waker->cause != SLEEP_ASKED && waker->cause != SLEEP_ASKED_ALL) || !waker->was_ready || timeout_usec == 0 ||
-            waker->backend.member == BACKEND_NO_MEMBER) {
+        if ((waker->cause != SLEEP_ASKED && waker->cause != SLEEP_ASKED_ALL) || !waker->was_ready ||
+            timeout_usec == 0 || waker->backend.member == BACKEND_NO_MEMBER) {
                 waker_begin_stopping_containers(waker);
                 return;
         }

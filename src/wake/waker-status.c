@@ -6,7 +6,8 @@
 
 const ContainerInfo *const *waker_infos(Waker *waker) {
         for (size_t i = 0; i < waker->service->n_dependencies; i++)
-                waker->infos[i] = member_is_container(waker->members[i]) ? container_info(waker->members[i]) : NULL;
+                waker->infos[i] =
+                                member_is_container(waker->members[i]) ? container_info(waker->members[i]) : NULL;
         return waker->infos;
 }
 

@@ -42,8 +42,8 @@ void waker_begin_awake(Waker *waker) {
         if (first) {
                 waker_set_state(waker, SERVICE_AWAKE);
                 notify_ready();
-                record_service(LOG_INFO, WAKECHAIN_MESSAGE_AWAKE, SERVICE_AWAKE, FAILURE_NONE, "%s awake%s after %s",
-                               waker->service->name, waker->was_ready ? " again" : "",
+                record_service(LOG_INFO, WAKECHAIN_MESSAGE_AWAKE, SERVICE_AWAKE, FAILURE_NONE,
+                               "%s awake%s after %s", waker->service->name, waker->was_ready ? " again" : "",
                                span_to_string(waker_elapsed(waker), span));
                 waker->was_ready = true;
                 waker_remember_later(waker);

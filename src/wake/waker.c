@@ -40,8 +40,8 @@ static void waker_check_needed(Waker *waker) {
                         return;
                 }
                 if (member_phase(member) == MEMBER_LOST && !waker->was_ready) {
-                        waker_fail(waker, FAILURE_CONTAINER_EXITED, "%s: was ready, and was stopped by somebody else",
-                                   member_name(member));
+                        waker_fail(waker, FAILURE_CONTAINER_EXITED,
+                                   "%s: was ready, and was stopped by somebody else", member_name(member));
                         return;
                 }
                 if (member_phase(member) == MEMBER_LOST) {

@@ -139,7 +139,15 @@ static void test_sound_files_are_all_there_is(void) {
         put(MAIN, "{'services':{'a':{'name':'y'}}}");
         discard(FRAGMENTS "/c.json");
         ASSERT_STREQ(load(), "a:y");
+}
+
+static void test_file_that_is_gone_was_there(void) {
+        reset();
+        put(MAIN, "{'services':{'a':{'name':'x'}}}");
+        ASSERT_EQ(config_remember(root), 1);
         discard(MAIN);
+        ASSERT_STREQ(load(), "all: a:x* | dependencies.json: ");
+        discard(LAST_GOOD);
         ASSERT_STREQ(load(), "No such file or directory");
 }
 
@@ -319,6 +327,7 @@ int main(void) {
         test_what_is_good_is_kept_once();
         test_nothing_with_an_error_is_kept();
         test_sound_files_are_all_there_is();
+        test_file_that_is_gone_was_there();
         test_without_one_it_is_as_ever();
         test_a_main_file_that_cannot_be_used_is_replaced_with_all_beside_it();
         test_no_services_are_not_lost_services();

@@ -88,16 +88,19 @@ static int refuse(sd_event *event, const Passed *passed, const char *message) {
 }
 
 /* The socket listens where it did when it was started: what the file says now of its ports holds from its next start on. Else a wake would
- * lift the redirect of one port, and its clients are at the other. */
+ * lift the redirect of one port, and its clients are at the other. A socket is not started while its front runs, and a waker that runs
+ * has the old ports: both are stopped before it moves. */
 static void keep_ports(Service *service) {
         RedirectMark mark;
 
         if (!service_is_redirected(service) || redirect_mark_read(&mark, "", service->name) < 0 ||
             (mark.port == service->port && mark.redirect_port == service->redirect_port))
                 return;
-        log_notice("The socket of %s was started for port %u (redirect port %u), and dependencies.json now says port %u (%u): "
-                   "'wakectl reload' moves it.",
-                   service->name, mark.port, mark.redirect_port, service->port, service->redirect_port);
+        log_notice("The socket of %s was started for port %u (redirect port %u), and dependencies.json now says port %u (%u). To "
+                   "move it: systemctl daemon-reload; systemctl stop wake@%s.service wake-front@%s.service; "
+                   "systemctl restart wake@%s.socket",
+                   service->name, mark.port, mark.redirect_port, service->port, service->redirect_port,
+                   service->name, service->name, service->name);
         service->port = mark.port;
         service->redirect_port = mark.redirect_port;
 }

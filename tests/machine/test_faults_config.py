@@ -120,7 +120,7 @@ class Config(FaultTest):
         self.assert_sound()
 
     def test_another_port(self):
-        """Without a reload the socket is where it was, and so are its clients: again and again."""
+        """Without a reload the socket is where it was, and so are its clients: again and again. The journal says how to move it."""
         self.write(self.changed(port=8101, backend="memvid-api:8100"))
         for _ in range(2):
             code, body = self.ask(MEMVID)
@@ -128,6 +128,7 @@ class Config(FaultTest):
             self.wait_unit("wake@memvid.service", "active")
             self.sleep("memvid")
             self.assert_sound()
+        self.machine.follow_journal(r"started for port 8100 .* says port 8101 .*restart wake@memvid\.socket", since_cursor=self.cursor)
 
     def test_another_port_and_reloaded(self):
         """The socket listens there when it is started again."""

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <systemd/sd-login.h>
 #include <unistd.h>
 
 #include "io/varlink.h"
@@ -8,7 +9,19 @@
 #include "util/fd.h"
 #include "wake/control.h"
 
-/* A server and its clients on one event loop, over a real socket. Each client collects what it is told as text. */
+/* A server and its clients on one event loop, over a real socket. Each client collects what it is told as text. Of which unit callers are is
+ * what the test says, as there is no systemd: what the linker takes for libsystemd's. */
+
+#define SOMEBODY "session-1.scope"
+
+static const char *peer_unit = SOMEBODY; /* NULL: the process cannot be told any more */
+
+int sd_peer_get_unit(int fd, char **ret) {
+        if (!peer_unit)
+                return -ESRCH;
+        *ret = strdup(peer_unit);
+        return *ret ? 0 : -ENOMEM;
+}
 
 typedef struct Server {
         sd_event *event;
@@ -378,7 +391,72 @@ static void test_paused_leaves_callers_in_the_backlog(void) {
         server_stop(&server);
 }
 
-/* Fronts are told by systemd's units, so there is none here. */
+/* The program that reads clients' bytes may wake its own service, and nothing else. */
+static void test_what_fronts_may(void) {
+        static const char hold[] = "io.wakechain.Hold", sleep[] = "io.wakechain.Sleep";
+        static const char denied[] = "{\"error\":\"org.varlink.service.PermissionDenied\",\"parameters\":{}}";
+        static const char status[] = "{\"parameters\":{\"status\":{\"state\":\"waking\"}},\"continues\":true}";
+        static const char done[] = "{\"parameters\":{}}";
+        const bool root = geteuid() == 0;
+        const struct {
+                const char *unit;
+                const char *hold, *sleep;
+                WakeTrigger trigger;
+        } cases[] = {
+                { "wake-front@clemence.service", status, denied, TRIGGER_CONNECTION },
+                { "wake-front@memvid.service", denied, denied, _TRIGGER_INVALID },
+                { "wake-front@clemence", denied, denied, _TRIGGER_INVALID },
+                { "wake@memvid.service", status, done, TRIGGER_API },
+                { SOMEBODY, status, done, TRIGGER_API },
+                /* It has ended: it may have been a front's child, unless it was root's. */
+                { NULL, root ? status : denied, root ? done : denied, root ? TRIGGER_API : _TRIGGER_INVALID },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Server server;
+                Client client;
+
+                server_start(&server);
+                server.trigger = _TRIGGER_INVALID;
+                peer_unit = cases[i].unit;
+                client_connect(&client, &server);
+                client_call(&client, hold, "{\"trigger\":\"api\"}", true);
+                run_until_replies(&server, &client, 1);
+                ASSERT_STREQ(client.replies[0], cases[i].hold);
+                ASSERT_EQ(server.trigger, cases[i].trigger);
+                ASSERT_EQ(control_holders(server.control), cases[i].hold == status);
+                client_done(&client);
+
+                client_connect(&client, &server);
+                client_call(&client, sleep, NULL, false);
+                run_until_replies(&server, &client, 1);
+                ASSERT_STREQ(client.replies[0], cases[i].sleep);
+                ASSERT_EQ(server.n_sleep, cases[i].sleep == done);
+                client_done(&client);
+                server_stop(&server);
+        }
+        peer_unit = SOMEBODY;
+}
+
+static void test_front_is_dropped(void) {
+        Server server;
+        Client front;
+
+        server_start(&server);
+        peer_unit = "wake-front@clemence.service";
+        client_connect(&front, &server);
+        client_call(&front, "io.wakechain.Hold", NULL, true);
+        run_until_replies(&server, &front, 1);
+        ASSERT_TRUE(control_has_front(server.control));
+        control_drop(server.control);
+        run_until_end(&server, &front);
+        ASSERT_FALSE(control_has_front(server.control));
+        ASSERT_EQ(control_holders(server.control), 0);
+        client_done(&front);
+        server_stop(&server);
+        peer_unit = SOMEBODY;
+}
+
 static void test_other_holders_than_the_front_are_not_dropped(void) {
         Client holder, late;
         Server server;
@@ -428,6 +506,8 @@ int main(void) {
         test_interfaces_are_described();
         test_failure_answers_holders_and_the_backlog();
         test_paused_leaves_callers_in_the_backlog();
+        test_what_fronts_may();
+        test_front_is_dropped();
         test_other_holders_than_the_front_are_not_dropped();
         test_garbage_is_disconnected();
         return EXIT_SUCCESS;

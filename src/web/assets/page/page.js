@@ -24,7 +24,7 @@ function reload() {
         const tries = Date.now() - time < 30000 ? count + 1 : 0;
 
         sessionStorage.setItem('wakechain', JSON.stringify({count: tries, time: Date.now()}));
-        pause = tries ? Math.min(250 * 2 ** tries, 5000) : 0;
+        pause = tries ? Math.min(250 * 2 ** tries, 3000) : 0;
     } catch { /* storage may be denied */
         pause = 1000;
     }

@@ -404,6 +404,21 @@ static void generate_boot(Generator *generator) {
                 generator_fail(generator, r, "wakechain-boot.service");
 }
 
+/* The web service's sockets, which fronts of any service may need. */
+static void generate_web(Generator *generator) {
+        static const char *const sockets[] = { "wakechain-page.socket", "wakechain-web.socket" };
+        int r = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(sockets) && r >= 0; i++) {
+                char file[128];
+
+                (void) snprintf(file, sizeof(file), UNIT_DIR "/%s", sockets[i]);
+                r = want(generator, "sockets.target", sockets[i], file);
+                if (r < 0)
+                        generator_fail(generator, r, sockets[i]);
+        }
+}
+
 /* What `systemctl enable` would do for the redirects' units, when there is a use for them. A firewall's first start finds
  * wakechain-redirect.service active, and leaves it at that: the check is what looks then. */
 static void generate_redirect(Generator *generator) {
@@ -509,8 +524,10 @@ static int run(const char *folder) {
 
         for (size_t i = 0; i < config->n_services; i++)
                 generate_service(&generator, &config->services[i]);
-        if (generator.services)
+        if (generator.services) {
                 generate_boot(&generator);
+                generate_web(&generator);
+        }
         if (generator.redirects)
                 generate_redirect(&generator);
         return generator.error;

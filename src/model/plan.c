@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "model/plan.h"
@@ -337,4 +338,69 @@ Plan *plan_free(Plan *plan) {
                 free(plan->members[i].needs);
         free(plan->members);
         return mfree(plan);
+}
+
+/* "5s", "1.5s", "300s": in seconds, so that programs can read it, too. */
+static json_object *seconds_to_json(uint64_t usec) {
+        uint64_t tenths = (usec + USEC_PER_SEC / 20) / (USEC_PER_SEC / 10);
+        char text[32];
+
+        if (tenths % 10 == 0)
+                (void) snprintf(text, sizeof(text), "%" PRIu64 "s", tenths / 10);
+        else
+                (void) snprintf(text, sizeof(text), "%" PRIu64 ".%" PRIu64 "s", tenths / 10, tenths % 10);
+        return json_object_new_string(text);
+}
+
+static bool add(json_object *object, const char *key, json_object *value) {
+        if (value && json_object_object_add(object, key, value) >= 0)
+                return true;
+        json_object_put(value);
+        return false;
+}
+
+static json_object *member_to_json(const PlanMember *member, const Dependency *dependency) {
+        json_object *object = json_object_new_object();
+
+        if (object && add(object, "container", json_object_new_string(dependency->name)) &&
+            add(object, "order", json_object_new_int64(member->step)) &&
+            add(object, "estimatedTime", seconds_to_json(dependency->estimated_usec)))
+                return object;
+        json_object_put(object);
+        return NULL;
+}
+
+static json_object *members_to_json(const Plan *plan, const Service *service) {
+        json_object *array = json_object_new_array();
+
+        for (size_t i = 0; array && i < plan->n_members; i++) {
+                const PlanMember *member = &plan->members[i];
+                json_object *object = member_to_json(member, &service->dependencies[member->index]);
+
+                if (!object || json_object_array_add(array, object) < 0) {
+                        json_object_put(object);
+                        json_object_put(array);
+                        return NULL;
+                }
+        }
+        return array;
+}
+
+json_object *plan_to_json(const Plan *plan, const Service *service) {
+        json_object *object = json_object_new_object();
+        bool parallel = false;
+
+        assert(plan);
+        assert(service);
+
+        for (size_t i = 1; i < plan->n_members; i++)
+                for (size_t j = 0; j < i; j++)
+                        parallel = parallel || plan->members[i].step == plan->members[j].step;
+        if (object && add(object, "service", json_object_new_string(service->name)) &&
+            add(object, "dependencies", members_to_json(plan, service)) &&
+            add(object, "totalEstimatedTime", seconds_to_json(plan->estimate_usec)) &&
+            add(object, "parallel", json_object_new_boolean(parallel)))
+                return object;
+        json_object_put(object);
+        return NULL;
 }

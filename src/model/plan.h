@@ -4,6 +4,7 @@
  * names, or without dependsOn those of the step before, steps being those of equal (startOrder, parallelGroup). Who has dependsOn
  * but no startOrder of its own is in no step: only those wait for it that name it. */
 
+#include <json-c/json.h>
 #include "model/service.h"
 
 typedef struct PlanNeed {
@@ -34,3 +35,7 @@ typedef struct Plan {
 int plan_new(Plan **ret, const Service *service, char **reterr_cycle);
 Plan *plan_free(Plan *plan);
 DEFINE_CLEANUP(Plan *, plan_free);
+
+/* What a wake would do: {"service", "dependencies": [{"container", "order", "estimatedTime"}], "totalEstimatedTime", "parallel"}. NULL when out of
+ * memory. */
+json_object *plan_to_json(const Plan *plan, const Service *service);

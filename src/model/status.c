@@ -233,6 +233,7 @@ static json_object *dependency_to_json(const DependencyStatus *dependency, uint6
         add_string(object, "state", dependency_state_to_string(dependency->state), &failed);
         add_share(object, "progress", dependency_status_progress(dependency, elapsed_usec), &failed);
         add_moment(object, "startedMs", dependency->started_usec, &failed);
+        add_moment(object, "checkingMs", dependency->checking_usec, &failed);
         add_moment(object, "readyMs", dependency->ready_usec, &failed);
         add_msec(object, "estimateMs", dependency->estimate_usec, &failed);
         if (dependency->reason > FAILURE_NONE)
@@ -473,6 +474,7 @@ static const Member dependency_members[] = {
         { "step", parse_unsigned, offsetof(DependencyStatus, step), false },
         { "state", parse_dependency_state, offsetof(DependencyStatus, state), true },
         { "startedMs", parse_msec, offsetof(DependencyStatus, started_usec), false },
+        { "checkingMs", parse_msec, offsetof(DependencyStatus, checking_usec), false },
         { "readyMs", parse_msec, offsetof(DependencyStatus, ready_usec), false },
         { "estimateMs", parse_msec, offsetof(DependencyStatus, estimate_usec), false },
         { "reason", parse_reason, offsetof(DependencyStatus, reason), false },

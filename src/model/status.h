@@ -62,6 +62,7 @@ typedef struct DependencyStatus {
         unsigned step; /* from 1 */
         DependencyState state;
         uint64_t started_usec; /* since the wake began; 0: not yet */
+        uint64_t checking_usec; /* when its start was answered, and looking whether it is ready began */
         uint64_t ready_usec;
         uint64_t estimate_usec;
         FailureReason reason;

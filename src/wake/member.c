@@ -126,6 +126,7 @@ int member_describe(const Member *member, uint64_t begin_usec, DependencyStatus 
                 /* A failure stays visible when what had been started is stopped again. */
                 .state = member->reason != FAILURE_NONE ? DEPENDENCY_FAILED : phase_states[member->phase],
                 .started_usec = member->started_usec > 0 ? usec_sub(member->started_usec, begin_usec) : 0,
+                .checking_usec = member->checking_usec > 0 ? usec_sub(member->checking_usec, begin_usec) : 0,
                 .ready_usec = member->ready_usec > 0 ? usec_sub(member->ready_usec, begin_usec) : 0,
                 .reason = member->reason,
                 .error = TAKE_PTR(error),
@@ -138,7 +139,9 @@ void member_set_phase(Member *member, MemberPhase phase) {
 
         member->phase = phase;
         member->retrying = false;
-        /* How long the wake took to have it ready is not changed by what happens to it later. */
+        /* How long the wake took to have it checked and ready is not changed by what happens to it later. */
+        if (phase == MEMBER_CHECKING && member->checking_usec == 0)
+                member->checking_usec = time_now(CLOCK_MONOTONIC);
         if (phase == MEMBER_READY && member->ready_usec == 0)
                 member->ready_usec = time_now(CLOCK_MONOTONIC);
         member->handler(member, member->userdata);

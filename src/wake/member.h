@@ -69,7 +69,7 @@ struct Member {
         MemberPhase phase;
         bool retrying; /* what was asked last has failed at least once, and is asked again */
         bool lacks_engine; /* the engine could not be talked to at the last try */
-        uint64_t started_usec, ready_usec; /* CLOCK_MONOTONIC, 0: not yet */
+        uint64_t started_usec, checking_usec, ready_usec; /* CLOCK_MONOTONIC, 0: not yet */
         FailureReason reason;
         char *error; /* a sentence, or NULL */
 };

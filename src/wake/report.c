@@ -6,8 +6,6 @@
 
 /* Report: a file of its own for each service, replaced by rename(), so that no reader ever sees half of one. */
 
-#define STATUS_FILE_MAX ((size_t) 1024 * 1024)
-
 static char *report_path(const char *service, const char *root) {
         char *path;
 
@@ -34,17 +32,5 @@ int report_write(const Status *status, const char *root) {
 }
 
 int report_read(Status **ret, const char *service, const char *root) {
-        _cleanup_free_ char *path = report_path(service, root), *text = NULL;
-        json_object *object;
-        int r;
-
-        if (!path)
-                return -ENOMEM;
-        r = file_read(path, STATUS_FILE_MAX, &text, NULL);
-        if (r < 0)
-                return r;
-        object = json_tokener_parse(text);
-        r = object ? status_from_json(ret, object) : -EBADMSG;
-        json_object_put(object);
-        return r;
+        return status_file_read(ret, root, service);
 }

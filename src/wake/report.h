@@ -2,9 +2,7 @@
 
 /* Report: the status file, the place where a service's status survives its waker. */
 
-#include "model/status.h"
-
-#define STATUS_FOLDER "/run/wakechain/status"
+#include "io/status-file.h"
 
 /* Replaces the file at once, whole. */
 int report_write(const Status *status, const char *root);

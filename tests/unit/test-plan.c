@@ -291,6 +291,41 @@ static void test_nothing_to_start(void) {
         ASSERT_NULL(plan_free(NULL));
 }
 
+/* As scripts that know the format read it. */
+static void test_dry_run_is_exact(void) {
+        Dependency dependencies[] = {
+                { .name = (char *) "mysql-clemence", .ordered = true, .start_order = 1, .estimated_usec = SEC(5) },
+                { .name = (char *) "wordpress-clemence",
+                  .ordered = true,
+                  .start_order = 2,
+                  .estimated_usec = SEC(12) - 500 * USEC_PER_MSEC },
+                { .name = (char *) "cache", .ordered = true, .start_order = 2, .estimated_usec = SEC(90) },
+        };
+        Service service = { .name = (char *) "clemence", .dependencies = dependencies, .n_dependencies = 2 };
+        _cleanup_(plan_freep) Plan *plan = NULL, *parallel = NULL;
+        json_object *object;
+
+        ASSERT_OK(plan_new(&plan, &service, NULL));
+        object = plan_to_json(plan, &service);
+        ASSERT_STREQ(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN),
+                     "{\"service\":\"clemence\",\"dependencies\":["
+                     "{\"container\":\"mysql-clemence\",\"order\":1,\"estimatedTime\":\"5s\"},"
+                     "{\"container\":\"wordpress-clemence\",\"order\":2,\"estimatedTime\":\"11.5s\"}],"
+                     "\"totalEstimatedTime\":\"16.5s\",\"parallel\":false}");
+        json_object_put(object);
+
+        service.n_dependencies = 3;
+        ASSERT_OK(plan_new(&parallel, &service, NULL));
+        object = plan_to_json(parallel, &service);
+        ASSERT_STREQ(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN),
+                     "{\"service\":\"clemence\",\"dependencies\":["
+                     "{\"container\":\"mysql-clemence\",\"order\":1,\"estimatedTime\":\"5s\"},"
+                     "{\"container\":\"cache\",\"order\":2,\"estimatedTime\":\"90s\"},"
+                     "{\"container\":\"wordpress-clemence\",\"order\":2,\"estimatedTime\":\"11.5s\"}],"
+                     "\"totalEstimatedTime\":\"95s\",\"parallel\":true}");
+        json_object_put(object);
+}
+
 int main(void) {
         test_steps_are_by_order_then_group();
         test_all_of_a_step_wait_for_all_of_the_one_before();
@@ -306,5 +341,6 @@ int main(void) {
         test_cycles_through_steps_are_told_in_full();
         test_extreme_numbers();
         test_nothing_to_start();
+        test_dry_run_is_exact();
         return EXIT_SUCCESS;
 }

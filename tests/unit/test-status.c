@@ -26,6 +26,7 @@ static void test_shape_is_the_documented_one(void) {
                   .step = 1,
                   .state = DEPENDENCY_READY,
                   .started_usec = 12000,
+                  .checking_usec = 160000,
                   .ready_usec = 4873000,
                   .estimate_usec = 5000000 },
                 { .container = (char *) "nginx",
@@ -44,9 +45,9 @@ static void test_shape_is_the_documented_one(void) {
                      "\"trigger\":\"connection\",\"wakeId\":\"7f6e\",\"progress\":0.500,\"estimateMs\":17000,"
                      "\"remainingMs\":6000,\"backends\":[\"172.18.0.4:80\",\"/run/x.sock\"],\"holders\":1,\"error\":null,"
                      "\"dependencies\":[{\"container\":\"mysql-clemence\",\"type\":\"required\",\"step\":1,"
-                     "\"state\":\"ready\",\"progress\":1.000,\"startedMs\":12,\"readyMs\":4873,\"estimateMs\":5000,"
+                     "\"state\":\"ready\",\"progress\":1.000,\"startedMs\":12,\"checkingMs\":160,\"readyMs\":4873,\"estimateMs\":5000,"
                      "\"error\":null},{\"container\":\"nginx\",\"type\":\"optional\",\"step\":2,\"state\":\"pending\","
-                     "\"progress\":0.000,\"startedMs\":null,\"readyMs\":null,\"estimateMs\":6000,"
+                     "\"progress\":0.000,\"startedMs\":null,\"checkingMs\":null,\"readyMs\":null,\"estimateMs\":6000,"
                      "\"reason\":\"start_failed\",\"error\":\"why\"}]}");
         json_object_put(object);
 }
@@ -58,6 +59,7 @@ static void test_what_is_written_is_read_back(void) {
                   .step = 1,
                   .state = DEPENDENCY_CHECKING,
                   .started_usec = 1000,
+                  .checking_usec = 2000,
                   .estimate_usec = 9000000 },
                 { .container = (char *) "b",
                   .step = 2,

@@ -1,0 +1,10 @@
+#pragma once
+
+/* Status file: what a waker says of its service, as a file that others read. */
+
+#include "model/status.h"
+
+#define STATUS_FOLDER "/run/wakechain/status"
+
+/* -ENOENT: there is none, so the service sleeps. */
+int status_file_read(Status **ret, const char *root, const char *service);

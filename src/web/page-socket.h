@@ -1,0 +1,23 @@
+#pragma once
+
+/* Page socket: takes over clients from fronts: a packet for each, the service's name with the client as its one descriptor, answered in
+ * order by a byte: `+` taken, `-` refused. */
+
+#include <systemd/sd-event.h>
+#include "util/macro.h"
+
+typedef struct PageSocket PageSocket;
+
+/* Takes the fd if it returns true, which means `+`. */
+typedef bool (*PageSocketHandler)(const char *service, int fd, void *userdata);
+
+/* `fd` is the listening socket, borrowed. */
+int page_socket_new(PageSocket **ret, sd_event *event, int fd, PageSocketHandler handler, void *userdata);
+PageSocket *page_socket_free(PageSocket *socket);
+DEFINE_CLEANUP(PageSocket *, page_socket_free);
+
+/* Fronts that are connected: clients may be on their way. */
+size_t page_socket_peers(const PageSocket *socket);
+
+/* One packet from `fd`. 0: none; 1: one, whose client is in `ret_fd`; -EBADMSG: it is not what a front sends; -ECONNRESET: the end. */
+int page_message_receive(int fd, char ret_service[static 65], int *ret_fd);

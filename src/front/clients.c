@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -19,9 +20,11 @@
 
 #define SPEAK_USEC (500 * USEC_PER_MSEC)
 #define DRAIN_USEC (1500 * USEC_PER_MSEC)
-#define DRAIN_MAX ((size_t) 1024 * 1024)
+#define DRAIN_MAX (1024U * 1024)
 #define CLOSING_MAX 1024U /* more at a time, and the oldest is closed at once */
 #define ACCURACY_USEC USEC_PER_MSEC
+#define TRIM_MIN 256U /* clients at a time, and all but a quarter of them gone: memory is given back */
+#define TRIM_SHARE 4U
 
 typedef struct Client Client;
 typedef TAILQ_HEAD(ClientList, Client) ClientList;
@@ -31,21 +34,25 @@ struct Client {
         TAILQ_ENTRY(Client) entry;
         ClientState state;
         int fd; /* -EBADF once it is the forward's */
-        Watch watch;
+        uint32_t drained;
         Connector *connector;
-        Forward *forward;
         Answer *answer; /* closing, and not yet answered */
         sd_event_source *timer;
-        size_t drained;
+        Forward forward; /* its watches are the client's in the other states, too */
 };
+
+#define client_watch(client) (&(client)->forward.client.watch)
 
 struct Clients {
         sd_event *event;
         Reactor *reactor;
         Forwarder *forwarder;
         const char *service;
+        Connectors *connectors;
         ClientsHandler handler;
+        ClientsExhaustedHandler on_exhausted;
         void *userdata;
+        size_t peak; /* since memory was given back */
         ClientList lists[_CLIENT_STATE_MAX];
         size_t counts[_CLIENT_STATE_MAX];
 };
@@ -69,17 +76,30 @@ static Client *client_free(Client *client) {
 
         sd_event_source_disable_unref(client->timer);
         connector_free(client->connector);
-        forward_free(client->forward);
+        if (client->state == CLIENT_FORWARDED)
+                forward_stop(&client->forward);
         answer_unref(client->answer);
-        reactor_forget(clients->reactor, &client->watch);
+        reactor_forget(clients->reactor, client_watch(client));
         client->fd = fd_reset(client->fd);
         return mfree(client);
+}
+
+/* malloc() keeps what has been freed between things that have not. */
+static void clients_trim(Clients *clients) {
+        size_t total = clients_total(clients);
+
+        if (clients->peak < TRIM_MIN || total > clients->peak / TRIM_SHARE)
+                return;
+        forwarder_trim(clients->forwarder);
+        (void) malloc_trim(0);
+        clients->peak = total;
 }
 
 static void client_drop(Client *client) {
         Clients *clients = client->clients;
 
         (void) client_free(client);
+        clients_trim(clients);
         clients->handler(clients, clients->userdata);
 }
 
@@ -116,7 +136,7 @@ static bool client_drain(Client *client) {
                         return false;
                 if (n <= 0)
                         return true;
-                client->drained += (size_t) n;
+                client->drained += (uint32_t) n;
         }
         return true;
 }
@@ -161,13 +181,13 @@ static void client_close(Client *client, Answer *answer) {
         Clients *clients = client->clients;
 
         client->connector = connector_free(client->connector);
-        reactor_remove(clients->reactor, &client->watch);
-        client->watch = (Watch){ client_on_closing_event, client };
+        reactor_remove(clients->reactor, client_watch(client));
+        *client_watch(client) = (Watch){ client_on_closing_event, client };
         client->answer = answer_ref(answer);
         client_set_state(client, CLIENT_CLOSING);
 
         if (client_set_timer(client, SPEAK_USEC) < 0 || client_answer(client) ||
-            reactor_add(clients->reactor, &client->watch, client->fd, EPOLLIN | EPOLLRDHUP) < 0) {
+            reactor_add(clients->reactor, client_watch(client), client->fd, EPOLLIN | EPOLLRDHUP) < 0) {
                 client_dismiss(client);
                 return;
         }
@@ -177,8 +197,8 @@ static void client_close(Client *client, Answer *answer) {
 
 /* Connecting and forwarding */
 
-static void client_on_forward_end(Forward *forward, void *userdata) {
-        client_drop(ASSERT_PTR(userdata));
+static void client_on_forward_end(Forward *forward) {
+        client_drop((Client *) ((uint8_t *) forward - offsetof(Client, forward)));
 }
 
 static void client_unreachable(Client *client) {
@@ -198,17 +218,19 @@ static void client_on_connected(Connector *connector, int fd, void *userdata) {
         Clients *clients = client->clients;
         int r;
 
-        client->connector = connector_free(client->connector);
         if (fd < 0) {
                 log_debug_errno(fd, "No backend of '%s' accepts: %m", clients->service);
                 client_unreachable(client);
                 return;
         }
 
-        reactor_remove(clients->reactor, &client->watch);
-        r = forward_new(&client->forward, clients->forwarder, client->fd, fd, client_on_forward_end, client);
+        reactor_remove(clients->reactor, client_watch(client));
+        r = forward_start(&client->forward, clients->forwarder, client->fd, fd, connector_is_unix(connector),
+                          connector_events(connector));
+        client->connector = connector_free(connector);
         if (r < 0) {
                 log_debug_errno(r, "Failed to forward a client: %m");
+                reactor_forget(clients->reactor, &client->forward.backend.watch);
                 (void) fd_close(fd);
                 client_drop(client);
                 return;
@@ -223,8 +245,8 @@ static void client_connect(Client *client, const Backends *backends) {
 
         client->connector = connector_free(client->connector);
         client_set_state(client, CLIENT_CONNECTING);
-        r = connector_new(&client->connector, clients->event, clients->reactor, backends, client_on_connected,
-                          client);
+        r = connector_new(&client->connector, clients->connectors, backends, &client->forward.backend.watch,
+                          FORWARD_BACKEND_EVENTS, client_on_connected, client);
         if (r < 0) {
                 log_debug_errno(r, "Failed to connect a client: %m");
                 client_drop(client);
@@ -246,20 +268,28 @@ static void client_hold(Client *client) {
 
         client->connector = connector_free(client->connector);
         client_set_state(client, CLIENT_HELD);
-        if (client->watch.added)
+        if (client_watch(client)->added)
                 return;
         /* Without the watch a client that goes is found out later, when it is forwarded. */
-        (void) reactor_add(clients->reactor, &client->watch, client->fd, 0);
+        (void) reactor_add(clients->reactor, client_watch(client), client->fd, 0);
 }
 
 /* All of them */
 
+static void clients_on_exhausted(int error, void *userdata) {
+        Clients *clients = ASSERT_PTR(userdata);
+
+        clients->on_exhausted(error, clients->userdata);
+}
+
 int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *forwarder, const char *service,
-                ClientsHandler handler, void *userdata) {
-        Clients *clients;
+                ClientsHandler handler, ClientsExhaustedHandler on_exhausted, void *userdata) {
+        _cleanup_(clients_freep) Clients *clients = NULL;
+        int r;
 
         assert(ret);
         assert(handler);
+        assert(on_exhausted);
 
         clients = new0(Clients, 1);
         if (!clients)
@@ -270,11 +300,17 @@ int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *for
                 .forwarder = forwarder,
                 .service = service,
                 .handler = handler,
+                .on_exhausted = on_exhausted,
                 .userdata = userdata,
         };
         for (ClientState state = 0; state < _CLIENT_STATE_MAX; state++)
                 TAILQ_INIT(&clients->lists[state]);
-        *ret = clients;
+        forwarder_set_handler(forwarder, client_on_forward_end);
+        r = connectors_new(&clients->connectors, event, reactor, clients_on_exhausted, clients);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(clients);
         return 0;
 }
 
@@ -285,6 +321,7 @@ Clients *clients_free(Clients *clients) {
         for (ClientState state = 0; state < _CLIENT_STATE_MAX; state++)
                 while (!TAILQ_EMPTY(&clients->lists[state]))
                         (void) client_free(TAILQ_FIRST(&clients->lists[state]));
+        connectors_free(clients->connectors);
         return mfree(clients);
 }
 
@@ -315,10 +352,11 @@ static Client *clients_take(Clients *clients, int fd) {
                 .clients = clients,
                 .state = CLIENT_HELD,
                 .fd = fd,
-                .watch = { client_on_held_event, client },
         };
+        *client_watch(client) = (Watch){ client_on_held_event, client };
         TAILQ_INSERT_TAIL(&clients->lists[CLIENT_HELD], client, entry);
         clients->counts[CLIENT_HELD]++;
+        clients->peak = MAX(clients->peak, clients_total(clients));
         return client;
 }
 

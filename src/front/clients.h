@@ -20,10 +20,12 @@ typedef enum ClientState {
 
 /* A client has gone. Must not free the clients. */
 typedef void (*ClientsHandler)(Clients *clients, void *userdata);
+/* A client's backend could not be tried, for descriptors or memory have run out. It is tried again. */
+typedef void (*ClientsExhaustedHandler)(int error, void *userdata);
 
 /* `service`: the name in what clients are told. All pointers are borrowed. */
 int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *forwarder, const char *service,
-                ClientsHandler handler, void *userdata);
+                ClientsHandler handler, ClientsExhaustedHandler on_exhausted, void *userdata);
 Clients *clients_free(Clients *clients);
 DEFINE_CLEANUP(Clients *, clients_free);
 

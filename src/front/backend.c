@@ -8,7 +8,7 @@
 #include "util/log.h"
 #include "util/time.h"
 
-/* Connector: one attempt at a time. An address that refuses hands over to the next at once; after the last comes a
+/* Connector: one attempt at a time. A socket is connected when its first event is no error. An address that refuses hands over to the next at once; after the last comes a
  * pause that grows from 10 to 250 ms. An address that does not answer at all holds up the others for a second
  * only.
  *
@@ -26,18 +26,33 @@ struct Backends {
         Address addresses[];
 };
 
+typedef TAILQ_HEAD(ConnectorList, Connector) ConnectorList;
+
 struct Connector {
-        sd_event *event; /* borrowed */
-        Reactor *reactor; /* borrowed */
+        Connectors *connectors; /* borrowed */
+        TAILQ_ENTRY(Connector) entry;
+        bool due;
         const Backends *backends; /* borrowed */
+        Watch *watch; /* borrowed */
+        uint32_t wanted_events, events;
         size_t index; /* the address that is being tried, or n: pausing */
         int fd;
         int error;
-        Watch watch;
-        sd_event_source *timer;
+        uint64_t due_usec; /* the end of this attempt, or of the pause */
         uint64_t deadline_usec;
         uint64_t pause_usec;
         ConnectorHandler handler;
+        void *userdata;
+};
+
+struct Connectors {
+        Reactor *reactor; /* borrowed */
+        ConnectorList lists[2]; /* the second: those that are due, while the timer's handler goes through them */
+        sd_event_source *timer;
+        uint64_t due_usec; /* the timer's; USEC_INFINITY: off */
+        unsigned port_min; /* ports from which the kernel takes those of connections; 0: not known yet */
+        unsigned port_max;
+        ConnectorsExhaustedHandler on_exhausted;
         void *userdata;
 };
 
@@ -134,54 +149,88 @@ bool backends_equal(const Backends *a, const Backends *b) {
 }
 
 static void connector_drop_fd(Connector *connector) {
-        reactor_forget(connector->reactor, &connector->watch);
+        if (connector->fd < 0)
+                return;
+        reactor_forget(connector->connectors->reactor, connector->watch);
         connector->fd = fd_close(connector->fd);
 }
 
 /* The handler is the last thing: it may free the connector. */
 static void connector_finish(Connector *connector, int fd) {
-        connector->timer = sd_event_source_disable_unref(connector->timer);
+        connector->due_usec = USEC_INFINITY;
         connector->handler(connector, fd, connector->userdata);
 }
 
-/* One attempt. 0: under way. */
-static int connector_connect(Connector *connector, const Address *address) {
+/* One timer for all. It is set for the first that is due, and left as it is when that one needs it no more: most
+ * connections are made long before, and arming a timer is a system call. */
+static int connectors_arm(Connectors *connectors, uint64_t due_usec) {
         int r;
 
+        if (due_usec >= connectors->due_usec)
+                return 0;
+        r = sd_event_source_set_time(connectors->timer, due_usec);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(connectors->timer, SD_EVENT_ONESHOT);
+        if (r >= 0)
+                connectors->due_usec = due_usec;
+        return r;
+}
+
+static int connector_set_due(Connector *connector, uint64_t due_usec) {
+        connector->due_usec = MIN(due_usec, connector->deadline_usec);
+        return connectors_arm(connector->connectors, connector->due_usec);
+}
+
+static void connector_move(Connector *connector, bool due) {
+        TAILQ_REMOVE(&connector->connectors->lists[connector->due], connector, entry);
+        connector->due = due;
+        TAILQ_INSERT_TAIL(&connector->connectors->lists[due], connector, entry);
+}
+
+static bool is_exhausted(int error) {
+        return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
+}
+
+static void connector_on_event(Watch *watch, uint32_t events);
+
+/* One attempt. 0: under way. */
+static int connector_connect(Connector *connector, const Address *address) {
         connector->fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (connector->fd < 0)
                 return -errno;
         if (connect(connector->fd, &address->any, address->size) < 0 && errno != EINPROGRESS)
                 return -errno;
         /* Also when it is connected already: the handler is called from the loop only. */
-        r = reactor_add(connector->reactor, &connector->watch, connector->fd, EPOLLOUT);
-        return MIN(r, 0);
+        *connector->watch = (Watch){ .handler = connector_on_event, .userdata = connector };
+        return reactor_add(connector->connectors->reactor, connector->watch, connector->fd,
+                           connector->wanted_events | EPOLLOUT);
 }
 
 /* A negative errno only if there is no timer to be had. */
 static int connector_try(Connector *connector) {
         const Backends *backends = connector->backends;
-        uint64_t now = time_now(CLOCK_MONOTONIC), next;
-        int r;
+        uint64_t now = time_now(CLOCK_MONOTONIC), pause_usec = connector->pause_usec;
 
         for (; connector->index < backends->n; connector->index++) {
+                int r;
+
                 r = connector_connect(connector, &backends->addresses[connector->index]);
                 if (r >= 0)
-                        break;
+                        return connector_set_due(connector,
+                                                 backends->n > 1 ? now + PATIENCE_USEC : connector->deadline_usec);
                 connector->error = r;
                 connector_drop_fd(connector);
+                if (is_exhausted(r)) {
+                        /* No backend's fault. */
+                        connector->index = backends->n;
+                        connector->deadline_usec = now + CONNECTOR_TIMEOUT_USEC;
+                        connector->connectors->on_exhausted(r, connector->connectors->userdata);
+                        break;
+                }
         }
 
-        if (connector->index == backends->n) {
-                next = now + connector->pause_usec;
-                connector->pause_usec = MIN(2 * connector->pause_usec, PAUSE_MAX_USEC);
-        } else
-                next = backends->n > 1 ? now + PATIENCE_USEC : connector->deadline_usec;
-
-        r = sd_event_source_set_time(connector->timer, MIN(next, connector->deadline_usec));
-        if (r < 0)
-                return r;
-        return sd_event_source_set_enabled(connector->timer, SD_EVENT_ONESHOT);
+        connector->pause_usec = MIN(2 * pause_usec, PAUSE_MAX_USEC);
+        return connector_set_due(connector, now + pause_usec);
 }
 
 static void connector_go_on(Connector *connector, size_t index) {
@@ -193,22 +242,59 @@ static void connector_go_on(Connector *connector, size_t index) {
                 connector_finish(connector, r);
 }
 
-static int connector_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
-        Connector *connector = ASSERT_PTR(userdata);
-
+static void connector_time_out(Connector *connector, uint64_t now) {
         if (connector->index < connector->backends->n) {
                 connector->error = -ETIMEDOUT;
                 connector_drop_fd(connector);
         }
-        if (time_now(CLOCK_MONOTONIC) >= connector->deadline_usec)
+        if (now >= connector->deadline_usec)
                 connector_finish(connector, connector->error);
         else
                 /* One past the last address is the pause, and after the pause the first. */
                 connector_go_on(connector, connector->index < connector->backends->n ? connector->index + 1 : 0);
+}
+
+static int connectors_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Connectors *connectors = ASSERT_PTR(userdata);
+        uint64_t now = time_now(CLOCK_MONOTONIC), due_usec = USEC_INFINITY;
+        Connector *connector, *next;
+        int r;
+
+        /* First all that are due, by themselves, for the handler of one may free another. */
+        for (connector = TAILQ_FIRST(&connectors->lists[false]); connector; connector = next) {
+                next = TAILQ_NEXT(connector, entry);
+                if (connector->due_usec <= now)
+                        connector_move(connector, true);
+        }
+        connectors->due_usec = 0;
+        while ((connector = TAILQ_FIRST(&connectors->lists[true]))) {
+                connector_move(connector, false);
+                connector_time_out(connector, now);
+        }
+
+        TAILQ_FOREACH(connector, &connectors->lists[false], entry)
+        due_usec = MIN(due_usec, connector->due_usec);
+        connectors->due_usec = USEC_INFINITY;
+        r = connectors_arm(connectors, due_usec);
+        if (r < 0)
+                log_debug_errno(r, "Failed to set the timer of connections: %m");
         return 0;
 }
 
-static bool is_self_connected(int fd, const Address *address) {
+/* From which ports the kernel takes the one of a new connection; read once, for most backends are elsewhere. */
+static bool connectors_may_draw(Connectors *connectors, in_port_t port) {
+        _cleanup_free_ char *text = NULL;
+
+        if (connectors->port_max == 0 &&
+            (file_read("/proc/sys/net/ipv4/ip_local_port_range", 64, &text, NULL) < 0 ||
+             sscanf(text, "%u %u", &connectors->port_min, &connectors->port_max) != 2)) {
+                connectors->port_min = EPHEMERAL_PORT_MIN;
+                connectors->port_max = UINT16_MAX;
+        }
+        return ntohs(port) >= connectors->port_min && ntohs(port) <= connectors->port_max;
+}
+
+static bool is_self_connected(Connectors *connectors, int fd, const Address *address) {
         const struct sockaddr_in *in = (const struct sockaddr_in *) &address->storage;
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) &address->storage;
         struct sockaddr_storage own = {};
@@ -217,12 +303,12 @@ static bool is_self_connected(int fd, const Address *address) {
         /* NOLINTBEGIN(clang-analyzer-core.UndefinedBinaryOperatorResult): getsockname() has filled it */
         switch (address->any.sa_family) {
         case AF_INET:
-                return ntohs(in->sin_port) >= EPHEMERAL_PORT_MIN && ntohl(in->sin_addr.s_addr) >> 24 == 127 &&
+                return ntohl(in->sin_addr.s_addr) >> 24 == 127 && connectors_may_draw(connectors, in->sin_port) &&
                        getsockname(fd, (struct sockaddr *) &own, &size) >= 0 &&
                        ((struct sockaddr_in *) &own)->sin_port == in->sin_port &&
                        ((struct sockaddr_in *) &own)->sin_addr.s_addr == in->sin_addr.s_addr;
         case AF_INET6:
-                return ntohs(in6->sin6_port) >= EPHEMERAL_PORT_MIN && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) &&
+                return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) && connectors_may_draw(connectors, in6->sin6_port) &&
                        getsockname(fd, (struct sockaddr *) &own, &size) >= 0 &&
                        ((struct sockaddr_in6 *) &own)->sin6_port == in6->sin6_port;
         default:
@@ -234,12 +320,13 @@ static bool is_self_connected(int fd, const Address *address) {
 static void connector_on_event(Watch *watch, uint32_t events) {
         Connector *connector = ASSERT_PTR(watch->userdata);
         const Address *address = &connector->backends->addresses[connector->index];
-        int error = 0, yes = 1, fd;
-        socklen_t size = sizeof(error);
+        socklen_t size = sizeof(int);
+        int error = 0;
 
-        if (getsockopt(connector->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        /* A backend that has accepted, answered and reset meanwhile has accepted. */
+        if (events & (EPOLLERR | EPOLLHUP) && getsockopt(connector->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
                 error = errno;
-        if (error == 0 && is_self_connected(connector->fd, address))
+        if (error == 0 && is_self_connected(connector->connectors, connector->fd, address))
                 error = ECONNREFUSED;
         if (error != 0) {
                 connector->error = -error;
@@ -248,45 +335,87 @@ static void connector_on_event(Watch *watch, uint32_t events) {
                 return;
         }
 
-        if (address->any.sa_family != AF_UNIX) {
-                (void) setsockopt(connector->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-                (void) setsockopt(connector->fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
-        }
-        reactor_remove(connector->reactor, &connector->watch);
-        fd = TAKE_FD(connector->fd);
-        connector->index = connector->backends->n;
-        connector_finish(connector, fd);
+        connector->events = events;
+        connector_finish(connector, TAKE_FD(connector->fd));
 }
 
-int connector_new(Connector **ret, sd_event *event, Reactor *reactor, const Backends *backends,
+bool connector_is_unix(const Connector *connector) {
+        return connector->backends->addresses[connector->index].any.sa_family == AF_UNIX;
+}
+
+uint32_t connector_events(const Connector *connector) {
+        return connector->events;
+}
+
+int connectors_new(Connectors **ret, sd_event *event, Reactor *reactor, ConnectorsExhaustedHandler on_exhausted,
+                   void *userdata) {
+        _cleanup_(connectors_freep) Connectors *connectors = NULL;
+        int r;
+
+        assert(ret);
+        assert(on_exhausted);
+
+        connectors = malloc(sizeof(*connectors));
+        if (!connectors)
+                return -ENOMEM;
+        *connectors = (Connectors){
+                .reactor = reactor,
+                .due_usec = USEC_INFINITY,
+                .on_exhausted = on_exhausted,
+                .userdata = userdata,
+        };
+        for (size_t i = 0; i < ELEMENTSOF(connectors->lists); i++)
+                TAILQ_INIT(&connectors->lists[i]);
+
+        r = sd_event_add_time(event, &connectors->timer, CLOCK_MONOTONIC, 0, ACCURACY_USEC, connectors_on_timer,
+                              connectors);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(connectors->timer, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(connectors);
+        return 0;
+}
+
+Connectors *connectors_free(Connectors *connectors) {
+        if (!connectors)
+                return NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(connectors->lists); i++)
+                assert(TAILQ_EMPTY(&connectors->lists[i]));
+        sd_event_source_disable_unref(connectors->timer);
+        return mfree(connectors);
+}
+
+int connector_new(Connector **ret, Connectors *connectors, const Backends *backends, Watch *watch, uint32_t events,
                   ConnectorHandler handler, void *userdata) {
         _cleanup_(connector_freep) Connector *connector = NULL;
         int r;
 
         assert(ret);
+        assert(connectors);
         assert(backends);
+        assert(watch && !watch->added);
         assert(handler);
 
         connector = malloc(sizeof(*connector));
         if (!connector)
                 return -ENOMEM;
         *connector = (Connector){
-                .event = event,
-                .reactor = reactor,
+                .connectors = connectors,
                 .backends = backends,
+                .watch = watch,
+                .wanted_events = events,
                 .fd = -EBADF,
                 .error = -EDESTADDRREQ,
-                .watch = { connector_on_event, connector },
+                .due_usec = USEC_INFINITY,
                 .deadline_usec = time_now(CLOCK_MONOTONIC) + CONNECTOR_TIMEOUT_USEC,
                 .pause_usec = PAUSE_MIN_USEC,
                 .handler = handler,
                 .userdata = userdata,
         };
+        TAILQ_INSERT_TAIL(&connectors->lists[false], connector, entry);
 
-        r = sd_event_add_time(event, &connector->timer, CLOCK_MONOTONIC, connector->deadline_usec, ACCURACY_USEC,
-                              connector_on_timer, connector);
-        if (r < 0)
-                return r;
         r = connector_try(connector);
         if (r < 0)
                 return r;
@@ -299,6 +428,6 @@ Connector *connector_free(Connector *connector) {
                 return NULL;
 
         connector_drop_fd(connector);
-        sd_event_source_disable_unref(connector->timer);
+        TAILQ_REMOVE(&connector->connectors->lists[connector->due], connector, entry);
         return mfree(connector);
 }

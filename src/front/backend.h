@@ -29,14 +29,29 @@ Backends *backends_free(Backends *backends);
 DEFINE_CLEANUP(Backends *, backends_free);
 bool backends_equal(const Backends *a, const Backends *b);
 
-/* Called once, never from inside connector_new(): a connected, non-blocking descriptor that the handler now owns,
- * or the last address's negative errno when time was up. The connector may be freed from inside. */
+/* Connectors: what all of them share. The handler: descriptors or memory have run out. */
+typedef struct Connectors Connectors;
+typedef void (*ConnectorsExhaustedHandler)(int error, void *userdata);
+int connectors_new(Connectors **ret, sd_event *event, Reactor *reactor, ConnectorsExhaustedHandler on_exhausted,
+                   void *userdata);
+/* All connectors must have been freed. */
+Connectors *connectors_free(Connectors *connectors);
+DEFINE_CLEANUP(Connectors *, connectors_free);
+
+/* Called once, never from inside connector_new(): a connected, non-blocking descriptor that the handler now owns, and
+ * that the watch is added for; or the last address's negative errno when time was up. The connector may be freed
+ * from inside. */
 typedef void (*ConnectorHandler)(Connector *connector, int fd, void *userdata);
 
-/* Tries all addresses in turn, again and again with short pauses, for CONNECTOR_TIMEOUT_USEC. The backends are
- * borrowed. */
+/* Tries all addresses in turn, again and again with short pauses, for CONNECTOR_TIMEOUT_USEC; that time does not
+ * run while there is nothing to connect with. The backends are borrowed, and so is the watch: the connection's, with
+ * `events`. */
 #define CONNECTOR_TIMEOUT_USEC (10 * USEC_PER_SEC)
-int connector_new(Connector **ret, sd_event *event, Reactor *reactor, const Backends *backends,
+int connector_new(Connector **ret, Connectors *connectors, const Backends *backends, Watch *watch, uint32_t events,
                   ConnectorHandler handler, void *userdata);
+/* An attempt is given up; a connection that the handler got stays. */
 Connector *connector_free(Connector *connector);
 DEFINE_CLEANUP(Connector *, connector_free);
+/* For the handler: what the connection is, and the events that the watch has told. */
+bool connector_is_unix(const Connector *connector);
+uint32_t connector_events(const Connector *connector);

@@ -12,24 +12,25 @@ struct Client {
         Clients *clients;
         TAILQ_ENTRY(Client) entry;
         ClientState state;
-        int fd; /* -EBADF once it is the forward's */
-        Watch watch;
-        uint32_t watched; /* what the watch waits for */
         bool looked; /* its first bytes have been judged, or will not be */
-        PageOffer offer;
+        int fd; /* -EBADF once it is the forward's */
+        uint32_t watched; /* what the watch waits for */
+        uint32_t drained;
+        PageOffer *offer;
         Connector *connector;
-        Forward *forward;
         Answer *answer; /* closing, and not yet answered */
         sd_event_source *timer;
-        size_t drained;
+        Forward forward; /* its watches are the client's in the other states, too */
 };
 
 struct Clients {
         sd_event *event;
         Reactor *reactor;
         Forwarder *forwarder;
+        Connectors *connectors;
         Page *page; /* NULL: nobody sees one */
         ClientsOptions options;
+        size_t peak; /* since memory was given back */
         ClientList lists[_CLIENT_STATE_MAX];
         size_t counts[_CLIENT_STATE_MAX];
         char peeked[REQUEST_PEEK_SIZE]; /* of whom is looked at right now */

@@ -29,7 +29,8 @@ bool client_is_open_to_page(const Client *client) {
 }
 
 bool client_wants_page(const Client *client, const Request *request) {
-        return client->clients->options.page == PAGE_ALWAYS ? request->plain : request->browser || request->watches;
+        return client->clients->options.page == PAGE_ALWAYS ? request->plain
+                                                            : request->browser || request->watches;
 }
 
 static void client_on_offer_end(PageOffer *offer, bool taken, void *userdata) {
@@ -49,10 +50,15 @@ static void client_on_offer_end(PageOffer *offer, bool taken, void *userdata) {
 void client_offer(Client *client) {
         client->looked = true;
         client->timer = sd_event_source_disable_unref(client->timer);
-        reactor_remove(client->clients->reactor, &client->watch);
+        if (!client->offer)
+                client->offer = malloc(sizeof(*client->offer));
+        /* Without memory for that it stays what it is. */
+        if (!client->offer)
+                return;
+        *client->offer = (PageOffer){ client_on_offer_end, client };
+        reactor_remove(client->clients->reactor, &client->forward.client.watch);
         client_set_state(client, CLIENT_OFFERED);
-        client->offer = (PageOffer){ client_on_offer_end, client };
-        page_offer(client->clients->page, &client->offer, client->fd);
+        page_offer(client->clients->page, client->offer, client->fd);
 }
 
 /* `last`: nothing more will come, or not soon enough. */
@@ -92,5 +98,6 @@ void client_start_looking(Client *client) {
         if (client_is_open_to_page(client) && client_set_timer(client, LOOK_USEC, client_on_look_timer) < 0)
                 client->looked = true;
         /* Without the watch a client that goes is found out later, when it is forwarded. */
-        (void) client_watch(client, client_is_open_to_page(client) ? EPOLLIN | EPOLLRDHUP : 0, client_on_held_event);
+        (void) client_watch(client, client_is_open_to_page(client) ? EPOLLIN | EPOLLRDHUP : 0,
+                            client_on_held_event);
 }

@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -18,9 +19,15 @@
 
 #define SPEAK_USEC (500 * USEC_PER_MSEC)
 #define DRAIN_USEC (1500 * USEC_PER_MSEC)
-#define DRAIN_MAX ((size_t) 1024 * 1024)
+#define DRAIN_MAX (1024U * 1024)
 #define CLOSING_MAX 1024U /* more at a time, and the oldest is closed at once */
 #define ACCURACY_USEC USEC_PER_MSEC
+#define TRIM_MIN 256U /* clients at a time, and all but a quarter of them gone: memory is given back */
+#define TRIM_SHARE 4U
+
+static Watch *client_own_watch(Client *client) {
+        return &client->forward.client.watch;
+}
 
 void client_set_state(Client *client, ClientState state) {
         Clients *clients = client->clients;
@@ -41,18 +48,32 @@ static Client *client_free(Client *client) {
 
         sd_event_source_disable_unref(client->timer);
         connector_free(client->connector);
-        forward_free(client->forward);
+        if (client->state == CLIENT_FORWARDED)
+                forward_stop(&client->forward);
         answer_unref(client->answer);
-        reactor_forget(clients->reactor, &client->watch);
+        free(client->offer);
+        reactor_forget(clients->reactor, client_own_watch(client));
         /* The web service may have it, too, and its answer is on the way. */
         client->fd = client->state == CLIENT_OFFERED ? fd_close(client->fd) : fd_reset(client->fd);
         return mfree(client);
+}
+
+/* malloc() keeps what has been freed between things that have not. */
+static void clients_trim(Clients *clients) {
+        size_t total = clients_total(clients);
+
+        if (clients->peak < TRIM_MIN || total > clients->peak / TRIM_SHARE)
+                return;
+        forwarder_trim(clients->forwarder);
+        (void) malloc_trim(0);
+        clients->peak = total;
 }
 
 void client_drop(Client *client) {
         Clients *clients = client->clients;
 
         (void) client_free(client);
+        clients_trim(clients);
         clients->options.on_gone(clients->options.userdata);
 }
 
@@ -63,12 +84,14 @@ int client_set_timer(Client *client, uint64_t span_usec, ClientTimerHandler hand
 }
 
 int client_watch(Client *client, uint32_t events, WatchHandler handler) {
-        if (client->watch.added && client->watched == events && client->watch.handler == handler)
+        Watch *watch = client_own_watch(client);
+
+        if (watch->added && client->watched == events && watch->handler == handler)
                 return 0;
-        reactor_remove(client->clients->reactor, &client->watch);
-        client->watch = (Watch){ handler, client };
+        reactor_remove(client->clients->reactor, watch);
+        *watch = (Watch){ handler, client };
         client->watched = events;
-        return reactor_add(client->clients->reactor, &client->watch, client->fd, events);
+        return reactor_add(client->clients->reactor, watch, client->fd, events);
 }
 
 /* Closing */
@@ -93,7 +116,7 @@ static bool client_drain(Client *client) {
                         return false;
                 if (n <= 0)
                         return true;
-                client->drained += (size_t) n;
+                client->drained += (uint32_t) n;
         }
         return true;
 }
@@ -173,15 +196,16 @@ Answer *client_answer_due(const Client *client) {
 
 /* Connecting and forwarding */
 
-static void client_on_forward_end(Forward *forward, void *userdata) {
-        client_drop(ASSERT_PTR(userdata));
+static void client_on_forward_end(Forward *forward) {
+        client_drop((Client *) ((uint8_t *) forward - offsetof(Client, forward)));
 }
 
 static void client_unreachable(Client *client) {
         _cleanup_(answer_unrefp) Answer *answer = NULL;
         _cleanup_free_ char *sentence = NULL;
 
-        if (asprintf(&sentence, "%s is awake, but does not accept connections.", client->clients->options.service) < 0)
+        if (asprintf(&sentence, "%s is awake, but does not accept connections.",
+                     client->clients->options.service) < 0)
                 sentence = NULL;
         if (!sentence || answer_new(&answer, sentence, USEC_PER_SEC) < 0)
                 client_drop(client);
@@ -194,17 +218,19 @@ static void client_on_connected(Connector *connector, int fd, void *userdata) {
         Clients *clients = client->clients;
         int r;
 
-        client->connector = connector_free(client->connector);
         if (fd < 0) {
                 log_debug_errno(fd, "No backend of '%s' accepts: %m", clients->options.service);
                 client_unreachable(client);
                 return;
         }
 
-        reactor_remove(clients->reactor, &client->watch);
-        r = forward_new(&client->forward, clients->forwarder, client->fd, fd, client_on_forward_end, client);
+        reactor_remove(clients->reactor, client_own_watch(client));
+        r = forward_start(&client->forward, clients->forwarder, client->fd, fd, connector_is_unix(connector),
+                          connector_events(connector));
+        client->connector = connector_free(connector);
         if (r < 0) {
                 log_debug_errno(r, "Failed to forward a client: %m");
+                reactor_forget(clients->reactor, &client->forward.backend.watch);
                 (void) fd_close(fd);
                 client_drop(client);
                 return;
@@ -221,8 +247,8 @@ void client_connect(Client *client, const Backends *backends) {
         client->answer = answer_unref(client->answer);
         client->connector = connector_free(client->connector);
         client_set_state(client, CLIENT_CONNECTING);
-        r = connector_new(&client->connector, clients->event, clients->reactor, backends, client_on_connected,
-                          client);
+        r = connector_new(&client->connector, clients->connectors, backends, &client->forward.backend.watch,
+                          FORWARD_BACKEND_EVENTS, client_on_connected, client);
         if (r < 0) {
                 log_debug_errno(r, "Failed to connect a client: %m");
                 client_drop(client);
@@ -245,7 +271,7 @@ int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *for
         int r;
 
         assert(ret);
-        assert(options->on_gone && options->on_shown && options->on_not_shown);
+        assert(options->on_gone && options->on_shown && options->on_not_shown && options->on_exhausted);
 
         clients = new0(Clients, 1);
         if (!clients)
@@ -256,7 +282,11 @@ int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *for
         clients->options = *options;
         for (ClientState state = 0; state < _CLIENT_STATE_MAX; state++)
                 TAILQ_INIT(&clients->lists[state]);
+        forwarder_set_handler(forwarder, client_on_forward_end);
 
+        r = connectors_new(&clients->connectors, event, reactor, options->on_exhausted, options->userdata);
+        if (r < 0)
+                return r;
         if (options->page != PAGE_NEVER) {
                 r = page_new(&clients->page, event, options->page_socket, options->service);
                 if (r < 0)
@@ -274,6 +304,7 @@ Clients *clients_free(Clients *clients) {
         for (ClientState state = 0; state < _CLIENT_STATE_MAX; state++)
                 while (!TAILQ_EMPTY(&clients->lists[state]))
                         (void) client_free(TAILQ_FIRST(&clients->lists[state]));
+        connectors_free(clients->connectors);
         return mfree(clients);
 }
 
@@ -303,6 +334,7 @@ Client *clients_take(Clients *clients, int fd) {
         *client = (Client){ .clients = clients, .state = CLIENT_HELD, .fd = fd };
         TAILQ_INSERT_TAIL(&clients->lists[CLIENT_HELD], client, entry);
         clients->counts[CLIENT_HELD]++;
+        clients->peak = MAX(clients->peak, clients_total(clients));
         return client;
 }
 

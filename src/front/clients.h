@@ -32,6 +32,8 @@ typedef struct ClientsOptions {
         void (*on_shown)(void *userdata);
         /* It does not: the client is to be connected or closed. */
         void (*on_not_shown)(Client *client, void *userdata);
+        /* A client's backend could not be tried, for descriptors or memory have run out. It is tried again. */
+        ConnectorsExhaustedHandler on_exhausted;
         void *userdata;
 } ClientsOptions;
 

@@ -7,23 +7,53 @@
 
 typedef struct Forwarder Forwarder;
 typedef struct Forward Forward;
+typedef struct Rest Rest;
 
-/* Called once: both directions have ended, or one side was reset. Both descriptors are closed by forward_free(),
- * which the handler may call. */
-typedef void (*ForwardHandler)(Forward *forward, void *userdata);
+/* Called once: both directions have ended, or one side was reset. The handler calls forward_stop(). */
+typedef void (*ForwardHandler)(Forward *forward);
 
-/* `pipes_max`: how many pipes may exist at a time (two descriptors each); beyond, bytes are copied. The reactor is
- * borrowed. */
-int forwarder_new(Forwarder **ret, Reactor *reactor, unsigned pipes_max);
+/* The source of one direction. Small, for there may be ten thousand of them that say nothing. */
+typedef struct Side {
+        Watch watch; /* with the descriptor */
+        Rest *rest; /* read, and not yet taken by the other side */
+        bool readable : 1;
+        bool writable : 1;
+        bool watches_output : 1;
+        bool exact : 1; /* TCP without urgent data: a short read has read all there was */
+        bool fin : 1; /* its last byte can be read: a short read is the last one */
+        bool hangup : 1; /* an error may be near: a short read is not the last one */
+        bool end : 1; /* its last byte has been read */
+        bool done : 1; /* and passed on, with the end */
+        bool large : 1;
+        bool plain : 1; /* a TCP socket of ours without options */
+        bool spoken_to : 1;
+        bool reset : 1; /* of the client's only: one side was; the other will be */
+        bool dead : 1; /* the same: nothing more can be passed on */
+} Side;
+
+/* Embedded in its owner, who may use both watches before it starts. */
+struct Forward {
+        Forwarder *forwarder;
+        Side client, backend;
+};
+
+/* `pipes_max`: how many pipes may exist at a time (two descriptors each); beyond, bytes are copied. `all_tcp`: no
+ * client's socket is a Unix one. The reactor is borrowed. */
+int forwarder_new(Forwarder **ret, Reactor *reactor, unsigned pipes_max, bool all_tcp);
 Forwarder *forwarder_free(Forwarder *forwarder);
 DEFINE_CLEANUP(Forwarder *, forwarder_free);
+void forwarder_set_handler(Forwarder *forwarder, ForwardHandler handler);
+/* Gives back the memory that only a busy forwarder needs. */
+void forwarder_trim(Forwarder *forwarder);
 
-/* Takes both descriptors, non-blocking stream sockets, on success only. */
-int forward_new(Forward **ret, Forwarder *forwarder, int client, int backend, ForwardHandler handler,
-                void *userdata);
+/* Non-blocking stream sockets, both taken on success only. The client's watch must not be added; the backend's is,
+ * with FORWARD_BACKEND_EVENTS, and `events` are those that it has told already. The options of the client's socket
+ * are set; those of the backend's are set here, when they are of use. */
+#define FORWARD_BACKEND_EVENTS (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLOUT)
+int forward_start(Forward *forward, Forwarder *forwarder, int client, int backend, bool backend_is_unix,
+                  uint32_t events);
 /* Connections that have not ended by themselves are reset. */
-Forward *forward_free(Forward *forward);
-DEFINE_CLEANUP(Forward *, forward_free);
+void forward_stop(Forward *forward);
 
 /* Closes with a reset instead of an end. Returns -EBADF. */
 int fd_reset(int fd);

@@ -1,3 +1,4 @@
+#include <netinet/in.h>
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
 
@@ -144,7 +145,8 @@ static bool front_is_watched(const Front *front) {
 static void front_update(Front *front) {
         size_t closing = clients_count(front->clients, CLIENT_CLOSING), total = clients_total(front->clients);
 
-        if (total > closing || front_is_watched(front) || front->state == FRONT_IDLE || front->state == FRONT_PAUSED)
+        if (total > closing || front_is_watched(front) || front->state == FRONT_IDLE ||
+            front->state == FRONT_PAUSED)
                 front_timer_stop(front, TIMER_LINGER);
         else if (!front_timer_is_on(front, TIMER_LINGER))
                 front_timer_start(front, TIMER_LINGER, LINGER_USEC);
@@ -324,7 +326,8 @@ static void front_dial(Front *front) {
         front->seen_active = false;
         r = hold_new(&front->hold, front->event, front->options.control, TRIGGER_CONNECTION, front_on_status,
                      front_on_hold_end, front);
-        if (r == -EAGAIN) {
+        /* A full backlog, or nothing left to connect with: both pass. */
+        if (r == -EAGAIN || r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM) {
                 front_dial_after(front, growing(BUSY_PAUSE_USEC, front->busy++, BUSY_PAUSE_MAX_USEC));
                 return;
         }
@@ -386,7 +389,8 @@ static void front_on_not_shown(Client *client, void *userdata) {
                 client_connect(client, front->backends);
                 return;
         }
-        if (!answer && asprintf(&sentence, "%s is being woken. Please try again in a moment.", front->options.service) < 0)
+        if (!answer &&
+            asprintf(&sentence, "%s is being woken. Please try again in a moment.", front->options.service) < 0)
                 sentence = NULL;
         if (sentence)
                 (void) answer_new(&answer, sentence, PAGELESS_RETRY_USEC);
@@ -402,6 +406,12 @@ static void front_on_client_gone(void *userdata) {
 
         listeners_resume(front->listeners);
         front_update(front);
+}
+
+static void front_on_exhausted(int error, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        listeners_pause(front->listeners, error);
 }
 
 static int front_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -447,6 +457,21 @@ static unsigned front_set_limits(Front *front, size_t n_listeners) {
         return pipes;
 }
 
+static bool are_all_tcp(int first, size_t n) {
+        for (int fd = first; fd < first + (int) n; fd++) {
+                int protocol = 0;
+
+                (void) getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &(socklen_t){ sizeof(protocol) });
+                if (protocol != IPPROTO_TCP)
+                        return false;
+        }
+        return true;
+}
+
+int front_run(Front *front) {
+        return reactor_run(front->reactor);
+}
+
 int front_new(Front **ret, sd_event *event, const FrontOptions *options, int first, size_t n) {
         _cleanup_(front_freep) Front *front = NULL;
         unsigned pipes;
@@ -466,7 +491,7 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, int fir
         if (r >= 0)
                 r = reactor_new(&front->reactor, event);
         if (r >= 0)
-                r = forwarder_new(&front->forwarder, front->reactor, pipes);
+                r = forwarder_new(&front->forwarder, front->reactor, pipes, are_all_tcp(first, n));
         if (r >= 0)
                 r = clients_new(&front->clients, event, front->reactor, front->forwarder,
                                 &(ClientsOptions){
@@ -476,10 +501,12 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, int fir
                                                 .on_gone = front_on_client_gone,
                                                 .on_shown = front_on_shown,
                                                 .on_not_shown = front_on_not_shown,
+                                                .on_exhausted = front_on_exhausted,
                                                 .userdata = front,
                                 });
         if (r >= 0)
-                r = listeners_new(&front->listeners, event, first, n, front_has_room, front_on_client, front);
+                r = listeners_new(&front->listeners, event, front->reactor, first, n, front->options.service,
+                                  front_has_room, front_on_client, front);
         if (r < 0)
                 return r;
 

@@ -22,6 +22,8 @@ typedef struct FrontOptions {
 int front_new(Front **ret, sd_event *event, const FrontOptions *options, int first, size_t n);
 Front *front_free(Front *front);
 DEFINE_CLEANUP(Front *, front_free);
+/* Until it has had no client for exit_idle_usec, or sd_event_exit(), whose code it returns. */
+int front_run(Front *front);
 
 /* How long new clients get the answer of the `n`-th failed wake in a row (from 1) before one of them tries
  * again. */

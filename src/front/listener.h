@@ -2,8 +2,7 @@
 
 /* Listeners: the sockets that PID 1 has passed. */
 
-#include <systemd/sd-event.h>
-#include "util/macro.h"
+#include "front/reactor.h"
 
 typedef struct Listeners Listeners;
 
@@ -12,11 +11,13 @@ typedef bool (*ListenersRoomHandler)(void *userdata);
 /* A connection: non-blocking, and the handler's. */
 typedef void (*ListenersClientHandler)(int fd, void *userdata);
 
-/* The sockets are borrowed. */
-int listeners_new(Listeners **ret, sd_event *event, int first, size_t n, ListenersRoomHandler has_room,
-                  ListenersClientHandler on_client, void *userdata);
+/* The sockets are borrowed. `service`: whose they are, for the journal. */
+int listeners_new(Listeners **ret, sd_event *event, Reactor *reactor, int first, size_t n, const char *service,
+                  ListenersRoomHandler has_room, ListenersClientHandler on_client, void *userdata);
 Listeners *listeners_free(Listeners *listeners);
 DEFINE_CLEANUP(Listeners *, listeners_free);
 
+/* Descriptors or memory have run out elsewhere: for a moment nobody is accepted. */
+void listeners_pause(Listeners *listeners, int error);
 /* There may be room again. */
 void listeners_resume(Listeners *listeners);

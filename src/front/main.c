@@ -94,7 +94,7 @@ static int run(int argc, char *argv[]) {
                 return log_error_errno(r, "Failed to stand in front of %s: %m", options.service);
 
         (void) sd_notify(false, "READY=1");
-        r = sd_event_loop(event);
+        r = front_run(front);
         if (r < 0)
                 return log_error_errno(r, "Failed to run the event loop: %m");
         return r;

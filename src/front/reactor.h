@@ -1,7 +1,7 @@
 #pragma once
 
-/* Reactor: one epoll descriptor for all of the front's connections, hung into an sd-event loop as a single
- * source. */
+/* Reactor: the front's event loop: one epoll descriptor for all of its connections, and an sd-event loop for
+ * everything else as one more descriptor in it. */
 
 #include <sys/epoll.h>
 #include <sys/queue.h>
@@ -15,23 +15,35 @@ typedef struct Watch Watch;
  * too. */
 typedef void (*WatchHandler)(Watch *watch, uint32_t events);
 
-/* Embedded in what owns the descriptor. All but the first two members are the reactor's. */
+/* Embedded in what owns the descriptor. The last three members are the reactor's. */
 struct Watch {
         WatchHandler handler;
         void *userdata;
         int fd;
+        bool quiet; /* the handler calls reactor_wake_event() itself before it touches anything of sd-event */
         bool added;
         bool queued;
-        TAILQ_ENTRY(Watch) entry;
+        STAILQ_ENTRY(Watch) entry;
 };
 
+/* The event loop is borrowed, and only run by reactor_run() from now on. */
 int reactor_new(Reactor **ret, sd_event *event);
 /* All watches must have been removed. */
 Reactor *reactor_free(Reactor *reactor);
 DEFINE_CLEANUP(Reactor *, reactor_free);
 
-/* Edge-triggered (EPOLLET is added). The watch must not be added already. */
+/* In place of sd_event_loop(): until sd_event_exit(), whose code it returns. */
+int reactor_run(Reactor *reactor);
+/* From a quiet handler: sd-event's clock is set, and what is changed in its sources counts from this turn on. */
+void reactor_wake_event(Reactor *reactor);
+/* So many connections have something to do at once that their data will not be in the processor's cache. */
+bool reactor_is_crowded(const Reactor *reactor);
+
+/* Edge-triggered (EPOLLET is added); the second is not. The watch must not be added already. */
 int reactor_add(Reactor *reactor, Watch *watch, int fd, uint32_t events);
+int reactor_add_level(Reactor *reactor, Watch *watch, int fd, uint32_t events);
+/* Other events for an edge-triggered watch; what is ready already is reported again. */
+int reactor_change(Reactor *reactor, Watch *watch, uint32_t events);
 /* Both cope with a watch that is not there. The second is for a descriptor that is closed next, and saves a system
  * call. */
 void reactor_remove(Reactor *reactor, Watch *watch);

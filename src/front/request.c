@@ -80,7 +80,8 @@ static void field_accept(Fields *fields, RequestText value) {
                 bool acceptable = text_is(text_split(&range, ';'), "text/html");
 
                 while (range.size > 0)
-                        acceptable = acceptable && !is_zero_weight(text_split(&range, ';'));
+                        if (is_zero_weight(text_split(&range, ';')))
+                                acceptable = false;
                 fields->html = fields->html || acceptable;
         }
 }

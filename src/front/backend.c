@@ -168,6 +168,7 @@ static int connectors_arm(Connectors *connectors, uint64_t due_usec) {
 
         if (due_usec >= connectors->due_usec)
                 return 0;
+        reactor_wake_event(connectors->reactor);
         r = sd_event_source_set_time(connectors->timer, due_usec);
         if (r >= 0)
                 r = sd_event_source_set_enabled(connectors->timer, SD_EVENT_ONESHOT);
@@ -201,7 +202,7 @@ static int connector_connect(Connector *connector, const Address *address) {
         if (connect(connector->fd, &address->any, address->size) < 0 && errno != EINPROGRESS)
                 return -errno;
         /* Also when it is connected already: the handler is called from the loop only. */
-        *connector->watch = (Watch){ .handler = connector_on_event, .userdata = connector };
+        *connector->watch = (Watch){ .handler = connector_on_event, .userdata = connector, .quiet = true };
         return reactor_add(connector->connectors->reactor, connector->watch, connector->fd,
                            connector->wanted_events | EPOLLOUT);
 }

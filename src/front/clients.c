@@ -118,6 +118,7 @@ static int client_on_closing_timer(sd_event_source *source, uint64_t usec, void 
 }
 
 static int client_set_timer(Client *client, uint64_t span_usec) {
+        reactor_wake_event(client->clients->reactor);
         client->timer = sd_event_source_disable_unref(client->timer);
         return sd_event_add_time_relative(client->clients->event, &client->timer, CLOCK_MONOTONIC, span_usec,
                                           ACCURACY_USEC, client_on_closing_timer, client);

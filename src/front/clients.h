@@ -18,7 +18,7 @@ typedef enum ClientState {
         _CLIENT_STATE_INVALID = -EINVAL,
 } ClientState;
 
-/* A client has gone. Must not free the clients. */
+/* A client has gone. Must not free the clients. May come from a quiet watch (reactor.h). */
 typedef void (*ClientsHandler)(Clients *clients, void *userdata);
 /* A client's backend could not be tried, for descriptors or memory have run out. It is tried again. */
 typedef void (*ClientsExhaustedHandler)(int error, void *userdata);

@@ -32,6 +32,7 @@ struct Connector {
         Connectors *connectors; /* borrowed */
         TAILQ_ENTRY(Connector) entry;
         bool due;
+        bool exhausted; /* waits for a descriptor or memory */
         const Backends *backends; /* borrowed */
         Watch *watch; /* borrowed */
         uint32_t wanted_events, events;
@@ -52,6 +53,7 @@ struct Connectors {
         uint64_t due_usec; /* the timer's; USEC_INFINITY: off */
         unsigned port_min; /* ports from which the kernel takes those of connections; 0: not known yet */
         unsigned port_max;
+        size_t n_exhausted;
         ConnectorsExhaustedHandler on_exhausted;
         void *userdata;
 };
@@ -188,6 +190,11 @@ static void connector_move(Connector *connector, bool due) {
         TAILQ_INSERT_TAIL(&connector->connectors->lists[due], connector, entry);
 }
 
+static void connector_set_exhausted(Connector *connector, bool exhausted) {
+        connector->connectors->n_exhausted += (size_t) exhausted - (size_t) connector->exhausted;
+        connector->exhausted = exhausted;
+}
+
 static bool is_exhausted(int error) {
         return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
 }
@@ -212,17 +219,19 @@ static int connector_try(Connector *connector) {
         const Backends *backends = connector->backends;
         uint64_t now = time_now(CLOCK_MONOTONIC), pause_usec = connector->pause_usec;
 
+        connector_set_exhausted(connector, false);
         for (; connector->index < backends->n; connector->index++) {
                 int r;
 
                 r = connector_connect(connector, &backends->addresses[connector->index]);
                 if (r >= 0)
-                        return connector_set_due(
-                                connector, backends->n > 1 ? now + PATIENCE_USEC : connector->deadline_usec);
+                        return connector_set_due(connector,
+                                                 backends->n > 1 ? now + PATIENCE_USEC : connector->deadline_usec);
                 connector->error = r;
                 connector_drop_fd(connector);
                 if (is_exhausted(r)) {
                         /* No backend's fault. */
+                        connector_set_exhausted(connector, true);
                         connector->index = backends->n;
                         connector->deadline_usec = now + CONNECTOR_TIMEOUT_USEC;
                         connector->connectors->on_exhausted(r, connector->connectors->userdata);
@@ -241,6 +250,18 @@ static void connector_go_on(Connector *connector, size_t index) {
         r = connector_try(connector);
         if (r < 0)
                 connector_finish(connector, r);
+}
+
+void connectors_resume(Connectors *connectors) {
+        Connector *connector;
+
+        if (connectors->n_exhausted == 0)
+                return;
+        TAILQ_FOREACH(connector, &connectors->lists[false], entry)
+        if (connector->exhausted) {
+                connector_go_on(connector, 0);
+                break;
+        }
 }
 
 static void connector_time_out(Connector *connector, uint64_t now) {
@@ -274,7 +295,7 @@ static int connectors_on_timer(sd_event_source *source, uint64_t usec, void *use
         }
 
         TAILQ_FOREACH(connector, &connectors->lists[false], entry)
-                due_usec = MIN(due_usec, connector->due_usec);
+        due_usec = MIN(due_usec, connector->due_usec);
         connectors->due_usec = USEC_INFINITY;
         r = connectors_arm(connectors, due_usec);
         if (r < 0)
@@ -429,6 +450,7 @@ Connector *connector_free(Connector *connector) {
                 return NULL;
 
         connector_drop_fd(connector);
+        connector_set_exhausted(connector, false);
         TAILQ_REMOVE(&connector->connectors->lists[connector->due], connector, entry);
         return mfree(connector);
 }

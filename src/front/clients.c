@@ -100,6 +100,7 @@ static void client_drop(Client *client) {
 
         (void) client_free(client);
         clients_trim(clients);
+        connectors_resume(clients->connectors);
         clients->handler(clients, clients->userdata);
 }
 

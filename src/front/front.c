@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
@@ -6,6 +7,7 @@
 #include "front/front.h"
 #include "front/listener.h"
 #include "io/hold.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 /* Front: a state machine between the clients and the one Hold on the waker. "Waiting" clients are those held or not
@@ -48,8 +50,8 @@
 #define FAILURE_PAUSE_USEC (100 * USEC_PER_MSEC)
 #define ACCURACY_USEC USEC_PER_MSEC
 
-/* Descriptors that are not clients': the program's own. */
-#define DESCRIPTORS_OWN 16U
+/* Descriptors that are not clients', beside those from the start: the program's own. */
+#define DESCRIPTORS_OWN 12U
 #define PIPES_MAX 64U
 
 typedef enum FrontState {
@@ -154,12 +156,12 @@ static bool front_was_unused(Front *front, FrontTimer timer, uint64_t span_usec)
 /* Whether nobody needs the Hold, and whether nobody needs us. */
 static bool front_can_linger(Front *front) {
         return clients_total(front->clients) == clients_count(front->clients, CLIENT_CLOSING) &&
-                front->state != FRONT_IDLE && front->state != FRONT_PAUSED;
+               front->state != FRONT_IDLE && front->state != FRONT_PAUSED;
 }
 
 static bool front_can_exit(Front *front) {
         return clients_total(front->clients) == 0 && front->state != FRONT_PAUSED &&
-                front->options.exit_idle_usec != USEC_INFINITY;
+               front->options.exit_idle_usec != USEC_INFINITY;
 }
 
 /* Something about the clients has changed: from when on there are none. The timers run on when somebody comes, and
@@ -438,10 +440,11 @@ static int front_make_timers(Front *front) {
 
 /* Accepting stops before descriptors run out, so that each accepted client can have its backend, and the Hold its
  * own. */
-static unsigned front_set_limits(Front *front, size_t n_listeners) {
+static unsigned front_set_limits(Front *front, int listener) {
         uint64_t all = front->options.descriptors_max;
         unsigned pipes = (unsigned) MIN(all / 64, (uint64_t) PIPES_MAX);
-        uint64_t own = DESCRIPTORS_OWN + n_listeners + 2 * (uint64_t) pipes;
+        _cleanup_close_ int next = fcntl(listener, F_DUPFD_CLOEXEC, 0); /* as many as there are already */
+        uint64_t own = DESCRIPTORS_OWN + (uint64_t) MAX(next, 0) + 2 * (uint64_t) pipes;
 
         front->clients_max = all > own + 2 ? (size_t) ((all - own) / 2) : 1;
         return pipes;
@@ -475,7 +478,7 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, int fir
         if (!front)
                 return -ENOMEM;
         *front = (Front){ .event = sd_event_ref(event), .options = *options };
-        pipes = front_set_limits(front, n);
+        pipes = front_set_limits(front, first);
 
         r = front_make_timers(front);
         if (r >= 0)

@@ -87,9 +87,8 @@ void listeners_pause(Listeners *listeners, int error) {
 
         /* Not at each pause: there is one after the other until somebody goes. */
         if (listeners->complained_usec == 0 || now - listeners->complained_usec >= COMPLAIN_USEC)
-                log_struct(LOG_WARNING,
-                           "MESSAGE=%s cannot take more connections now, new ones wait: %s", listeners->service,
-                           strerrordesc_np(-error), "MESSAGE_ID=" WAKECHAIN_MESSAGE_EXHAUSTED,
+                log_struct(LOG_WARNING, "MESSAGE=%s cannot take more connections now, new ones wait: %s",
+                           listeners->service, strerrordesc_np(-error), "MESSAGE_ID=" WAKECHAIN_MESSAGE_EXHAUSTED,
                            "WAKECHAIN_SERVICE=%s", listeners->service);
         listeners->complained_usec = now;
 }

@@ -32,6 +32,7 @@ struct Connector {
         Connectors *connectors; /* borrowed */
         TAILQ_ENTRY(Connector) entry;
         bool due;
+        bool exhausted; /* waits for a descriptor or memory */
         const Backends *backends; /* borrowed */
         Watch *watch; /* borrowed */
         uint32_t wanted_events, events;
@@ -52,6 +53,7 @@ struct Connectors {
         uint64_t due_usec; /* the timer's; USEC_INFINITY: off */
         unsigned port_min; /* ports from which the kernel takes those of connections; 0: not known yet */
         unsigned port_max;
+        size_t n_exhausted;
         ConnectorsExhaustedHandler on_exhausted;
         void *userdata;
 };
@@ -168,6 +170,7 @@ static int connectors_arm(Connectors *connectors, uint64_t due_usec) {
 
         if (due_usec >= connectors->due_usec)
                 return 0;
+        reactor_wake_event(connectors->reactor);
         r = sd_event_source_set_time(connectors->timer, due_usec);
         if (r >= 0)
                 r = sd_event_source_set_enabled(connectors->timer, SD_EVENT_ONESHOT);
@@ -187,6 +190,11 @@ static void connector_move(Connector *connector, bool due) {
         TAILQ_INSERT_TAIL(&connector->connectors->lists[due], connector, entry);
 }
 
+static void connector_set_exhausted(Connector *connector, bool exhausted) {
+        connector->connectors->n_exhausted += (size_t) exhausted - (size_t) connector->exhausted;
+        connector->exhausted = exhausted;
+}
+
 static bool is_exhausted(int error) {
         return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
 }
@@ -201,7 +209,7 @@ static int connector_connect(Connector *connector, const Address *address) {
         if (connect(connector->fd, &address->any, address->size) < 0 && errno != EINPROGRESS)
                 return -errno;
         /* Also when it is connected already: the handler is called from the loop only. */
-        *connector->watch = (Watch){ .handler = connector_on_event, .userdata = connector };
+        *connector->watch = (Watch){ .handler = connector_on_event, .userdata = connector, .quiet = true };
         return reactor_add(connector->connectors->reactor, connector->watch, connector->fd,
                            connector->wanted_events | EPOLLOUT);
 }
@@ -211,6 +219,7 @@ static int connector_try(Connector *connector) {
         const Backends *backends = connector->backends;
         uint64_t now = time_now(CLOCK_MONOTONIC), pause_usec = connector->pause_usec;
 
+        connector_set_exhausted(connector, false);
         for (; connector->index < backends->n; connector->index++) {
                 int r;
 
@@ -222,6 +231,7 @@ static int connector_try(Connector *connector) {
                 connector_drop_fd(connector);
                 if (is_exhausted(r)) {
                         /* No backend's fault. */
+                        connector_set_exhausted(connector, true);
                         connector->index = backends->n;
                         connector->deadline_usec = now + CONNECTOR_TIMEOUT_USEC;
                         connector->connectors->on_exhausted(r, connector->connectors->userdata);
@@ -240,6 +250,18 @@ static void connector_go_on(Connector *connector, size_t index) {
         r = connector_try(connector);
         if (r < 0)
                 connector_finish(connector, r);
+}
+
+void connectors_resume(Connectors *connectors) {
+        Connector *connector;
+
+        if (connectors->n_exhausted == 0)
+                return;
+        TAILQ_FOREACH(connector, &connectors->lists[false], entry)
+        if (connector->exhausted) {
+                connector_go_on(connector, 0);
+                break;
+        }
 }
 
 static void connector_time_out(Connector *connector, uint64_t now) {
@@ -428,6 +450,7 @@ Connector *connector_free(Connector *connector) {
                 return NULL;
 
         connector_drop_fd(connector);
+        connector_set_exhausted(connector, false);
         TAILQ_REMOVE(&connector->connectors->lists[connector->due], connector, entry);
         return mfree(connector);
 }

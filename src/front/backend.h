@@ -38,9 +38,12 @@ int connectors_new(Connectors **ret, sd_event *event, Reactor *reactor, Connecto
 Connectors *connectors_free(Connectors *connectors);
 DEFINE_CLEANUP(Connectors *, connectors_free);
 
+/* What a connection had has become free: the first of those that had run out tries at once. */
+void connectors_resume(Connectors *connectors);
+
 /* Called once, never from inside connector_new(): a connected, non-blocking descriptor that the handler now owns, and
  * that the watch is added for; or the last address's negative errno when time was up. The connector may be freed
- * from inside. */
+ * from inside. It is a quiet watch's handler (reactor.h). */
 typedef void (*ConnectorHandler)(Connector *connector, int fd, void *userdata);
 
 /* Tries all addresses in turn, again and again with short pauses, for CONNECTOR_TIMEOUT_USEC; that time does not

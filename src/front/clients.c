@@ -74,10 +74,12 @@ void client_drop(Client *client) {
 
         (void) client_free(client);
         clients_trim(clients);
+        connectors_resume(clients->connectors);
         clients->options.on_gone(clients->options.userdata);
 }
 
 int client_set_timer(Client *client, uint64_t span_usec, ClientTimerHandler handler) {
+        reactor_wake_event(client->clients->reactor);
         client->timer = sd_event_source_disable_unref(client->timer);
         return sd_event_add_time_relative(client->clients->event, &client->timer, CLOCK_MONOTONIC, span_usec,
                                           ACCURACY_USEC, handler, client);

@@ -26,7 +26,7 @@ typedef struct ClientsOptions {
         const char *service; /* the name in what clients are told */
         const char *page_socket; /* where the web service listens */
         PageMode page;
-        /* A client has gone. Must not free the clients. */
+        /* A client has gone. Must not free the clients. May come from a quiet watch (reactor.h). */
         void (*on_gone)(void *userdata);
         /* The web service shows a client the page; it goes next. */
         void (*on_shown)(void *userdata);

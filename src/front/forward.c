@@ -395,7 +395,6 @@ static void forward_check_end(Forward *forward) {
                 forward->client.watch.fd = fd_close(forward->client.watch.fd);
                 forward->backend.watch.fd = fd_close(forward->backend.watch.fd);
         }
-        reactor_wake_event(reactor);
         forward->forwarder->handler(forward);
 }
 

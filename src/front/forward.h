@@ -9,7 +9,8 @@ typedef struct Forwarder Forwarder;
 typedef struct Forward Forward;
 typedef struct Rest Rest;
 
-/* Called once: both directions have ended, or one side was reset. The handler calls forward_stop(). */
+/* Called once: both directions have ended, or one side was reset. The handler calls forward_stop(). It
+ * is a quiet watch's (reactor.h). */
 typedef void (*ForwardHandler)(Forward *forward);
 
 /* The source of one direction. Small, for there may be ten thousand of them that say nothing. */

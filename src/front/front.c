@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
@@ -6,6 +7,7 @@
 #include "front/front.h"
 #include "front/listener.h"
 #include "io/hold.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 /* Front: a state machine between the clients and the one Hold on the waker. "Waiting" clients are those held or not
@@ -53,8 +55,8 @@
 #define PAGELESS_RETRY_USEC (5 * USEC_PER_SEC) /* what a browser is told that no page could be shown to */
 #define ACCURACY_USEC USEC_PER_MSEC
 
-/* Descriptors that are not clients': the program's own. */
-#define DESCRIPTORS_OWN 16U
+/* Descriptors that are not clients', beside those from the start: the program's own. */
+#define DESCRIPTORS_OWN 12U
 #define PIPES_MAX 64U
 
 typedef enum FrontState {
@@ -95,6 +97,7 @@ struct Front {
         Backends *backends; /* the last ones; connecting clients borrow them */
         Answer *answer; /* of the last failure */
         sd_event_source *timers[_FRONT_TIMER_MAX];
+        uint64_t unused_usec[_FRONT_TIMER_MAX]; /* since when, for the two that wait for that; or USEC_INFINITY */
 };
 
 static void front_dial(Front *front);
@@ -125,6 +128,7 @@ static bool front_timer_is_on(Front *front, FrontTimer timer) {
 static void front_timer_start(Front *front, FrontTimer timer, uint64_t span_usec) {
         int r;
 
+        reactor_wake_event(front->reactor);
         r = sd_event_source_set_time_relative(front->timers[timer], span_usec);
         if (r >= 0)
                 r = sd_event_source_set_enabled(front->timers[timer], SD_EVENT_ONESHOT);
@@ -141,21 +145,50 @@ static bool front_is_watched(const Front *front) {
         return front->shown && (front->state == FRONT_DIALING || front->state == FRONT_WAKING);
 }
 
-/* Something about the clients has changed: what runs only while there are none starts or stops. */
+static void front_note_unused(Front *front, FrontTimer timer, uint64_t span_usec) {
+        front->unused_usec[timer] = time_now(CLOCK_MONOTONIC);
+        if (!front_timer_is_on(front, timer))
+                front_timer_start(front, timer, span_usec);
+}
+
+/* The timer has come: has it been unused all that time? Otherwise it comes again. */
+static bool front_was_unused(Front *front, FrontTimer timer, uint64_t span_usec) {
+        uint64_t unused_usec;
+
+        if (front->unused_usec[timer] == USEC_INFINITY)
+                return false;
+        unused_usec = usec_sub(time_now(CLOCK_MONOTONIC), front->unused_usec[timer]);
+        if (unused_usec >= span_usec)
+                return true;
+        front_timer_start(front, timer, span_usec - unused_usec);
+        return false;
+}
+
+/* Whether nobody needs the Hold, and whether nobody needs us. */
+static bool front_can_linger(Front *front) {
+        return clients_total(front->clients) == clients_count(front->clients, CLIENT_CLOSING) &&
+               !front_is_watched(front) && front->state != FRONT_IDLE && front->state != FRONT_PAUSED;
+}
+
+static bool front_can_exit(Front *front) {
+        return clients_total(front->clients) == 0 && !front_is_watched(front) && front->state != FRONT_PAUSED &&
+               front->options.exit_idle_usec != USEC_INFINITY;
+}
+
+/* Something about the clients has changed: from when on there are none. The timers run on when somebody comes, and
+ * look then: to set them for each of many short connections would be system calls. */
 static void front_update(Front *front) {
-        size_t closing = clients_count(front->clients, CLIENT_CLOSING), total = clients_total(front->clients);
+        bool linger = front_can_linger(front), can_exit = front_can_exit(front);
 
-        if (total > closing || front_is_watched(front) || front->state == FRONT_IDLE ||
-            front->state == FRONT_PAUSED)
-                front_timer_stop(front, TIMER_LINGER);
-        else if (!front_timer_is_on(front, TIMER_LINGER))
-                front_timer_start(front, TIMER_LINGER, LINGER_USEC);
+        if (!linger)
+                front->unused_usec[TIMER_LINGER] = USEC_INFINITY;
+        else if (front->unused_usec[TIMER_LINGER] == USEC_INFINITY)
+                front_note_unused(front, TIMER_LINGER, LINGER_USEC);
 
-        if (total > 0 || front_is_watched(front) || front->state == FRONT_PAUSED ||
-            front->options.exit_idle_usec == USEC_INFINITY)
-                front_timer_stop(front, TIMER_EXIT);
-        else if (!front_timer_is_on(front, TIMER_EXIT))
-                front_timer_start(front, TIMER_EXIT, front->options.exit_idle_usec);
+        if (!can_exit)
+                front->unused_usec[TIMER_EXIT] = USEC_INFINITY;
+        else if (front->unused_usec[TIMER_EXIT] == USEC_INFINITY)
+                front_note_unused(front, TIMER_EXIT, front->options.exit_idle_usec);
 }
 
 /* No Hold, and none wanted, until a client comes. */
@@ -421,11 +454,12 @@ static int front_on_timer(sd_event_source *source, uint64_t usec, void *userdata
                 front_dial(front);
         else if (source == front->timers[TIMER_PATIENCE])
                 front_fail(front, "its waker does not answer");
-        else if (source == front->timers[TIMER_LINGER])
-                front_rest(front);
         else if (source == front->timers[TIMER_PAUSE])
                 front_rest(front);
-        else {
+        else if (source == front->timers[TIMER_LINGER]) {
+                if (front_was_unused(front, TIMER_LINGER, LINGER_USEC))
+                        front_rest(front);
+        } else if (front_was_unused(front, TIMER_EXIT, front->options.exit_idle_usec)) {
                 (void) sd_notify(false, "STOPPING=1");
                 (void) sd_event_exit(front->event, EXIT_SUCCESS);
         }
@@ -436,6 +470,7 @@ static int front_make_timers(Front *front) {
         for (FrontTimer timer = 0; timer < _FRONT_TIMER_MAX; timer++) {
                 int r;
 
+                front->unused_usec[timer] = USEC_INFINITY;
                 r = sd_event_add_time(front->event, &front->timers[timer], CLOCK_MONOTONIC, 0, ACCURACY_USEC,
                                       front_on_timer, front);
                 if (r >= 0)
@@ -448,10 +483,11 @@ static int front_make_timers(Front *front) {
 
 /* Accepting stops before descriptors run out, so that each accepted client can have its backend, and the Hold its
  * own. */
-static unsigned front_set_limits(Front *front, size_t n_listeners) {
+static unsigned front_set_limits(Front *front, int listener) {
         uint64_t all = front->options.descriptors_max;
         unsigned pipes = (unsigned) MIN(all / 64, (uint64_t) PIPES_MAX);
-        uint64_t own = DESCRIPTORS_OWN + n_listeners + 2 * (uint64_t) pipes;
+        _cleanup_close_ int next = fcntl(listener, F_DUPFD_CLOEXEC, 0); /* as many as there are already */
+        uint64_t own = DESCRIPTORS_OWN + (uint64_t) MAX(next, 0) + 2 * (uint64_t) pipes;
 
         front->clients_max = all > own + 2 ? (size_t) ((all - own) / 2) : 1;
         return pipes;
@@ -485,7 +521,7 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, int fir
         if (!front)
                 return -ENOMEM;
         *front = (Front){ .event = sd_event_ref(event), .options = *options };
-        pipes = front_set_limits(front, n);
+        pipes = front_set_limits(front, first);
 
         r = front_make_timers(front);
         if (r >= 0)

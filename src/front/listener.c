@@ -13,7 +13,7 @@
  * socket, whence the kernel copies them: that costs nothing per connection.
  *
  * How many connections wait is not known before one too many has been asked for, and that call costs as much as half
- * an accepted one. So one is accepted at first, and twice as many as last time as long as they are there. */
+ * an accepted one. So one is accepted at first, and more only when others were there in the very next turn. */
 
 #define ACCEPT_MAX 64U /* then others have their turn */
 #define PAUSE_USEC (100 * USEC_PER_MSEC)
@@ -26,6 +26,7 @@
 typedef struct Listener {
         Watch watch;
         unsigned expected; /* connections in one go */
+        uint64_t turn; /* the last one */
 } Listener;
 
 struct Listeners {
@@ -72,6 +73,7 @@ static int listeners_start(Listeners *listeners) {
 }
 
 static void listeners_wait(Listeners *listeners) {
+        reactor_wake_event(listeners->reactor);
         listeners->paused = true;
         (void) sd_event_source_set_time_relative(listeners->timer, PAUSE_USEC);
         (void) sd_event_source_set_enabled(listeners->timer, SD_EVENT_ONESHOT);
@@ -115,8 +117,11 @@ static bool is_exhausted(int error) {
 static void listener_on_event(Watch *watch, uint32_t events) {
         Listeners *listeners = ASSERT_PTR(watch->userdata);
         Listener *listener = (Listener *) watch;
+        uint64_t turn = reactor_turns(listeners->reactor);
         unsigned n_failed = 0, n = 0;
 
+        listener->expected = turn == listener->turn + 1 ? MIN(2 * listener->expected, ACCEPT_MAX) : 1;
+        listener->turn = turn;
         while (n + n_failed < listener->expected) {
                 int client;
 
@@ -142,7 +147,6 @@ static void listener_on_event(Watch *watch, uint32_t events) {
                         return;
                 }
         }
-        listener->expected = MIN(2 * listener->expected, ACCEPT_MAX);
 }
 
 int listeners_new(Listeners **ret, sd_event *event, Reactor *reactor, int first, size_t n, const char *service,

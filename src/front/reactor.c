@@ -26,6 +26,7 @@ struct Reactor {
         int epoll;
         int error; /* of sd-event: ends the loop */
         int batch_size, batch_index;
+        uint64_t turns;
         WatchQueue queue;
         size_t n_queued;
         struct epoll_event batch[BATCH_MAX];
@@ -91,6 +92,7 @@ static int reactor_turn(Reactor *reactor) {
                 return errno == EINTR ? 0 : -errno;
 
         reactor->batch_size = n;
+        reactor->turns++;
         for (reactor->batch_index = 0; reactor->batch_index < reactor->batch_size; reactor->batch_index++) {
                 struct epoll_event *entry = &reactor->batch[reactor->batch_index];
 
@@ -125,6 +127,10 @@ int reactor_run(Reactor *reactor) {
         return r < 0 ? r : code;
 }
 
+uint64_t reactor_turns(const Reactor *reactor) {
+        return reactor->turns;
+}
+
 bool reactor_is_crowded(const Reactor *reactor) {
         return reactor->batch_size >= CROWD_MIN;
 }
@@ -143,7 +149,7 @@ int reactor_new(Reactor **ret, sd_event *event) {
         reactor->event = event;
         reactor->event_watch = (Watch){ .handler = reactor_on_event };
         reactor->error = reactor->batch_size = reactor->batch_index = 0;
-        reactor->n_queued = 0;
+        reactor->n_queued = reactor->turns = 0;
         STAILQ_INIT(&reactor->queue);
 
         reactor->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -36,6 +36,8 @@ DEFINE_CLEANUP(Reactor *, reactor_free);
 int reactor_run(Reactor *reactor);
 /* From a quiet handler: sd-event's clock is set, and what is changed in its sources counts from this turn on. */
 void reactor_wake_event(Reactor *reactor);
+/* Counts the turns: who is called in two that follow each other is kept busy. */
+uint64_t reactor_turns(const Reactor *reactor);
 /* So many connections have something to do at once that their data will not be in the processor's cache. */
 bool reactor_is_crowded(const Reactor *reactor);
 

@@ -109,8 +109,8 @@ static void peer_free(Peer *peer) {
         free(peer);
 }
 
-/* Sends the rest of the message of `peer`. True when all of it is gone. */
-static bool send_message(Peer *peer) {
+/* Sends the rest of the message of `peer`. Positive when all of it is gone, 0 when it has to wait. */
+static int send_message(Peer *peer) {
         while (peer->out < peer->header.size) {
                 size_t size = peer->header.size - peer->out;
                 ssize_t n;
@@ -119,14 +119,14 @@ static bool send_message(Peer *peer) {
                 n = send(peer->fd, chunk + peer->out, size, MSG_DONTWAIT | MSG_NOSIGNAL);
                 if (n < 0 && errno == EAGAIN) {
                         want_output(peer, true);
-                        return false;
+                        return 0;
                 }
                 if (n < 0)
-                        die("send");
+                        return -1;
                 peer->out += (size_t) n;
         }
         want_output(peer, false);
-        return true;
+        return 1;
 }
 
 /* The backend */
@@ -178,6 +178,8 @@ static bool serve_read(Peer *peer) {
 }
 
 static void serve_peer(Peer *peer) {
+        int sent;
+
         if (!peer->writing && !serve_read(peer)) {
                 peer_free(peer);
                 return;
@@ -195,10 +197,12 @@ static void serve_peer(Peer *peer) {
         }
         if (peer->header.kind == 'u' || peer->in < peer->header.size)
                 return;
-        if (!send_message(peer))
+        sent = send_message(peer);
+        if (sent == 0)
                 return;
         peer->in = peer->out = 0;
-        if (peer->header.kind == 's')
+        /* A client that has all it wanted to know goes in the middle of an answer. */
+        if (sent < 0 || peer->header.kind == 's')
                 peer_free(peer);
 }
 
@@ -299,7 +303,8 @@ static void ask(Drive *drive, Peer *peer, uint64_t now) {
         peer->header.number = ++drive->number;
         peer->in = peer->out = 0;
         peer->began = now;
-        (void) send_message(peer);
+        if (send_message(peer) < 0)
+                die("send");
 }
 
 static void open_one(Drive *drive, bool wait) {
@@ -382,8 +387,14 @@ static void drive_peer(Drive *drive, Peer *peer) {
                 drive_bulk(drive, peer);
                 return;
         }
-        if (peer->out < drive->size && !send_message(peer))
-                return;
+        if (peer->out < drive->size) {
+                int sent = send_message(peer);
+
+                if (sent < 0)
+                        die("send");
+                if (sent == 0)
+                        return;
+        }
         if (drive->kind == 'u')
                 want_output(peer, true);
         else if (drive->kind != 'd' && read_answer(drive, peer))

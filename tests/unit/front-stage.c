@@ -91,6 +91,8 @@ void stage_start_with(Stage *stage, rlim_t nofile, const char *const *options) {
                 (void) setrlimit(RLIMIT_NOFILE, &(struct rlimit){ nofile, nofile });
         (void) dup2(stage->listener, 3);
         (void) close_range(4, ~0U, 0);
+        for (int i = 0; i < stage->n_strays; i++)
+                (void) dup(STDERR_FILENO);
         snprintf(pid, sizeof(pid), "%d", getpid());
         (void) setenv("LISTEN_PID", pid, true);
         (void) setenv("LISTEN_FDS", "1", true);

@@ -19,6 +19,7 @@ typedef struct Stage {
         char backend_address[160];
         pid_t front;
         bool is_unix;
+        int n_strays; /* descriptors that the front has and does not know of */
 } Stage;
 
 extern const char *stage_program;

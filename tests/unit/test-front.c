@@ -534,12 +534,13 @@ static void test_stop_sticks_until_a_new_client(void) {
         stage_close(&stage);
 }
 
-static void test_few_descriptors_pause_accepting(void) {
+static void few_descriptors(int n_strays) {
         enum { N = 60 };
         Stage stage;
         int clients[N], waker;
 
         stage_open(&stage, false, true);
+        stage.n_strays = n_strays;
         stage_start(&stage, 64, NULL);
         for (uint8_t i = 0; i < N; i++) {
                 clients[i] = client_connect(&stage);
@@ -560,6 +561,185 @@ static void test_few_descriptors_pause_accepting(void) {
                 fd_close(clients[i]);
         }
         ASSERT_TRUE(nobody_waits(stage.control));
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_few_descriptors_pause_accepting(void) {
+        few_descriptors(0);
+        few_descriptors(20);
+}
+
+/* From now on the front may have `more` descriptors than it has. */
+static void limit_front(Stage *stage, int more) {
+        char path[64];
+        int highest = 0;
+
+        /* New ones get the lowest number that is free, and the limit is one of numbers. */
+        for (int fd = 0; fd < 1024; fd++) {
+                snprintf(path, sizeof(path), "/proc/%d/fd/%d", stage->front, fd);
+                if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) >= 0)
+                        highest = fd;
+        }
+        ASSERT_OK(prlimit(stage->front, RLIMIT_NOFILE,
+                          &(struct rlimit){ (rlim_t) (highest + 1 + more), (rlim_t) (highest + 1 + more) }, NULL));
+}
+
+/* The kernel says that there are none: to accept4(), to socket(), and to pipe2(). */
+static void test_descriptors_run_out(void) {
+        Stage stage;
+        int first, second, late, last, waker, backends[2], backend, status;
+        pid_t child;
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 512, NULL);
+        first = serve_one(&stage, &waker, &backends[0]);
+        second = client_connect(&stage);
+        backends[1] = accept_one(stage.backend);
+        expect_echo(second, backends[1]);
+
+        /* One for the client, none for its backend. */
+        limit_front(&stage, 1);
+        late = client_connect(&stage);
+        send_text(late, "late");
+        last = client_connect(&stage);
+        send_text(last, "last");
+        ASSERT_EQ(poll(&(struct pollfd){ .fd = late, .events = POLLIN }, 1, 50), 0);
+        ASSERT_TRUE(nobody_waits(stage.backend));
+        expect_echo(second, backends[1]);
+
+        fd_close(first);
+        expect_end(backends[0]);
+        fd_close(backends[0]);
+        backend = accept_one(stage.backend);
+        expect_text(backend, "late");
+        expect_echo(late, backend);
+
+        /* No pipe. */
+        limit_front(&stage, 0);
+        child = fork();
+        ASSERT_TRUE(child >= 0);
+        if (child == 0) {
+                bulk(backend, 1, 2, false);
+                _exit(0);
+        }
+        bulk(late, 2, 1, true);
+        ASSERT_EQ(waitpid(child, &status, 0), child);
+        ASSERT_EQ(status, 0);
+        fd_close(backend);
+        fd_close(late);
+        fd_close(second);
+        fd_close(backends[1]);
+
+        backend = accept_one(stage.backend);
+        expect_text(backend, "last");
+        expect_echo(last, backend);
+        fd_close(last);
+        fd_close(backend);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+/* As many as two descriptors for each allow. */
+static void test_nine_thousand_at_once(void) {
+        static int clients[9000], backends[9000];
+        struct rlimit limit, all;
+        Stage stage;
+        int waker, n;
+
+        ASSERT_OK(getrlimit(RLIMIT_NOFILE, &limit));
+        all = (struct rlimit){ MIN(limit.rlim_max, 20000U), limit.rlim_max };
+        ASSERT_OK(setrlimit(RLIMIT_NOFILE, &all));
+        n = (int) MIN((rlim_t) ELEMENTSOF(clients), (all.rlim_cur - 400) / 2);
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, all.rlim_cur, NULL);
+        clients[0] = serve_one(&stage, &waker, &backends[0]);
+        for (int i = 1; i < n; i++) {
+                clients[i] = client_connect(&stage);
+                backends[i] = accept_one(stage.backend);
+        }
+        for (int i = 0; i < n; i++)
+                expect_echo(clients[i], backends[i]);
+        for (int i = 0; i < n; i++) {
+                fd_close(clients[i]);
+                expect_end(backends[i]);
+                fd_close(backends[i]);
+        }
+        fd_close(waker);
+        stage_close(&stage);
+        ASSERT_OK(setrlimit(RLIMIT_NOFILE, &limit));
+}
+
+/* A backend that dies: the waker says that the stack comes back, and then where it is. */
+static void test_backend_that_is_replaced(void) {
+        Stage stage;
+        char replaced[64];
+        int forwarded, refused, held, waker, old, backend, replacement = tcp_socket(true);
+
+        snprintf(replaced, sizeof(replaced), "127.0.0.1:%u", port_of(replacement));
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, NULL);
+        forwarded = serve_one(&stage, &waker, &old);
+
+        /* Nobody listens any more, and nobody has noticed. */
+        stage.backend = fd_close(stage.backend);
+        refused = client_connect(&stage);
+        send_text(refused, "first");
+        ASSERT_EQ(poll(&(struct pollfd){ .fd = refused, .events = POLLIN }, 1, 50), 0);
+
+        waker_status(waker, "waking", NULL);
+        held = client_connect(&stage);
+        send_text(held, "second");
+        expect_echo(forwarded, old);
+        ASSERT_EQ(poll(&(struct pollfd){ .fd = held, .events = POLLIN }, 1, 50), 0);
+        ASSERT_TRUE(nobody_waits(replacement));
+
+        waker_status(waker, "awake", replaced);
+        for (int i = 0; i < 2; i++) {
+                char word[7] = "";
+
+                backend = accept_one(replacement);
+                ASSERT_EQ(recv(backend, word, 5, MSG_WAITALL), 5);
+                if (streq(word, "first"))
+                        expect_echo(refused, backend);
+                else {
+                        ASSERT_STREQ(word, "secon");
+                        expect_text(backend, "d");
+                        expect_echo(held, backend);
+                }
+                fd_close(backend);
+        }
+        expect_end(refused);
+        expect_end(held);
+        expect_echo(forwarded, old);
+
+        /* The waker crashes while the backend is away: the next one says how it is. */
+        refused = (fd_close(refused), client_connect(&stage));
+        backend = accept_one(replacement);
+        expect_echo(refused, backend);
+        fd_close(replacement);
+        held = (fd_close(held), client_connect(&stage));
+        send_text(held, "third");
+        fd_close(waker);
+        waker = waker_accept(&stage);
+        replacement = tcp_socket(true);
+        snprintf(replaced, sizeof(replaced), "127.0.0.1:%u", port_of(replacement));
+        waker_status(waker, "waking", NULL);
+        expect_echo(refused, backend);
+        waker_status(waker, "awake", replaced);
+        fd_close(backend);
+        backend = accept_one(replacement);
+        expect_text(backend, "third");
+        expect_echo(held, backend);
+        expect_echo(forwarded, old);
+
+        fd_close(backend);
+        fd_close(replacement);
+        fd_close(refused);
+        fd_close(held);
+        fd_close(forwarded);
+        fd_close(old);
         fd_close(waker);
         stage_close(&stage);
 }
@@ -607,6 +787,9 @@ static const struct {
         { "a waker that crashes", test_waker_that_crashes, NULL },
         { "a stop sticks until a new client", test_stop_sticks_until_a_new_client, NULL },
         { "few descriptors pause accepting", test_few_descriptors_pause_accepting, NULL },
+        { "descriptors run out", test_descriptors_run_out, NULL },
+        { "nine thousand at once", test_nine_thousand_at_once, NULL },
+        { "a backend that is replaced", test_backend_that_is_replaced, NULL },
         { "exits when unused", test_exits_when_unused, NULL },
 };
 

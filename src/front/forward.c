@@ -41,6 +41,7 @@
 #define SPLICE_FROM_CROWDED ((size_t) 8 * 1024)
 #define TURN_MAX ((size_t) 1024 * 1024) /* then the other connections have theirs */
 #define SPARE_PIPES_MAX 4U
+#define USED_FROM (64U * 1024) /* from the backend: a download */
 /* Tried in this order. What a plain user's pipes may take together is limited, and beyond that limit a new pipe is
  * too small to be of use. */
 static const int pipe_sizes[] = { 1024 * 1024, 256 * 1024 };
@@ -352,8 +353,11 @@ static void side_pump(Forward *forward, Side *source) {
                         else if (n < 0) {
                                 forward->client.reset = forward->client.dead = true;
                                 return;
-                        } else
+                        } else {
                                 turn += (size_t) n;
+                                source->moved = (uint32_t) MIN((uint64_t) source->moved + (uint64_t) n,
+                                                               UINT32_MAX);
+                        }
                 }
 
                 if (error < 0) {
@@ -457,4 +461,11 @@ void forward_stop(Forward *forward) {
         forward->backend.rest = rest_drop(forwarder, forward->backend.rest);
         forward->client.watch.fd = fd_reset(forward->client.watch.fd);
         forward->backend.watch.fd = fd_reset(forward->backend.watch.fd);
+}
+
+bool forward_was_used(Forward *forward) {
+        bool used = forward->client.moved > 0 || forward->backend.moved >= USED_FROM;
+
+        forward->client.moved = forward->backend.moved = 0;
+        return used;
 }

@@ -17,6 +17,7 @@ typedef void (*ForwardHandler)(Forward *forward);
 typedef struct Side {
         Watch watch; /* with the descriptor */
         Rest *rest; /* read, and not yet taken by the other side */
+        uint32_t moved; /* bytes read since forward_was_used() */
         bool readable : 1;
         bool writable : 1;
         bool watches_output : 1;
@@ -55,6 +56,9 @@ int forward_start(Forward *forward, Forwarder *forwarder, int client, int backen
                   uint32_t events);
 /* Connections that have not ended by themselves are reset. */
 void forward_stop(Forward *forward);
+
+/* Whether the client has sent anything since the last call, or takes a download. */
+bool forward_was_used(Forward *forward);
 
 /* Closes with a reset instead of an end. Returns -EBADF. */
 int fd_reset(int fd);

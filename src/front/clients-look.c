@@ -29,7 +29,8 @@ bool client_is_open_to_page(const Client *client) {
 }
 
 bool client_wants_page(const Client *client, const Request *request) {
-        return client->clients->options.page == PAGE_ALWAYS ? request->plain : request->browser || request->watches;
+        return client->clients->options.page == PAGE_ALWAYS ? request->plain
+                                                            : request->browser || request->watches;
 }
 
 static void client_on_offer_end(PageOffer *offer, bool taken, void *userdata) {
@@ -92,5 +93,6 @@ void client_start_looking(Client *client) {
         if (client_is_open_to_page(client) && client_set_timer(client, LOOK_USEC, client_on_look_timer) < 0)
                 client->looked = true;
         /* Without the watch a client that goes is found out later, when it is forwarded. */
-        (void) client_watch(client, client_is_open_to_page(client) ? EPOLLIN | EPOLLRDHUP : 0, client_on_held_event);
+        (void) client_watch(client, client_is_open_to_page(client) ? EPOLLIN | EPOLLRDHUP : 0,
+                            client_on_held_event);
 }

@@ -181,7 +181,8 @@ static void client_unreachable(Client *client) {
         _cleanup_(answer_unrefp) Answer *answer = NULL;
         _cleanup_free_ char *sentence = NULL;
 
-        if (asprintf(&sentence, "%s is awake, but does not accept connections.", client->clients->options.service) < 0)
+        if (asprintf(&sentence, "%s is awake, but does not accept connections.",
+                     client->clients->options.service) < 0)
                 sentence = NULL;
         if (!sentence || answer_new(&answer, sentence, USEC_PER_SEC) < 0)
                 client_drop(client);

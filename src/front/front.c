@@ -144,7 +144,8 @@ static bool front_is_watched(const Front *front) {
 static void front_update(Front *front) {
         size_t closing = clients_count(front->clients, CLIENT_CLOSING), total = clients_total(front->clients);
 
-        if (total > closing || front_is_watched(front) || front->state == FRONT_IDLE || front->state == FRONT_PAUSED)
+        if (total > closing || front_is_watched(front) || front->state == FRONT_IDLE ||
+            front->state == FRONT_PAUSED)
                 front_timer_stop(front, TIMER_LINGER);
         else if (!front_timer_is_on(front, TIMER_LINGER))
                 front_timer_start(front, TIMER_LINGER, LINGER_USEC);
@@ -386,7 +387,8 @@ static void front_on_not_shown(Client *client, void *userdata) {
                 client_connect(client, front->backends);
                 return;
         }
-        if (!answer && asprintf(&sentence, "%s is being woken. Please try again in a moment.", front->options.service) < 0)
+        if (!answer &&
+            asprintf(&sentence, "%s is being woken. Please try again in a moment.", front->options.service) < 0)
                 sentence = NULL;
         if (sentence)
                 (void) answer_new(&answer, sentence, PAGELESS_RETRY_USEC);

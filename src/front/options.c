@@ -95,7 +95,8 @@ int options_parse(FrontOptions *ret, int argc, char *argv[]) {
         int c, r;
 
         for (size_t i = 0; i < ELEMENTSOF(table); i++)
-                long_options[i + 2] = (struct option){ table[i].name, required_argument, NULL, CODE_FIRST + (int) i };
+                long_options[i + 2] =
+                                (struct option){ table[i].name, required_argument, NULL, CODE_FIRST + (int) i };
 
         while ((c = getopt_long(argc, argv, "h", long_options, NULL)) >= 0) {
                 const Option *option;

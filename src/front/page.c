@@ -12,9 +12,10 @@
  * as its one descriptor; each is answered, in order, by a byte: `+` taken, `-` refused. A few are under way at a time,
  * the others wait here.
  *
- * The web service is not believed: an answer that was not asked for, or is anything else, ends the connection, as do
- * its end, a failure to reach it, and ANSWER_USEC without an answer. Then all that are on offer are refused; the next
- * offer tries again. They are told from the loop, also when it is known at once. */
+ * The web service is not believed: an answer that was not asked for, or is anything else, a failure to reach it, and
+ * ANSWER_USEC without an answer mean that all who are on offer are refused; the next offer tries again. When the
+ * connection ends, those who were under way are refused and the others have another one, unless nobody was under way on
+ * the first. They are told from the loop, also when it is known at once. */
 
 #define ANSWER_USEC (2 * USEC_PER_SEC)
 #define UNDER_WAY_MAX 32U
@@ -31,6 +32,7 @@ struct Page {
         sd_event_source *timer;
         PageQueue sent, waiting;
         unsigned n_sent;
+        bool used; /* the connection has taken a message */
 };
 
 static int page_on_io(sd_event_source *source, int fd, uint32_t events, void *userdata);
@@ -38,6 +40,7 @@ static int page_on_io(sd_event_source *source, int fd, uint32_t events, void *us
 static void page_disconnect(Page *page) {
         page->io_source = sd_event_source_disable_unref(page->io_source);
         page->fd = fd_close(page->fd);
+        page->used = false;
         (void) sd_event_source_set_enabled(page->timer, SD_EVENT_OFF);
 }
 
@@ -47,21 +50,24 @@ static void page_arm(Page *page, uint64_t span_usec) {
         (void) sd_event_source_set_enabled(page->timer, SD_EVENT_ONESHOT);
 }
 
-/* Those whose turn comes while this goes on are a new attempt. */
-static void page_refuse_all(Page *page) {
+static void page_refuse(PageQueue *queue) {
+        while (!TAILQ_EMPTY(queue)) {
+                PageOffer *offer = TAILQ_FIRST(queue);
+
+                TAILQ_REMOVE(queue, offer, entry);
+                offer->handler(offer, false, offer->userdata);
+        }
+}
+
+/* Who is offered while this goes on is a new attempt. */
+static void page_fail(Page *page) {
         PageQueue refused = TAILQ_HEAD_INITIALIZER(refused);
 
         page_disconnect(page);
         TAILQ_CONCAT(&refused, &page->sent, entry);
         TAILQ_CONCAT(&refused, &page->waiting, entry);
         page->n_sent = 0;
-
-        while (!TAILQ_EMPTY(&refused)) {
-                PageOffer *offer = TAILQ_FIRST(&refused);
-
-                TAILQ_REMOVE(&refused, offer, entry);
-                offer->handler(offer, false, offer->userdata);
-        }
+        page_refuse(&refused);
 }
 
 static int page_connect(Page *page) {
@@ -108,22 +114,45 @@ static int page_send(Page *page) {
         bool full = false;
         int r;
 
-        while (!TAILQ_EMPTY(&page->waiting) && page->n_sent < UNDER_WAY_MAX && !full) {
+        while (!TAILQ_EMPTY(&page->waiting) && page->n_sent < UNDER_WAY_MAX) {
                 PageOffer *offer = TAILQ_FIRST(&page->waiting);
 
                 r = page_send_one(page, offer);
                 if (r == -EINTR)
                         continue;
                 full = r == -EAGAIN;
-                if (full)
+                /* It has ended, but may have answered before: the end is found when all answers are read. */
+                if (full || r == -EPIPE || r == -ECONNRESET)
                         break;
                 if (r < 0)
                         return r;
+                page->used = true;
                 TAILQ_REMOVE(&page->waiting, offer, entry);
                 TAILQ_INSERT_TAIL(&page->sent, offer, entry);
                 page->n_sent++;
         }
         return sd_event_source_set_io_events(page->io_source, full ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+static int page_start(Page *page) {
+        int r;
+
+        page_arm(page, ANSWER_USEC);
+        r = page_connect(page);
+        return r < 0 ? r : page_send(page);
+}
+
+static int page_on_end(Page *page) {
+        PageQueue refused = TAILQ_HEAD_INITIALIZER(refused);
+        bool used = page->used;
+
+        if (!used)
+                return -ECONNRESET;
+        page_disconnect(page);
+        TAILQ_CONCAT(&refused, &page->sent, entry);
+        page->n_sent = 0;
+        page_refuse(&refused);
+        return TAILQ_EMPTY(&page->waiting) || page->io_source ? 0 : page_start(page);
 }
 
 /* Negative: the connection is of no more use. */
@@ -135,9 +164,9 @@ static int page_receive(Page *page) {
         /* Descriptors that come along are closed by the kernel. */
         n = recv(page->fd, answer, sizeof(answer), MSG_DONTWAIT | MSG_TRUNC);
         if (n < 0)
-                return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+                return errno == EAGAIN || errno == EINTR ? 0 : errno == ECONNRESET ? page_on_end(page) : -errno;
         if (n == 0)
-                return -ECONNRESET;
+                return page_on_end(page);
         offer = TAILQ_FIRST(&page->sent);
         if (n != 1 || (answer[0] != '+' && answer[0] != '-') || !offer)
                 return -EBADMSG;
@@ -167,7 +196,7 @@ static int page_on_io(sd_event_source *source, int fd, uint32_t events, void *us
                 r = page_send(page);
         if (r < 0) {
                 log_debug_errno(r, "The web service has failed: %m");
-                page_refuse_all(page);
+                page_fail(page);
         }
         return 0;
 }
@@ -176,7 +205,7 @@ static int page_on_timer(sd_event_source *source, uint64_t usec, void *userdata)
         Page *page = ASSERT_PTR(userdata);
 
         log_debug("The web service cannot be reached, or does not answer.");
-        page_refuse_all(page);
+        page_fail(page);
         return 0;
 }
 
@@ -217,20 +246,16 @@ Page *page_free(Page *page) {
 
 void page_offer(Page *page, PageOffer *offer, int fd) {
         bool first = TAILQ_EMPTY(&page->sent) && TAILQ_EMPTY(&page->waiting);
-        int r = 0;
+        int r;
 
         assert(offer->handler);
 
         offer->fd = fd;
         TAILQ_INSERT_TAIL(&page->waiting, offer, entry);
-        if (first) {
-                page_arm(page, ANSWER_USEC);
-                if (page->fd < 0)
-                        r = page_connect(page);
-        }
-        /* Gone wrong before, and the timer is about to say so. */
-        if (r >= 0 && page->io_source)
-                r = page_send(page);
+        /* Without a connection although somebody waits, it has failed, and the timer is about to say so. */
+        if (!first && !page->io_source)
+                return;
+        r = first ? page_start(page) : page_send(page);
         if (r < 0) {
                 log_debug_errno(r, "Failed to pass a client to the web service: %m");
                 page_disconnect(page);

@@ -80,7 +80,8 @@ static void field_accept(Fields *fields, RequestText value) {
                 bool acceptable = text_is(text_split(&range, ';'), "text/html");
 
                 while (range.size > 0)
-                        acceptable = acceptable && !is_zero_weight(text_split(&range, ';'));
+                        if (is_zero_weight(text_split(&range, ';')))
+                                acceptable = false;
                 fields->html = fields->html || acceptable;
         }
 }
@@ -112,14 +113,10 @@ static const struct {
         const char *name;
         void (*take)(Fields *fields, RequestText value);
 } known_fields[] = {
-        { "Accept", field_accept },
-        { "Content-Length", field_length },
-        { "Expect", field_more },
-        { "Sec-Fetch-Dest", field_destination },
-        { "Sec-Fetch-Mode", field_mode },
-        { "Transfer-Encoding", field_more },
-        { "Upgrade", field_more },
-        { "User-Agent", field_user_agent },
+        { "Accept", field_accept },       { "Content-Length", field_length },
+        { "Expect", field_more },         { "Sec-Fetch-Dest", field_destination },
+        { "Sec-Fetch-Mode", field_mode }, { "Transfer-Encoding", field_more },
+        { "Upgrade", field_more },        { "User-Agent", field_user_agent },
 };
 
 static void field_take(Fields *fields, RequestText line) {
@@ -131,7 +128,8 @@ static void field_take(Fields *fields, RequestText line) {
         name = (RequestText){ line.data, (size_t) (colon - line.data) };
         for (size_t i = 0; i < ELEMENTSOF(known_fields); i++)
                 if (text_is(name, known_fields[i].name))
-                        known_fields[i].take(fields, text_trim((RequestText){ colon + 1, line.size - name.size - 1 }));
+                        known_fields[i].take(fields,
+                                             text_trim((RequestText){ colon + 1, line.size - name.size - 1 }));
 }
 
 /* True when the empty line at the end was there. */
@@ -206,7 +204,8 @@ RequestVerdict request_parse(Request *ret, const char *data, size_t size, const 
 
         *ret = (Request){};
         size = MIN(size, REQUEST_PEEK_SIZE);
-        while (method.size < size && ((data[method.size] >= 'A' && data[method.size] <= 'Z') || data[method.size] == '-'))
+        while (method.size < size &&
+               ((data[method.size] >= 'A' && data[method.size] <= 'Z') || data[method.size] == '-'))
                 method.size++;
         if (method.size == size)
                 return size <= METHOD_MAX ? REQUEST_MORE : REQUEST_OTHER;
@@ -226,7 +225,8 @@ RequestVerdict request_parse(Request *ret, const char *data, size_t size, const 
                         return REQUEST_OTHER;
         }
 
-        if (!newline || !fields_parse(&fields, (RequestText){ newline + 1, size - (size_t) (newline + 1 - data) })) {
+        if (!newline ||
+            !fields_parse(&fields, (RequestText){ newline + 1, size - (size_t) (newline + 1 - data) })) {
                 if (size < REQUEST_PEEK_SIZE)
                         return REQUEST_PARTIAL;
                 if (!newline)

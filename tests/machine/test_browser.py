@@ -27,7 +27,7 @@ def stages(seen, key, kind="part"):
 
 def impatient(**more):
     """The users' file with a database of clemence that is given up after two seconds."""
-    config = users_config(clemence={"idleTimeout": "0", **more})
+    config = users_config(clemence={"idleTimeout": 0, **more})
     dependency(config, "clemence", "mysql-clemence")["healthCheck"].update(interval=200, timeout=2000, retries=1)
     return config
 
@@ -76,7 +76,7 @@ class RealSite(BrowserTest):
     """WordPress, from asleep to its own page."""
 
     variant = "real"
-    config = users_config(clemence={"idleTimeout": "0", "title": "Clémence’s blog"})
+    config = users_config(clemence={"idleTimeout": 0, "title": "Clémence’s blog"})
 
     def test_opens_by_itself(self):
         value = "value " + secrets.token_hex(8)

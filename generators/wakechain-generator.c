@@ -32,6 +32,10 @@
 #define STOP_BUDGET_UNIT (105 * USEC_PER_SEC) /* systemd's DefaultTimeoutStopSec= of 90 s instead */
 #define STOP_SLACK (15 * USEC_PER_SEC)
 
+/* What the template puts on the front's command line. The kernel takes 128 KiB for one variable. */
+#define OPTIONS_VARIABLE "WAKECHAIN_FRONT_OPTIONS"
+#define OPTIONS_MAX ((size_t) 120 * 1024)
+
 typedef struct EngineUnits {
         const char *group; /* may open the engine's socket */
         const char *wants, *after;
@@ -342,11 +346,60 @@ static void text_waker(UnitText *text, const Generator *generator, const Service
         unit_text_add_user(text, "EnvironmentFile", "-/etc/wakechain/env/", service->name, ".env", UNIT_GLOB);
 }
 
+/* One more word of the front's command line, as systemd splits the value of a variable there: at blanks, outside of
+ * quotes, where a backslash protects what follows. */
+static void options_add(UnitText *options, const char *name, const char *value) {
+        static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:/+,-";
+
+        unit_text_raw(options, options->data[options->size - 1] == '=' ? "--" : " --");
+        unit_text_raw(options, name);
+        unit_text_raw(options, "=");
+        if (value[strspn(value, safe)] == '\0') {
+                unit_text_raw(options, value);
+                return;
+        }
+        unit_text_raw(options, "\"");
+        for (; *value; value++) {
+                if (strchr("\"\\", *value))
+                        unit_text_raw(options, "\\");
+                unit_text_raw(options, (char[]){ *value, '\0' });
+        }
+        unit_text_raw(options, "\"");
+}
+
+/* What differs from the front's own defaults: it reads no configuration. */
+static void text_add_options(UnitText *text, const Service *service) {
+        static const char *const pages[_PAGE_MODE_MAX] = { [PAGE_ALWAYS] = "always", [PAGE_NEVER] = "never" };
+        _cleanup_(unit_text_done) UnitText options = {};
+        _cleanup_free_ char *value = NULL;
+        const char *data;
+        size_t size;
+        int r;
+
+        unit_text_raw(&options, OPTIONS_VARIABLE "=");
+        if (pages[service->page])
+                options_add(&options, "page", pages[service->page]);
+
+        r = unit_text_finish(&options, &data, &size);
+        if (r < 0 || size > OPTIONS_MAX) {
+                text->error = MIN(r, -E2BIG);
+                return;
+        }
+        if (size == strlen(OPTIONS_VARIABLE "="))
+                return;
+        value = strndup(data, size);
+        if (!value)
+                text->error = -ENOMEM;
+        else
+                unit_text_add_user(text, "Environment", "", value, "", UNIT_WORD);
+}
+
 /* wake-front@NAME.service.d/ */
 static void text_front(UnitText *text, const Service *service) {
         text_begin(text, service);
         unit_text_add(text, "Description", "Front of stack %s", service->name);
         unit_text_raw(text, "\n[Service]\n");
+        text_add_options(text, service);
         text_add_span(text, "TimeoutStopSec", usec_add(service->drain_timeout_usec, 5 * USEC_PER_SEC));
 }
 

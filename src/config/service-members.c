@@ -263,7 +263,7 @@ static const JsonField service_fields[] = {
         { "listen", &kind_listen, offsetof(Service, listen), JSON_OWN },
         { "name", &kind_container, offsetof(Service, container), JSON_OWN | JSON_MANDATORY },
         { "network", &kind_network, offsetof(Service, network) },
-        { "page", &kind_page, offsetof(Service, page), LATER_UNLESS, PAGE_NEVER },
+        { "page", &kind_page, offsetof(Service, page) },
         { "port", &kind_port, offsetof(Service, port), JSON_OWN },
         { "prewarm", &kind_prewarm, offsetof(Service, prewarm), LATER_UNLESS, PREWARM_OFF },
         { "proxyProtocol", &kind_proxy_protocol, offsetof(Service, proxy_protocol), LATER },

@@ -3,20 +3,12 @@
 
 #include "front/answer.h"
 
-/* Answer: one text for many clients. Who speaks HTTP is told by the request line: an upper-case word, a space, and
- * then either a method that everybody knows or a line that ends in a version of HTTP/1. Nothing else of a request
- * is looked at. */
-
-#define METHOD_MAX 24
+/* Answer: one text for many clients. */
 
 struct Answer {
         unsigned n_ref;
         size_t head_size, size;
         char text[];
-};
-
-static const char *const methods[] = {
-        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE",
 };
 
 static const char *const reason_words[_FAILURE_MAX] = {
@@ -36,35 +28,6 @@ static const char *const reason_words[_FAILURE_MAX] = {
 
 const char *failure_reason_in_words(FailureReason reason) {
         return reason_words[reason >= 0 && reason < _FAILURE_MAX ? reason : FAILURE_NONE];
-}
-
-static bool is_known_method(const char *data, size_t size) {
-        for (size_t i = 0; i < ELEMENTSOF(methods); i++)
-                if (strlen(methods[i]) == size && memcmp(methods[i], data, size) == 0)
-                        return true;
-        return false;
-}
-
-HttpVerdict http_recognise(const char *data, size_t size) {
-        const char *newline;
-        size_t method = 0;
-
-        assert(data || size == 0);
-
-        while (method < size && ((data[method] >= 'A' && data[method] <= 'Z') || data[method] == '-'))
-                method++;
-        if (method == size)
-                return method <= METHOD_MAX ? HTTP_MORE : HTTP_NO;
-        if (method < 3 || method > METHOD_MAX || data[method] != ' ')
-                return HTTP_NO;
-
-        if (is_known_method(data, method))
-                return method == 4 && memcmp(data, "HEAD", 4) == 0 ? HTTP_HEAD : HTTP_YES;
-
-        newline = memchr(data, '\n', size);
-        if (!newline)
-                return size < HTTP_PEEK_SIZE ? HTTP_MORE : HTTP_NO;
-        return memmem(data + method, (size_t) (newline - data) - method, " HTTP/1.", 8) ? HTTP_YES : HTTP_NO;
 }
 
 int answer_new(Answer **ret, const char *sentence, uint64_t retry_after_usec) {
@@ -117,7 +80,7 @@ Answer *answer_unref(Answer *answer) {
         return NULL;
 }
 
-const char *answer_text(const Answer *answer, HttpVerdict verdict, size_t *ret_size) {
-        *ret_size = verdict == HTTP_HEAD ? answer->head_size : answer->size;
+const char *answer_text(const Answer *answer, bool head, size_t *ret_size) {
+        *ret_size = head ? answer->head_size : answer->size;
         return answer->text;
 }

@@ -1,8 +1,7 @@
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "front/clients.h"
+#include "front/clients-internal.h"
 #include "util/fd.h"
 #include "util/log.h"
 
@@ -23,34 +22,7 @@
 #define CLOSING_MAX 1024U /* more at a time, and the oldest is closed at once */
 #define ACCURACY_USEC USEC_PER_MSEC
 
-typedef struct Client Client;
-typedef TAILQ_HEAD(ClientList, Client) ClientList;
-
-struct Client {
-        Clients *clients;
-        TAILQ_ENTRY(Client) entry;
-        ClientState state;
-        int fd; /* -EBADF once it is the forward's */
-        Watch watch;
-        Connector *connector;
-        Forward *forward;
-        Answer *answer; /* closing, and not yet answered */
-        sd_event_source *timer;
-        size_t drained;
-};
-
-struct Clients {
-        sd_event *event;
-        Reactor *reactor;
-        Forwarder *forwarder;
-        const char *service;
-        ClientsHandler handler;
-        void *userdata;
-        ClientList lists[_CLIENT_STATE_MAX];
-        size_t counts[_CLIENT_STATE_MAX];
-};
-
-static void client_set_state(Client *client, ClientState state) {
+void client_set_state(Client *client, ClientState state) {
         Clients *clients = client->clients;
 
         TAILQ_REMOVE(&clients->lists[client->state], client, entry);
@@ -72,15 +44,31 @@ static Client *client_free(Client *client) {
         forward_free(client->forward);
         answer_unref(client->answer);
         reactor_forget(clients->reactor, &client->watch);
-        client->fd = fd_reset(client->fd);
+        /* The web service may have it, too, and its answer is on the way. */
+        client->fd = client->state == CLIENT_OFFERED ? fd_close(client->fd) : fd_reset(client->fd);
         return mfree(client);
 }
 
-static void client_drop(Client *client) {
+void client_drop(Client *client) {
         Clients *clients = client->clients;
 
         (void) client_free(client);
-        clients->handler(clients, clients->userdata);
+        clients->options.on_gone(clients->options.userdata);
+}
+
+int client_set_timer(Client *client, uint64_t span_usec, ClientTimerHandler handler) {
+        client->timer = sd_event_source_disable_unref(client->timer);
+        return sd_event_add_time_relative(client->clients->event, &client->timer, CLOCK_MONOTONIC, span_usec,
+                                          ACCURACY_USEC, handler, client);
+}
+
+int client_watch(Client *client, uint32_t events, WatchHandler handler) {
+        if (client->watch.added && client->watched == events && client->watch.handler == handler)
+                return 0;
+        reactor_remove(client->clients->reactor, &client->watch);
+        client->watch = (Watch){ handler, client };
+        client->watched = events;
+        return reactor_add(client->clients->reactor, &client->watch, client->fd, events);
 }
 
 /* Closing */
@@ -90,17 +78,6 @@ static void client_dismiss(Client *client) {
         if (!client->answer)
                 client->fd = fd_close(client->fd);
         client_drop(client);
-}
-
-static int client_on_closing_timer(sd_event_source *source, uint64_t usec, void *userdata) {
-        client_dismiss(ASSERT_PTR(userdata));
-        return 0;
-}
-
-static int client_set_timer(Client *client, uint64_t span_usec) {
-        client->timer = sd_event_source_disable_unref(client->timer);
-        return sd_event_add_time_relative(client->clients->event, &client->timer, CLOCK_MONOTONIC, span_usec,
-                                          ACCURACY_USEC, client_on_closing_timer, client);
 }
 
 /* True when the client has closed, too, or goes on for too long. */
@@ -121,58 +98,77 @@ static bool client_drain(Client *client) {
         return true;
 }
 
-/* Answers if it is time to. True when nothing more is to be done for the client. */
-static bool client_answer(Client *client) {
-        char peek[HTTP_PEEK_SIZE];
-        HttpVerdict verdict;
+static int client_on_closing_timer(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* Answers if it is time to, or passes on who is to see a page instead. `last`: with what there is. True when nothing
+ * more is to be done for the client. */
+static bool client_answer(Client *client, bool last) {
+        bool may_see_page = client_is_open_to_page(client);
+        RequestVerdict verdict;
+        Request request;
         const char *text;
-        ssize_t n;
         size_t size;
 
-        n = recv(client->fd, peek, sizeof(peek), MSG_PEEK | MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                return false;
-        if (n <= 0)
+        verdict = client_peek(client, &request);
+        if (verdict == REQUEST_OTHER)
                 return true;
-        verdict = http_recognise(peek, (size_t) n);
-        if (verdict == HTTP_MORE)
+        if (verdict == REQUEST_MORE || (verdict == REQUEST_PARTIAL && may_see_page && !last))
+                return last;
+        if (may_see_page && client_wants_page(client, &request)) {
+                client_offer(client);
                 return false;
-        if (verdict == HTTP_NO)
-                return true;
+        }
 
-        text = answer_text(client->answer, verdict, &size);
+        text = answer_text(client->answer, request.head, &size);
         if (send(client->fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
                 return true;
         client->answer = answer_unref(client->answer);
         (void) shutdown(client->fd, SHUT_WR);
-        return client_drain(client) || client_set_timer(client, DRAIN_USEC) < 0;
+        return client_drain(client) || client_set_timer(client, DRAIN_USEC, client_on_closing_timer) < 0;
+}
+
+static int client_on_closing_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Client *client = ASSERT_PTR(userdata);
+
+        if (!client->answer || client_answer(client, true))
+                client_dismiss(client);
+        return 0;
 }
 
 static void client_on_closing_event(Watch *watch, uint32_t events) {
         Client *client = ASSERT_PTR(watch->userdata);
-        bool over = client->answer ? client_answer(client) : client_drain(client);
+        /* Who has ended will not say more. */
+        bool last = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
 
-        /* Who has ended, and still left us in doubt, will not say more. */
-        if (over || (client->answer && events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+        if (client->answer ? client_answer(client, last) : client_drain(client))
                 client_dismiss(client);
 }
 
-static void client_close(Client *client, Answer *answer) {
+void client_close(Client *client, Answer *answer) {
         Clients *clients = client->clients;
 
         client->connector = connector_free(client->connector);
-        reactor_remove(clients->reactor, &client->watch);
-        client->watch = (Watch){ client_on_closing_event, client };
-        client->answer = answer_ref(answer);
+        (void) answer_ref(answer);
+        (void) answer_unref(client->answer);
+        client->answer = answer;
         client_set_state(client, CLIENT_CLOSING);
 
-        if (client_set_timer(client, SPEAK_USEC) < 0 || client_answer(client) ||
-            reactor_add(clients->reactor, &client->watch, client->fd, EPOLLIN | EPOLLRDHUP) < 0) {
+        if (client_set_timer(client, SPEAK_USEC, client_on_closing_timer) < 0 || client_answer(client, false)) {
+                client_dismiss(client);
+                return;
+        }
+        if (client->state != CLIENT_CLOSING)
+                return;
+        if (client_watch(client, EPOLLIN | EPOLLRDHUP, client_on_closing_event) < 0) {
                 client_dismiss(client);
                 return;
         }
         if (clients->counts[CLIENT_CLOSING] > CLOSING_MAX)
                 client_dismiss(TAILQ_FIRST(&clients->lists[CLIENT_CLOSING]));
+}
+
+Answer *client_answer_due(const Client *client) {
+        return client->answer;
 }
 
 /* Connecting and forwarding */
@@ -185,7 +181,8 @@ static void client_unreachable(Client *client) {
         _cleanup_(answer_unrefp) Answer *answer = NULL;
         _cleanup_free_ char *sentence = NULL;
 
-        if (asprintf(&sentence, "%s is awake, but does not accept connections.", client->clients->service) < 0)
+        if (asprintf(&sentence, "%s is awake, but does not accept connections.",
+                     client->clients->options.service) < 0)
                 sentence = NULL;
         if (!sentence || answer_new(&answer, sentence, USEC_PER_SEC) < 0)
                 client_drop(client);
@@ -200,7 +197,7 @@ static void client_on_connected(Connector *connector, int fd, void *userdata) {
 
         client->connector = connector_free(client->connector);
         if (fd < 0) {
-                log_debug_errno(fd, "No backend of '%s' accepts: %m", clients->service);
+                log_debug_errno(fd, "No backend of '%s' accepts: %m", clients->options.service);
                 client_unreachable(client);
                 return;
         }
@@ -217,10 +214,12 @@ static void client_on_connected(Connector *connector, int fd, void *userdata) {
         client_set_state(client, CLIENT_FORWARDED);
 }
 
-static void client_connect(Client *client, const Backends *backends) {
+void client_connect(Client *client, const Backends *backends) {
         Clients *clients = client->clients;
         int r;
 
+        client->timer = sd_event_source_disable_unref(client->timer);
+        client->answer = answer_unref(client->answer);
         client->connector = connector_free(client->connector);
         client_set_state(client, CLIENT_CONNECTING);
         r = connector_new(&client->connector, clients->event, clients->reactor, backends, client_on_connected,
@@ -233,48 +232,38 @@ static void client_connect(Client *client, const Backends *backends) {
 
 /* Holding */
 
-static void client_on_held_event(Watch *watch, uint32_t events) {
-        Client *client = ASSERT_PTR(watch->userdata);
-        int unread = 0;
-
-        if (events & EPOLLERR || (events & EPOLLHUP && (ioctl(client->fd, FIONREAD, &unread) < 0 || unread == 0)))
-                client_drop(client);
-}
-
-static void client_hold(Client *client) {
-        Clients *clients = client->clients;
-
+void client_hold(Client *client) {
         client->connector = connector_free(client->connector);
         client_set_state(client, CLIENT_HELD);
-        if (client->watch.added)
-                return;
-        /* Without the watch a client that goes is found out later, when it is forwarded. */
-        (void) reactor_add(clients->reactor, &client->watch, client->fd, 0);
+        client_start_looking(client);
 }
 
 /* All of them */
 
-int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *forwarder, const char *service,
-                ClientsHandler handler, void *userdata) {
-        Clients *clients;
+int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *forwarder,
+                const ClientsOptions *options) {
+        _cleanup_(clients_freep) Clients *clients = NULL;
+        int r;
 
         assert(ret);
-        assert(handler);
+        assert(options->on_gone && options->on_shown && options->on_not_shown);
 
         clients = new0(Clients, 1);
         if (!clients)
                 return -ENOMEM;
-        *clients = (Clients){
-                .event = event,
-                .reactor = reactor,
-                .forwarder = forwarder,
-                .service = service,
-                .handler = handler,
-                .userdata = userdata,
-        };
+        clients->event = event;
+        clients->reactor = reactor;
+        clients->forwarder = forwarder;
+        clients->options = *options;
         for (ClientState state = 0; state < _CLIENT_STATE_MAX; state++)
                 TAILQ_INIT(&clients->lists[state]);
-        *ret = clients;
+
+        if (options->page != PAGE_NEVER) {
+                r = page_new(&clients->page, event, options->page_socket, options->service);
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE_PTR(clients);
         return 0;
 }
 
@@ -282,6 +271,7 @@ Clients *clients_free(Clients *clients) {
         if (!clients)
                 return NULL;
 
+        page_free(clients->page);
         for (ClientState state = 0; state < _CLIENT_STATE_MAX; state++)
                 while (!TAILQ_EMPTY(&clients->lists[state]))
                         (void) client_free(TAILQ_FIRST(&clients->lists[state]));
@@ -293,7 +283,7 @@ size_t clients_count(const Clients *clients, ClientState state) {
 }
 
 size_t clients_waiting(const Clients *clients) {
-        return clients->counts[CLIENT_HELD] + clients->counts[CLIENT_CONNECTING];
+        return clients->counts[CLIENT_HELD] + clients->counts[CLIENT_OFFERED] + clients->counts[CLIENT_CONNECTING];
 }
 
 size_t clients_total(const Clients *clients) {
@@ -304,43 +294,17 @@ size_t clients_total(const Clients *clients) {
         return total;
 }
 
-static Client *clients_take(Clients *clients, int fd) {
+Client *clients_take(Clients *clients, int fd) {
         Client *client = malloc(sizeof(*client));
 
         if (!client) {
                 (void) fd_reset(fd);
                 return NULL;
         }
-        *client = (Client){
-                .clients = clients,
-                .state = CLIENT_HELD,
-                .fd = fd,
-                .watch = { client_on_held_event, client },
-        };
+        *client = (Client){ .clients = clients, .state = CLIENT_HELD, .fd = fd };
         TAILQ_INSERT_TAIL(&clients->lists[CLIENT_HELD], client, entry);
         clients->counts[CLIENT_HELD]++;
         return client;
-}
-
-void clients_hold(Clients *clients, int fd) {
-        Client *client = clients_take(clients, fd);
-
-        if (client)
-                client_hold(client);
-}
-
-void clients_forward(Clients *clients, int fd, const Backends *backends) {
-        Client *client = clients_take(clients, fd);
-
-        if (client)
-                client_connect(client, backends);
-}
-
-void clients_refuse(Clients *clients, int fd, Answer *answer) {
-        Client *client = clients_take(clients, fd);
-
-        if (client)
-                client_close(client, answer);
 }
 
 /* Each client moves to the end of another list, or is dropped, so that the loops below come to an end; those that
@@ -359,10 +323,11 @@ void clients_hold_waiting(Clients *clients) {
 }
 
 size_t clients_answer_waiting(Clients *clients, Answer *answer) {
+        static const ClientState states[] = { CLIENT_HELD, CLIENT_CONNECTING };
         size_t n = 0;
 
-        for (ClientState state = CLIENT_HELD; state <= CLIENT_CONNECTING; state++)
-                for (; !TAILQ_EMPTY(&clients->lists[state]); n++)
-                        client_close(TAILQ_FIRST(&clients->lists[state]), answer);
+        for (size_t i = 0; i < ELEMENTSOF(states); i++)
+                for (; !TAILQ_EMPTY(&clients->lists[states[i]]); n++)
+                        client_close(TAILQ_FIRST(&clients->lists[states[i]]), answer);
         return n;
 }

@@ -1,16 +1,19 @@
 #pragma once
 
-/* Clients: the accepted connections of a front, each in one of four states. What the states mean for a client is
+/* Clients: the accepted connections of a front, each in one of five states. What the states mean for a client is
  * here; when one follows the other is the front's decision. */
 
 #include "front/answer.h"
 #include "front/backend.h"
 #include "front/forward.h"
+#include "model/service.h"
 
+typedef struct Client Client;
 typedef struct Clients Clients;
 
 typedef enum ClientState {
         CLIENT_HELD, /* waits for the stack */
+        CLIENT_OFFERED, /* a browser, and the web service has not answered yet whether it takes it */
         CLIENT_CONNECTING, /* the stack is awake, its backend has not accepted yet */
         CLIENT_FORWARDED,
         CLIENT_CLOSING, /* gets the answer of a failed wake, or has got it */
@@ -18,26 +21,42 @@ typedef enum ClientState {
         _CLIENT_STATE_INVALID = -EINVAL,
 } ClientState;
 
-/* A client has gone. Must not free the clients. */
-typedef void (*ClientsHandler)(Clients *clients, void *userdata);
+/* All pointers are borrowed. */
+typedef struct ClientsOptions {
+        const char *service; /* the name in what clients are told */
+        const char *page_socket; /* where the web service listens */
+        PageMode page;
+        /* A client has gone. Must not free the clients. */
+        void (*on_gone)(void *userdata);
+        /* The web service shows a client the page; it goes next. */
+        void (*on_shown)(void *userdata);
+        /* It does not: the client is to be connected or closed. */
+        void (*on_not_shown)(Client *client, void *userdata);
+        void *userdata;
+} ClientsOptions;
 
-/* `service`: the name in what clients are told. All pointers are borrowed. */
-int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *forwarder, const char *service,
-                ClientsHandler handler, void *userdata);
+int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *forwarder,
+                const ClientsOptions *options);
 Clients *clients_free(Clients *clients);
 DEFINE_CLEANUP(Clients *, clients_free);
 
 size_t clients_count(const Clients *clients, ClientState state);
-/* Held or connecting. */
+/* Held, on offer or connecting. */
 size_t clients_waiting(const Clients *clients);
 size_t clients_total(const Clients *clients);
 
-/* A new connection, taken in any case: held, connected at once, or answered. */
-void clients_hold(Clients *clients, int fd);
-void clients_forward(Clients *clients, int fd, const Backends *backends);
-void clients_refuse(Clients *clients, int fd, Answer *answer);
+/* A new connection, taken in any case. NULL when there is no memory for it. It is to be given a state at once. */
+Client *clients_take(Clients *clients, int fd);
+/* Each may free the client. Held and closing ones that want to see a page are offered to the web service. */
+void client_hold(Client *client);
+/* The backends are borrowed as those below. */
+void client_connect(Client *client, const Backends *backends);
+/* With the answer to those that speak HTTP, which is referenced. */
+void client_close(Client *client, Answer *answer);
+/* It was closing when it was offered: NULL if it was not. */
+Answer *client_answer_due(const Client *client);
 
-/* All that wait: connect, those that are connecting anew. The backends are borrowed until the next call of this or
+/* All that are held or connecting: connect, those that are connecting anew. The backends are borrowed until the next call of this or
  * clients_hold_waiting() or clients_answer_waiting(). */
 void clients_connect_waiting(Clients *clients, const Backends *backends);
 void clients_hold_waiting(Clients *clients);

@@ -35,7 +35,11 @@
  * Dialing fails: (3) for a first try, (4) for a further one. No word from the waker for PATIENCE_USEC: (3). Awake
  * forgets all failures. Without a client the Hold is dropped after LINGER_USEC, and the program ends after
  * exit_idle_usec, but not in a pause, which nobody else would remember. A connection that comes in just then starts
- * the next front. */
+ * the next front.
+ *
+ * Clients that are held or answered and want to see a page are passed to the web service; the page is theirs from then
+ * on, but the wake is still ours: a wake under way for such a client keeps its Hold as if the client were here. Where
+ * the web service does not take a client, the front answers, or, when the stack is awake meanwhile, connects it. */
 
 #define LINGER_USEC USEC_PER_SEC
 #define PATIENCE_USEC (2 * USEC_PER_MINUTE)
@@ -45,6 +49,7 @@
 #define BUSY_PAUSE_USEC (5 * USEC_PER_MSEC) /* a waker that is going, or a full backlog */
 #define BUSY_PAUSE_MAX_USEC (250 * USEC_PER_MSEC)
 #define FAILURE_PAUSE_USEC (100 * USEC_PER_MSEC)
+#define PAGELESS_RETRY_USEC (5 * USEC_PER_SEC) /* what a browser is told that no page could be shown to */
 #define ACCURACY_USEC USEC_PER_MSEC
 
 /* Descriptors that are not clients': the program's own. */
@@ -83,6 +88,7 @@ struct Front {
         FrontState state;
         Hold *hold;
         bool seen_active; /* this Hold has seen the stack waking or awake */
+        bool shown; /* somebody sees the page of the wake under way */
         unsigned losses, busy; /* in a row */
         unsigned failures; /* in a row */
         Backends *backends; /* the last ones; connecting clients borrow them */
@@ -129,16 +135,23 @@ static void front_timer_stop(Front *front, FrontTimer timer) {
         (void) sd_event_source_set_enabled(front->timers[timer], SD_EVENT_OFF);
 }
 
+/* Whoever sees the page of a wake waits for it, too. */
+static bool front_is_watched(const Front *front) {
+        return front->shown && (front->state == FRONT_DIALING || front->state == FRONT_WAKING);
+}
+
 /* Something about the clients has changed: what runs only while there are none starts or stops. */
 static void front_update(Front *front) {
         size_t closing = clients_count(front->clients, CLIENT_CLOSING), total = clients_total(front->clients);
 
-        if (total > closing || front->state == FRONT_IDLE || front->state == FRONT_PAUSED)
+        if (total > closing || front_is_watched(front) || front->state == FRONT_IDLE ||
+            front->state == FRONT_PAUSED)
                 front_timer_stop(front, TIMER_LINGER);
         else if (!front_timer_is_on(front, TIMER_LINGER))
                 front_timer_start(front, TIMER_LINGER, LINGER_USEC);
 
-        if (total > 0 || front->state == FRONT_PAUSED || front->options.exit_idle_usec == USEC_INFINITY)
+        if (total > 0 || front_is_watched(front) || front->state == FRONT_PAUSED ||
+            front->options.exit_idle_usec == USEC_INFINITY)
                 front_timer_stop(front, TIMER_EXIT);
         else if (!front_timer_is_on(front, TIMER_EXIT))
                 front_timer_start(front, TIMER_EXIT, front->options.exit_idle_usec);
@@ -150,6 +163,7 @@ static void front_rest(Front *front) {
         front_timer_stop(front, TIMER_DIAL);
         front_timer_stop(front, TIMER_PATIENCE);
         front->losses = front->busy = 0;
+        front->shown = false;
         front_set_state(front, FRONT_IDLE);
         front_update(front);
 }
@@ -212,13 +226,13 @@ static void front_dial_if_waiting(Front *front) {
 
 /* (4) */
 static void front_lose(Front *front) {
-        size_t waiting = clients_waiting(front->clients);
+        bool waiting = clients_waiting(front->clients) > 0 || front_is_watched(front);
 
-        if (waiting + clients_count(front->clients, CLIENT_FORWARDED) == 0)
+        if (!waiting && clients_count(front->clients, CLIENT_FORWARDED) == 0)
                 front_rest(front);
         else if (front->losses < LOSSES_MAX)
                 front_dial_after(front, growing(LOSS_PAUSE_USEC, front->losses++, LOSS_PAUSE_MAX_USEC));
-        else if (waiting > 0)
+        else if (waiting)
                 front_fail(front, "the waker ended without a reason");
         else
                 front_rest(front);
@@ -247,6 +261,7 @@ static void front_note_awake(Front *front, const Status *status) {
         }
         front->seen_active = true;
         front->losses = front->busy = front->failures = 0;
+        front->shown = false;
         if (front->state == FRONT_AWAKE && backends_equal(backends, front->backends))
                 return;
 
@@ -336,25 +351,55 @@ static bool front_has_room(void *userdata) {
 
 static void front_on_client(int fd, void *userdata) {
         Front *front = ASSERT_PTR(userdata);
+        Client *client = clients_take(front->clients, fd);
 
+        if (!client)
+                return;
         switch (front->state) {
         case FRONT_AWAKE:
-                clients_forward(front->clients, fd, front->backends);
+                client_connect(client, front->backends);
                 break;
         case FRONT_PAUSED:
-                clients_refuse(front->clients, fd, front->answer);
+                client_close(client, front->answer);
                 break;
         case FRONT_IDLE:
-                clients_hold(front->clients, fd);
+                client_hold(client);
                 front_dial(front);
                 break;
         default:
-                clients_hold(front->clients, fd);
+                client_hold(client);
         }
         front_update(front);
 }
 
-static void front_on_client_gone(Clients *clients, void *userdata) {
+static void front_on_shown(void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        front->shown = front->state == FRONT_DIALING || front->state == FRONT_WAKING;
+}
+
+static void front_on_not_shown(Client *client, void *userdata) {
+        _cleanup_(answer_unrefp) Answer *answer = answer_ref(client_answer_due(client));
+        Front *front = ASSERT_PTR(userdata);
+        _cleanup_free_ char *sentence = NULL;
+
+        if (front->state == FRONT_AWAKE) {
+                client_connect(client, front->backends);
+                return;
+        }
+        if (!answer &&
+            asprintf(&sentence, "%s is being woken. Please try again in a moment.", front->options.service) < 0)
+                sentence = NULL;
+        if (sentence)
+                (void) answer_new(&answer, sentence, PAGELESS_RETRY_USEC);
+        if (answer)
+                client_close(client, answer);
+        else
+                /* No memory for a word. */
+                client_hold(client);
+}
+
+static void front_on_client_gone(void *userdata) {
         Front *front = ASSERT_PTR(userdata);
 
         listeners_resume(front->listeners);
@@ -425,8 +470,16 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, int fir
         if (r >= 0)
                 r = forwarder_new(&front->forwarder, front->reactor, pipes);
         if (r >= 0)
-                r = clients_new(&front->clients, event, front->reactor, front->forwarder, front->options.service,
-                                front_on_client_gone, front);
+                r = clients_new(&front->clients, event, front->reactor, front->forwarder,
+                                &(ClientsOptions){
+                                                .service = options->service,
+                                                .page_socket = options->page_socket,
+                                                .page = options->page,
+                                                .on_gone = front_on_client_gone,
+                                                .on_shown = front_on_shown,
+                                                .on_not_shown = front_on_not_shown,
+                                                .userdata = front,
+                                });
         if (r >= 0)
                 r = listeners_new(&front->listeners, event, first, n, front_has_room, front_on_client, front);
         if (r < 0)

@@ -4,13 +4,15 @@
  * together. */
 
 #include <systemd/sd-event.h>
-#include "util/time.h"
+#include "model/service.h"
 
 typedef struct Front Front;
 
 typedef struct FrontOptions {
         const char *service;
         const char *control; /* path of the service's control socket */
+        const char *page_socket; /* path of the web service's socket for browsers */
+        PageMode page; /* who is passed to it */
         uint64_t exit_idle_usec; /* the loop is left this long after the last client; USEC_INFINITY: never */
         uint64_t pause_max_usec; /* longest pause after failed wakes */
         uint64_t descriptors_max; /* RLIMIT_NOFILE */

@@ -281,7 +281,6 @@ static void test_later_members_are_listed(void) {
                 "services.s.ignore.paths",
                 "services.s.ignore.userAgents",
                 "services.s.listen[1]",
-                "services.s.page",
                 "services.s.prewarm",
                 "services.s.proxyProtocol",
                 "services.s.schedule.sleep",

@@ -6,54 +6,14 @@
 #include "front/front.h"
 #include "test.h"
 
-static void test_http_is_recognised(void) {
-        static const struct {
-                const char *text;
-                HttpVerdict verdict;
-        } cases[] = {
-                { "", HTTP_MORE },
-                { "G", HTTP_MORE },
-                { "GET", HTTP_MORE },
-                { "GET ", HTTP_YES },
-                { "GET / HTTP/1.1\r\n", HTTP_YES },
-                { "HEAD / HTTP/1.0\r\n", HTTP_HEAD },
-                { "POST /x", HTTP_YES },
-                { "PROPFIND /x", HTTP_MORE },
-                { "PROPFIND /x HTTP/1.1\r\n", HTTP_YES },
-                { "M-SEARCH * HTTP/1.1\r\n", HTTP_YES },
-                { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP_NO },
-                { "get / HTTP/1.1\r\n", HTTP_NO },
-                { "EHLO example.org\r\n", HTTP_NO },
-                { "SSH-2.0-OpenSSH_9.2\r\n", HTTP_NO },
-                { "GET\r\n", HTTP_NO },
-                { "ABCDEFGHIJKLMNOPQRSTUVWXYZ", HTTP_NO },
-                { "\x16\x03\x01", HTTP_NO },
-                { "\r\n", HTTP_NO },
-                { " GET / HTTP/1.1\r\n", HTTP_NO },
-        };
-
-        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
-                if (http_recognise(cases[i].text, strlen(cases[i].text)) != cases[i].verdict)
-                        TEST_FAIL("'%s'", cases[i].text);
-        ASSERT_EQ(http_recognise("\0GET", 4), HTTP_NO);
-}
-
-static void test_a_line_without_end_gets_a_verdict(void) {
-        char text[HTTP_PEEK_SIZE];
-
-        memset(text, 'x', sizeof(text));
-        memcpy(text, "PROPFIND ", 9);
-        ASSERT_EQ(http_recognise(text, sizeof(text)), HTTP_NO);
-}
-
 static void test_answer(void) {
         _cleanup_(answer_unrefp) Answer *answer = NULL;
         size_t head, all;
         const char *text;
 
         ASSERT_OK(answer_new(&answer, "demo could not be woken", 1500000));
-        (void) answer_text(answer, HTTP_HEAD, &head);
-        text = answer_text(answer, HTTP_YES, &all);
+        (void) answer_text(answer, true, &head);
+        text = answer_text(answer, false, &all);
         ASSERT_EQ(all - head, strlen("demo could not be woken\n"));
         ASSERT_TRUE(memmem(text, head, "\r\nRetry-After: 2\r\n", 18));
         ASSERT_TRUE(memmem(text, head, "\r\nContent-Length: 24\r\n", 22));
@@ -124,8 +84,6 @@ static void test_pauses_grow_to_the_limit(void) {
 }
 
 int main(void) {
-        test_http_is_recognised();
-        test_a_line_without_end_gets_a_verdict();
         test_answer();
         test_addresses();
         test_backends_are_compared();

@@ -484,6 +484,42 @@ static void test_theme_replaces_files(void) {
         ASSERT_EQ(rmdir(folder), 0);
 }
 
+/* A theme of that one placeholder; false if it cannot be used. */
+static bool theme_may_say(const char *folder, const char *section, const char *name) {
+        Status status = clemence(SERVICE_WAKING);
+        char text[256];
+
+        if (section)
+                (void) snprintf(text, sizeof(text), "[{{#%s}}{{%s}}{{/%s}}]", section, name, section);
+        else
+                (void) snprintf(text, sizeof(text), "[{{%s}}]", name);
+        put(folder, "page.html", text);
+        return render("en", folder, &plain, &status)[0] == '[';
+}
+
+/* What the manual page names is there. */
+static void test_manual_is_true(void) {
+        _cleanup_free_ char *manual = NULL;
+        char folder[] = "/tmp/test-web-page.XXXXXX";
+        unsigned n = 0;
+
+        ASSERT_TRUE(mkdtemp(folder));
+        ASSERT_FALSE(theme_may_say(folder, NULL, "NOTHING"));
+        ASSERT_OK(file_read(MANUAL, 1024 * 1024U, &manual, NULL));
+        for (const char *at = manual; (at = strstr(at, "{{")); at += 2) {
+                char name[64] = "";
+
+                if (sscanf(at, "{{%63[A-Z_]}}", name) != 1 || streq(name, "TEXT_"))
+                        continue;
+                n++;
+                if (!theme_may_say(folder, NULL, name) && !theme_may_say(folder, "DEPENDENCIES", name))
+                        TEST_FAIL("no placeholder '%s'", name);
+        }
+        ASSERT_TRUE(n > 30);
+        take(folder, "page.html");
+        ASSERT_EQ(rmdir(folder), 0);
+}
+
 static void test_path_stays_on_this_host(void) {
         static const char *const bad[] = {
                 "//evil.example/",
@@ -547,6 +583,7 @@ int main(void) {
         test_without_details_nothing_is_told();
         test_policy_fits_the_page_and_no_other();
         test_theme_replaces_files();
+        test_manual_is_true();
         test_path_stays_on_this_host();
         test_assets();
         return 0;

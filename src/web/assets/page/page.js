@@ -24,7 +24,7 @@ function reload() {
         const tries = Date.now() - time < 30000 ? count + 1 : 0;
 
         sessionStorage.setItem('wakechain', JSON.stringify({count: tries, time: Date.now()}));
-        pause = tries ? Math.min(250 * 2 ** tries, 5000) : 0;
+        pause = tries ? Math.min(250 * 2 ** tries, 3000) : 0;
     } catch { /* storage may be denied */
         pause = 1000;
     }
@@ -100,14 +100,22 @@ function draw() {
     }
 }
 
-/* What changed, for those who do not see it: states only, numbers would never end. */
-const announce = (text) => set(find('news'), text);
+/* What changed, for those who do not see it: states only, numbers would never end. What comes together is said together. */
+let news = [];
+function announce(text) {
+    if (news.push(text) === 1)
+        setTimeout(() => {
+            set(find('news'), news.join('. '));
+            news = [];
+        }, 200);
+}
 
 function headline(name, lead) {
     set(find('headline'), texts[name]);
     set(find('lead'), texts[lead]);
     document.title = `${find('title').textContent} ${texts[name]}`;
-    announce(`${document.title}. ${texts[lead]}`);
+    announce(document.title);
+    announce(texts[lead]);
 }
 
 function onDependency({container, status, progress, remainingMs, checkingMs, reason}) {

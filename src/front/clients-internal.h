@@ -1,0 +1,59 @@
+#pragma once
+
+/* Clients, inside: what clients.c (their states) and clients-look.c (their first bytes) share. */
+
+#include "front/clients.h"
+#include "front/page.h"
+#include "front/request.h"
+
+typedef TAILQ_HEAD(ClientList, Client) ClientList;
+
+struct Client {
+        Clients *clients;
+        TAILQ_ENTRY(Client) entry;
+        ClientState state;
+        int fd; /* -EBADF once it is the forward's */
+        Watch watch;
+        uint32_t watched; /* what the watch waits for */
+        bool looked; /* its first bytes have been judged, or will not be */
+        PageOffer offer;
+        Connector *connector;
+        Forward *forward;
+        Answer *answer; /* closing, and not yet answered */
+        sd_event_source *timer;
+        size_t drained;
+};
+
+struct Clients {
+        sd_event *event;
+        Reactor *reactor;
+        Forwarder *forwarder;
+        Page *page; /* NULL: nobody sees one */
+        ClientsOptions options;
+        ClientList lists[_CLIENT_STATE_MAX];
+        size_t counts[_CLIENT_STATE_MAX];
+        char peeked[REQUEST_PEEK_SIZE]; /* of whom is looked at right now */
+};
+
+/* clients.c */
+
+void client_set_state(Client *client, ClientState state);
+/* Frees it, and tells the front. */
+void client_drop(Client *client);
+typedef int (*ClientTimerHandler)(sd_event_source *source, uint64_t usec, void *userdata);
+int client_set_timer(Client *client, uint64_t span_usec, ClientTimerHandler handler);
+/* Waits for these events, those of a reset and an end of both sides aside, in place of the ones before. */
+int client_watch(Client *client, uint32_t events, WatchHandler handler);
+
+/* clients-look.c */
+
+/* The first bytes, unread. `ret` borrows them until the next call. */
+RequestVerdict client_peek(Client *client, Request *ret);
+/* What more of its first bytes could change. */
+bool client_is_open_to_page(const Client *client);
+bool client_wants_page(const Client *client, const Request *request);
+/* Offers the client to the web service. */
+void client_offer(Client *client);
+/* Looks at a held client's first bytes now, and goes on doing so while they are too few. */
+void client_start_looking(Client *client);
+void client_on_held_event(Watch *watch, uint32_t events);

@@ -1,0 +1,126 @@
+#include <getopt.h>
+#include <stdio.h>
+
+#include "front/options.h"
+#include "util/log.h"
+
+/* Options: a table, from which getopt's own and the help are made. wakechain-generator writes the ones of a service into
+ * WAKECHAIN_FRONT_OPTIONS of its drop-in; what differs there from the values below comes from dependencies.json. */
+
+typedef struct Option {
+        const char *name;
+        const char *argument;
+        const char *help;
+        int (*take)(void *member, const char *text);
+        size_t offset;
+} Option;
+
+static int take_path(void *member, const char *text) {
+        *(const char **) member = text;
+        return text[0] == '/' ? 0 : -EINVAL;
+}
+
+static int take_span(void *member, const char *text) {
+        return span_from_string(text, member);
+}
+
+static int take_page(void *member, const char *text) {
+        static const char *const names[_PAGE_MODE_MAX] = {
+                [PAGE_AUTO] = "auto",
+                [PAGE_ALWAYS] = "always",
+                [PAGE_NEVER] = "never",
+        };
+
+        for (PageMode mode = 0; mode < _PAGE_MODE_MAX; mode++)
+                if (streq(names[mode], text)) {
+                        *(PageMode *) member = mode;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+static const Option table[] = {
+        { "control", "PATH", "The service's control socket", take_path, offsetof(FrontOptions, control) },
+        { "exit-idle-time", "TIME", "End this long after the last client (10s)", take_span,
+          offsetof(FrontOptions, exit_idle_usec) },
+        { "page", "WHO", "Who sees a page: auto, always or never", take_page, offsetof(FrontOptions, page) },
+        { "page-socket", "PATH", "Where the web service takes browsers", take_path,
+          offsetof(FrontOptions, page_socket) },
+        { "pause-max", "TIME", "Longest pause after failed wakes (1min)", take_span,
+          offsetof(FrontOptions, pause_max_usec) },
+};
+
+#define CODE_FIRST 0x100 /* of the table's rows, for getopt */
+
+static int help(void) {
+        printf("%s [OPTIONS...] NAME\n\n"
+               "Stand in front of service NAME: take its clients, have it woken, forward.\n\n"
+               "  -h --help                    Show this help\n"
+               "     --version                 Show the version\n",
+               program_invocation_short_name);
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                char left[64];
+
+                (void) snprintf(left, sizeof(left), "--%s=%s", table[i].name, table[i].argument);
+                printf("     %-25s %s\n", left, table[i].help);
+        }
+        return 0;
+}
+
+static int take_service(FrontOptions *options, const char *name) {
+        static char control[128];
+
+        if (!service_name_is_valid(name)) {
+                log_error("'%s' is no name of a service.", name);
+                return -EINVAL;
+        }
+        options->service = name;
+        if (!options->control) {
+                (void) snprintf(control, sizeof(control), "/run/wakechain/control/%s.sock", name);
+                options->control = control;
+        }
+        return 1;
+}
+
+int options_parse(FrontOptions *ret, int argc, char *argv[]) {
+        struct option long_options[ELEMENTSOF(table) + 3] = {
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, 'v' },
+        };
+        FrontOptions options = {
+                .page_socket = "/run/wakechain/page.sock",
+                .exit_idle_usec = 10 * USEC_PER_SEC,
+                .pause_max_usec = USEC_PER_MINUTE,
+        };
+        int c, r;
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++)
+                long_options[i + 2] =
+                                (struct option){ table[i].name, required_argument, NULL, CODE_FIRST + (int) i };
+
+        while ((c = getopt_long(argc, argv, "h", long_options, NULL)) >= 0) {
+                const Option *option;
+
+                if (c == 'h')
+                        return help();
+                if (c == 'v') {
+                        puts("wakechain " WAKECHAIN_VERSION);
+                        return 0;
+                }
+                if (c < CODE_FIRST)
+                        return -EINVAL;
+                option = &table[c - CODE_FIRST];
+                r = option->take((uint8_t *) &options + option->offset, optarg);
+                if (r < 0)
+                        return log_error_errno(r, "'%s' is no value for --%s: %m", optarg, option->name);
+        }
+
+        if (argc - optind != 1) {
+                log_error("Exactly one service is to be named.");
+                return -EINVAL;
+        }
+        r = take_service(&options, argv[optind]);
+        if (r > 0)
+                *ret = options;
+        return r;
+}

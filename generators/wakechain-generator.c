@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -367,18 +368,33 @@ static void options_add(UnitText *options, const char *name, const char *value) 
         unit_text_raw(options, "\"");
 }
 
+static void options_add_all(UnitText *options, const char *name, char *const *values) {
+        for (; values && *values; values++)
+                options_add(options, name, *values);
+}
+
 /* What differs from the front's own defaults: it reads no configuration. */
 static void text_add_options(UnitText *text, const Service *service) {
         static const char *const pages[_PAGE_MODE_MAX] = { [PAGE_ALWAYS] = "always", [PAGE_NEVER] = "never" };
         _cleanup_(unit_text_done) UnitText options = {};
         _cleanup_free_ char *value = NULL;
         const char *data;
+        char span[32];
         size_t size;
         int r;
 
         unit_text_raw(&options, OPTIONS_VARIABLE "=");
         if (pages[service->page])
                 options_add(&options, "page", pages[service->page]);
+        if (service->proxy_protocol > 0)
+                options_add(&options, "proxy-protocol", service->proxy_protocol == 1 ? "v1" : "v2");
+        if (service->idle_bytes && service->idle_timeout_usec > 0) {
+                (void) snprintf(span, sizeof(span), "%" PRIu64 "ms", service->idle_timeout_usec / USEC_PER_MSEC);
+                options_add(&options, "idle-bytes", span);
+        }
+        options_add_all(&options, "ignore-address", service->ignore_addresses);
+        options_add_all(&options, "ignore-user-agent", service->ignore_user_agents);
+        options_add_all(&options, "ignore-path", service->ignore_paths);
 
         r = unit_text_finish(&options, &data, &size);
         if (r < 0 || size > OPTIONS_MAX) {

@@ -40,10 +40,9 @@ static void warn_useless(const Check *check, const char *name, const char *why) 
         loader_warn(check->loader, check->entry, &path, shown, "has no effect %s", why);
 }
 
-/* Lists that hold only where all clients pass through us. From the defaults, they may meet a service without
- * clients. */
-static void check_guard(const Check *check, const char *name, char *const *list) {
-        if (list && (given(check, name) || given(check, "port")))
+/* What holds only where all clients pass through us. From the defaults, it may meet a service without clients. */
+static void check_guard(const Check *check, const char *name, bool wanted) {
+        if (wanted && (given(check, name) || given(check, "port")))
                 refuse(check, name,
                        "needs 'listen': without it, clients of an awake service do not pass through wakechain");
 }
@@ -54,6 +53,7 @@ static void check_redirect(const Check *check) {
 
         check_guard(check, "allow", service->allow);
         check_guard(check, "deny", service->deny);
+        check_guard(check, "proxyProtocol", service->proxy_protocol > 0);
         if (service->port == 0) {
                 if (given(check, "port"))
                         return;
@@ -64,8 +64,8 @@ static void check_redirect(const Check *check) {
                 service->redirect_port = 0;
                 return;
         }
-        if (service->proxy_protocol > 0)
-                warn_useless(check, "proxyProtocol",
+        if (service->idle_bytes)
+                warn_useless(check, "idleBytes",
                              "without 'listen': clients of an awake service do not pass through wakechain");
 
         if (given(check, "redirectPort"))

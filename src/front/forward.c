@@ -23,6 +23,7 @@
 #define SPLICE_WHILE (8 * 1024) /* a splice of less makes the next one a copy */
 #define TURN_MAX ((size_t) 1024 * 1024) /* then the other connections have theirs */
 #define SPARE_PIPES_MAX 4U
+#define USED_FROM ((size_t) 64 * 1024) /* from the backend: a download */
 
 typedef struct Pipe {
         int in, out;
@@ -42,6 +43,7 @@ typedef struct Side {
         size_t rest_offset, rest_size;
         Pipe pipe; /* the same, in a pipe */
         size_t piped;
+        size_t moved; /* bytes read since forward_was_used() */
 } Side;
 
 struct Forward {
@@ -278,8 +280,10 @@ static void side_pump(Forward *forward, Side *source) {
                         else if (n < 0) {
                                 forward->reset = forward->dead = true;
                                 return;
-                        } else
+                        } else {
                                 turn += (size_t) n;
+                                source->moved += (size_t) n;
+                        }
                 }
 
                 if (error < 0) {
@@ -367,4 +371,11 @@ Forward *forward_free(Forward *forward) {
         forward->client.fd = fd_reset(forward->client.fd);
         forward->backend.fd = fd_reset(forward->backend.fd);
         return mfree(forward);
+}
+
+bool forward_was_used(Forward *forward) {
+        bool used = forward->client.moved > 0 || forward->backend.moved >= USED_FROM;
+
+        forward->client.moved = forward->backend.moved = 0;
+        return used;
 }

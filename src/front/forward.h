@@ -25,5 +25,8 @@ int forward_new(Forward **ret, Forwarder *forwarder, int client, int backend, Fo
 Forward *forward_free(Forward *forward);
 DEFINE_CLEANUP(Forward *, forward_free);
 
+/* Whether the client has sent anything since the last call, or takes a download. */
+bool forward_was_used(Forward *forward);
+
 /* Closes with a reset instead of an end. Returns -EBADF. */
 int fd_reset(int fd);

@@ -5,6 +5,7 @@
 #include "front/front.h"
 #include "front/listener.h"
 #include "io/hold.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 /* Front: a state machine between the clients and the one Hold on the waker. "Waiting" clients are those held or not
@@ -37,6 +38,11 @@
  * exit_idle_usec, but not in a pause, which nobody else would remember. A connection that comes in just then starts
  * the next front.
  *
+ * Clients that the rules ignore are in none of this: they are connected while the stack is awake, be it for a Hold of
+ * ours or by the status file, and turned away otherwise; they are not "waiting", nor "a client" for LINGER_USEC. With
+ * idleBytes, those that are forwarded and have sent nothing from one look to the next are not, either; the waker counts
+ * the rest of the time, and somebody who speaks again makes us dial again.
+ *
  * Clients that are held or answered and want to see a page are passed to the web service; the page is theirs from then
  * on, but the wake is still ours: a wake under way for such a client keeps its Hold as if the client were here. Where
  * the web service does not take a client, the front answers, or, when the stack is awake meanwhile, connects it. */
@@ -50,6 +56,11 @@
 #define BUSY_PAUSE_MAX_USEC (250 * USEC_PER_MSEC)
 #define FAILURE_PAUSE_USEC (100 * USEC_PER_MSEC)
 #define PAGELESS_RETRY_USEC (5 * USEC_PER_SEC) /* what a browser is told that no page could be shown to */
+#define IGNORED_RETRY_USEC USEC_PER_MINUTE
+#define QUIET_LOOKS 8U /* per time of idleBytes */
+#define QUIET_LOOK_MIN_USEC (50 * USEC_PER_MSEC)
+#define QUIET_LOOK_MAX_USEC (10 * USEC_PER_SEC)
+#define STATUS_SIZE_MAX ((size_t) 1024 * 1024)
 #define ACCURACY_USEC USEC_PER_MSEC
 
 /* Descriptors that are not clients': the program's own. */
@@ -73,6 +84,7 @@ typedef enum FrontTimer {
         TIMER_PATIENCE,
         TIMER_LINGER,
         TIMER_PAUSE,
+        TIMER_QUIET,
         TIMER_EXIT,
         _FRONT_TIMER_MAX,
 } FrontTimer;
@@ -140,11 +152,15 @@ static bool front_is_watched(const Front *front) {
         return front->shown && (front->state == FRONT_DIALING || front->state == FRONT_WAKING);
 }
 
+static uint64_t front_quiet_look_usec(const Front *front) {
+        return CLAMP(front->options.idle_bytes_usec / QUIET_LOOKS, QUIET_LOOK_MIN_USEC, QUIET_LOOK_MAX_USEC);
+}
+
 /* Something about the clients has changed: what runs only while there are none starts or stops. */
 static void front_update(Front *front) {
-        size_t closing = clients_count(front->clients, CLIENT_CLOSING), total = clients_total(front->clients);
+        size_t total = clients_total(front->clients);
 
-        if (total > closing || front_is_watched(front) || front->state == FRONT_IDLE ||
+        if (clients_holding(front->clients) > 0 || front_is_watched(front) || front->state == FRONT_IDLE ||
             front->state == FRONT_PAUSED)
                 front_timer_stop(front, TIMER_LINGER);
         else if (!front_timer_is_on(front, TIMER_LINGER))
@@ -155,6 +171,11 @@ static void front_update(Front *front) {
                 front_timer_stop(front, TIMER_EXIT);
         else if (!front_timer_is_on(front, TIMER_EXIT))
                 front_timer_start(front, TIMER_EXIT, front->options.exit_idle_usec);
+
+        if (front->options.idle_bytes_usec == 0 || total == 0)
+                front_timer_stop(front, TIMER_QUIET);
+        else if (!front_timer_is_on(front, TIMER_QUIET))
+                front_timer_start(front, TIMER_QUIET, front_quiet_look_usec(front));
 }
 
 /* No Hold, and none wanted, until a client comes. */
@@ -228,7 +249,7 @@ static void front_dial_if_waiting(Front *front) {
 static void front_lose(Front *front) {
         bool waiting = clients_waiting(front->clients) > 0 || front_is_watched(front);
 
-        if (!waiting && clients_count(front->clients, CLIENT_FORWARDED) == 0)
+        if (!waiting && clients_holding(front->clients) == 0)
                 front_rest(front);
         else if (front->losses < LOSSES_MAX)
                 front_dial_after(front, growing(LOSS_PAUSE_USEC, front->losses++, LOSS_PAUSE_MAX_USEC));
@@ -252,6 +273,12 @@ static void front_note_stopping(Front *front) {
         front_set_state(front, FRONT_STOPPING);
 }
 
+static void front_use_backends(Front *front, Backends *backends) {
+        clients_connect_waiting(front->clients, backends);
+        (void) backends_free(front->backends);
+        front->backends = backends;
+}
+
 static void front_note_awake(Front *front, const Status *status) {
         _cleanup_(backends_freep) Backends *backends = NULL;
 
@@ -266,9 +293,7 @@ static void front_note_awake(Front *front, const Status *status) {
                 return;
 
         front_set_state(front, FRONT_AWAKE);
-        clients_connect_waiting(front->clients, backends);
-        (void) backends_free(front->backends);
-        front->backends = TAKE_PTR(backends);
+        front_use_backends(front, TAKE_PTR(backends));
 }
 
 static void front_on_status(Hold *hold, const Status *status, void *userdata) {
@@ -349,26 +374,72 @@ static bool front_has_room(void *userdata) {
         return clients_total(front->clients) < front->clients_max;
 }
 
-static void front_on_client(int fd, void *userdata) {
+static void front_on_connection(int fd, void *userdata) {
         Front *front = ASSERT_PTR(userdata);
-        Client *client = clients_take(front->clients, fd);
 
-        if (!client)
-                return;
-        switch (front->state) {
-        case FRONT_AWAKE:
+        clients_take(front->clients, fd);
+        front_update(front);
+}
+
+/* The stack may be awake though we do not hold it, which the waker does for a while after the last client. Only an
+ * ignored client asks: anybody else dials. */
+static bool front_find_awake(Front *front) {
+        _cleanup_(backends_freep) Backends *backends = NULL;
+        _cleanup_(status_freep) Status *status = NULL;
+        _cleanup_free_ char *text = NULL;
+        json_object *object;
+        int r;
+
+        if (front->state == FRONT_AWAKE)
+                return true;
+        r = file_read(front->options.status, STATUS_SIZE_MAX, &text, NULL);
+        if (r < 0)
+                return false;
+        object = json_tokener_parse(text);
+        r = status_from_json(&status, object);
+        json_object_put(object);
+        if (r < 0 || status->state != SERVICE_AWAKE || backends_new(&backends, status->backends) < 0)
+                return false;
+        if (!backends_equal(backends, front->backends))
+                front_use_backends(front, TAKE_PTR(backends));
+        return true;
+}
+
+static void front_take_ignored(Front *front, Client *client) {
+        _cleanup_(answer_unrefp) Answer *answer = NULL;
+        _cleanup_free_ char *sentence = NULL;
+
+        if (front_find_awake(front)) {
                 client_connect(client, front->backends);
-                break;
-        case FRONT_PAUSED:
-                client_close(client, front->answer);
-                break;
-        case FRONT_IDLE:
-                client_hold(client);
-                front_dial(front);
-                break;
-        default:
-                client_hold(client);
+                return;
         }
+        if (asprintf(&sentence, "%s is not awake.", front->options.service) < 0)
+                sentence = NULL;
+        if (sentence)
+                (void) answer_new(&answer, sentence, IGNORED_RETRY_USEC);
+        client_close(client, answer);
+}
+
+static void front_on_client(Client *client, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        if (client_is_ignored(client))
+                front_take_ignored(front, client);
+        else
+                switch (front->state) {
+                case FRONT_AWAKE:
+                        client_connect(client, front->backends);
+                        break;
+                case FRONT_PAUSED:
+                        client_close(client, front->answer);
+                        break;
+                case FRONT_IDLE:
+                        client_hold(client);
+                        front_dial(front);
+                        break;
+                default:
+                        client_hold(client);
+                }
         front_update(front);
 }
 
@@ -406,6 +477,14 @@ static void front_on_client_gone(void *userdata) {
         front_update(front);
 }
 
+/* Bytes flow again while nothing holds the stack: as good as a new client, but that one has its connection already. */
+static void front_note_quiet(Front *front) {
+        clients_note_quiet(front->clients);
+        if (front->state == FRONT_IDLE && clients_holding(front->clients) > 0)
+                front_dial(front);
+        front_update(front);
+}
+
 static int front_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Front *front = ASSERT_PTR(userdata);
 
@@ -417,6 +496,8 @@ static int front_on_timer(sd_event_source *source, uint64_t usec, void *userdata
                 front_rest(front);
         else if (source == front->timers[TIMER_PAUSE])
                 front_rest(front);
+        else if (source == front->timers[TIMER_QUIET])
+                front_note_quiet(front);
         else {
                 (void) sd_notify(false, "STOPPING=1");
                 (void) sd_event_exit(front->event, EXIT_SUCCESS);
@@ -475,13 +556,16 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, int fir
                                                 .service = options->service,
                                                 .page_socket = options->page_socket,
                                                 .page = options->page,
+                                                .proxy_protocol = options->proxy_protocol,
+                                                .rules = &front->options.rules,
+                                                .on_client = front_on_client,
                                                 .on_gone = front_on_client_gone,
                                                 .on_shown = front_on_shown,
                                                 .on_not_shown = front_on_not_shown,
                                                 .userdata = front,
                                 });
         if (r >= 0)
-                r = listeners_new(&front->listeners, event, first, n, front_has_room, front_on_client, front);
+                r = listeners_new(&front->listeners, event, first, n, front_has_room, front_on_connection, front);
         if (r < 0)
                 return r;
 

@@ -4,7 +4,9 @@
  * together. */
 
 #include <systemd/sd-event.h>
+#include "front/rules.h"
 #include "model/service.h"
+#include "util/time.h"
 
 typedef struct Front Front;
 
@@ -13,12 +15,16 @@ typedef struct FrontOptions {
         const char *control; /* path of the service's control socket */
         const char *page_socket; /* path of the web service's socket for browsers */
         PageMode page; /* who is passed to it */
+        const char *status; /* path of the service's status file */
+        int proxy_protocol; /* version of the header for backends; 0: none */
+        Rules rules; /* whom to ignore */
+        uint64_t idle_bytes_usec; /* who has sent nothing for so long does not keep the stack awake; 0: everybody does */
         uint64_t exit_idle_usec; /* the loop is left this long after the last client; USEC_INFINITY: never */
         uint64_t pause_max_usec; /* longest pause after failed wakes */
         uint64_t descriptors_max; /* RLIMIT_NOFILE */
 } FrontOptions;
 
-/* The options' strings and the `n` listening sockets from descriptor `first` on are borrowed. */
+/* The options' strings and lists, and the `n` listening sockets from descriptor `first` on are borrowed. */
 int front_new(Front **ret, sd_event *event, const FrontOptions *options, int first, size_t n);
 Front *front_free(Front *front);
 DEFINE_CLEANUP(Front *, front_free);

@@ -24,6 +24,25 @@ static int take_span(void *member, const char *text) {
         return span_from_string(text, member);
 }
 
+static int take_version(void *member, const char *text) {
+        if (!streq(text, "v1") && !streq(text, "v2"))
+                return -EINVAL;
+        *(int *) member = text[1] - '0';
+        return 0;
+}
+
+static int take_address(void *member, const char *text) {
+        return rules_add_address(member, text);
+}
+
+static int take_user_agent(void *member, const char *text) {
+        return rules_add_user_agent(member, text);
+}
+
+static int take_url_path(void *member, const char *text) {
+        return rules_add_path(member, text);
+}
+
 static int take_page(void *member, const char *text) {
         static const char *const names[_PAGE_MODE_MAX] = {
                 [PAGE_AUTO] = "auto",
@@ -43,11 +62,21 @@ static const Option table[] = {
         { "control", "PATH", "The service's control socket", take_path, offsetof(FrontOptions, control) },
         { "exit-idle-time", "TIME", "End this long after the last client (10s)", take_span,
           offsetof(FrontOptions, exit_idle_usec) },
+        { "idle-bytes", "TIME", "Who has sent nothing for so long does not count", take_span,
+          offsetof(FrontOptions, idle_bytes_usec) },
+        { "ignore-address", "PREFIX", "Ignore clients of this address or network", take_address,
+          offsetof(FrontOptions, rules) },
+        { "ignore-path", "PATH", "Ignore requests for this path", take_url_path, offsetof(FrontOptions, rules) },
+        { "ignore-user-agent", "TEXT", "Ignore requests of this agent", take_user_agent,
+          offsetof(FrontOptions, rules) },
         { "page", "WHO", "Who sees a page: auto, always or never", take_page, offsetof(FrontOptions, page) },
         { "page-socket", "PATH", "Where the web service takes browsers", take_path,
           offsetof(FrontOptions, page_socket) },
         { "pause-max", "TIME", "Longest pause after failed wakes (1min)", take_span,
           offsetof(FrontOptions, pause_max_usec) },
+        { "proxy-protocol", "VERSION", "Introduce clients to the backend: v1 or v2", take_version,
+          offsetof(FrontOptions, proxy_protocol) },
+        { "status", "PATH", "The service's status file", take_path, offsetof(FrontOptions, status) },
 };
 
 #define CODE_FIRST 0x100 /* of the table's rows, for getopt */
@@ -68,7 +97,7 @@ static int help(void) {
 }
 
 static int take_service(FrontOptions *options, const char *name) {
-        static char control[128];
+        static char control[128], status[128];
 
         if (!service_name_is_valid(name)) {
                 log_error("'%s' is no name of a service.", name);
@@ -78,6 +107,10 @@ static int take_service(FrontOptions *options, const char *name) {
         if (!options->control) {
                 (void) snprintf(control, sizeof(control), "/run/wakechain/control/%s.sock", name);
                 options->control = control;
+        }
+        if (!options->status) {
+                (void) snprintf(status, sizeof(status), "/run/wakechain/status/%s.json", name);
+                options->status = status;
         }
         return 1;
 }

@@ -1,0 +1,116 @@
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/un.h>
+
+#include "front/proxy-header.h"
+
+/* PROXY protocol, as haproxy's proxy-protocol.txt defines it. A socket that listens for both families shows IPv4 clients
+ * as IPv6 addresses; they are given as what they are. A Unix socket's client has no address: version 1 says UNKNOWN,
+ * version 2 names the paths, of which the client's is mostly empty. */
+
+#define V2_UNSPEC 0x00
+#define V2_TCP4 0x11
+#define V2_TCP6 0x21
+#define V2_UNIX 0x31
+#define V2_PROXY 0x21 /* version 2, for somebody else */
+#define V2_PATH_SIZE 108
+
+typedef struct Endpoint {
+        int family; /* AF_UNSPEC: without words here */
+        union {
+                struct in_addr ipv4;
+                struct in6_addr ipv6;
+                char path[V2_PATH_SIZE];
+        };
+        uint16_t port; /* network byte order */
+} Endpoint;
+
+static Endpoint endpoint_make(const struct sockaddr *address, socklen_t size) {
+        Endpoint endpoint = { .family = AF_UNSPEC };
+        struct sockaddr_storage storage = {};
+        const struct sockaddr_in *in = (const struct sockaddr_in *) &storage;
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) &storage;
+
+        memcpy(&storage, address, MIN((size_t) size, sizeof(storage)));
+        switch (storage.ss_family) {
+        case AF_INET:
+                endpoint = (Endpoint){ .family = AF_INET, .ipv4 = in->sin_addr, .port = in->sin_port };
+                break;
+        case AF_INET6:
+                endpoint = (Endpoint){ .family = AF_INET6, .ipv6 = in6->sin6_addr, .port = in6->sin6_port };
+                if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+                        endpoint.family = AF_INET;
+                        memcpy(&endpoint.ipv4, &in6->sin6_addr.s6_addr[12], sizeof(endpoint.ipv4));
+                }
+                break;
+        case AF_UNIX:
+                endpoint.family = AF_UNIX;
+                memcpy(endpoint.path, ((const struct sockaddr_un *) &storage)->sun_path, V2_PATH_SIZE);
+        }
+        return endpoint;
+}
+
+static size_t make_v1(uint8_t *ret, const Endpoint *peer, const Endpoint *own) {
+        char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN];
+        bool known = peer->family == own->family && (peer->family == AF_INET || peer->family == AF_INET6);
+        int n;
+
+        if (known && inet_ntop(peer->family, &peer->ipv6, from, sizeof(from)) &&
+            inet_ntop(own->family, &own->ipv6, to, sizeof(to)))
+                n = snprintf((char *) ret, PROXY_HEADER_MAX, "PROXY %s %s %s %u %u\r\n",
+                             peer->family == AF_INET ? "TCP4" : "TCP6", from, to, ntohs(peer->port),
+                             ntohs(own->port));
+        else
+                n = snprintf((char *) ret, PROXY_HEADER_MAX, "PROXY UNKNOWN\r\n");
+        return (size_t) n;
+}
+
+static size_t make_v2(uint8_t *ret, const Endpoint *peer, const Endpoint *own) {
+        static const uint8_t signature[] = "\r\n\r\n\0\r\nQUIT\n";
+        static const struct {
+                int family;
+                uint8_t code;
+                uint8_t address_size;
+                bool ports;
+        } kinds[] = {
+                { AF_INET, V2_TCP4, 4, true },
+                { AF_INET6, V2_TCP6, 16, true },
+                { AF_UNIX, V2_UNIX, V2_PATH_SIZE, false },
+                { AF_UNSPEC, V2_UNSPEC, 0, false },
+        };
+        size_t kind = 0, size = sizeof(signature) - 1, start;
+
+        while (kinds[kind].family != AF_UNSPEC &&
+               (kinds[kind].family != peer->family || kinds[kind].family != own->family))
+                kind++;
+
+        memcpy(ret, signature, size);
+        ret[size++] = V2_PROXY;
+        ret[size++] = kinds[kind].code;
+        start = size += 2;
+        for (int i = 0; i < 2; i++) {
+                memcpy(ret + size, (i == 0 ? peer : own)->path, kinds[kind].address_size);
+                size += kinds[kind].address_size;
+        }
+        for (int i = 0; i < 2 && kinds[kind].ports; i++) {
+                memcpy(ret + size, &(i == 0 ? peer : own)->port, sizeof(uint16_t));
+                size += sizeof(uint16_t);
+        }
+        ret[start - 2] = 0;
+        ret[start - 1] = (uint8_t) (size - start);
+        return size;
+}
+
+size_t proxy_header_make(uint8_t ret[static PROXY_HEADER_MAX], int version, const struct sockaddr *peer,
+                         socklen_t peer_size, const struct sockaddr *own, socklen_t own_size) {
+        Endpoint from, to;
+
+        assert(ret);
+        assert(peer && own);
+        assert(version == 1 || version == 2);
+
+        from = endpoint_make(peer, peer_size);
+        to = endpoint_make(own, own_size);
+        return version == 1 ? make_v1(ret, &from, &to) : make_v2(ret, &from, &to);
+}

@@ -127,7 +127,7 @@ static void entry_set_begin(StoreEntry *entry, const Status *old) {
 
         if (status->state != SERVICE_WAKING)
                 return;
-        if (old && old->state == SERVICE_WAKING && old->since_usec == status->since_usec)
+        if (old && old->state == SERVICE_WAKING && streq(strempty(old->wake_id), strempty(status->wake_id)))
                 return;
         entry->begun_usec = usec_sub(now, usec_sub(time_now(CLOCK_REALTIME), status->since_usec));
         described_begin(&entry->described);
@@ -552,7 +552,9 @@ bool store_next_event(Store *store, uint64_t after, StoreEvent *ret) {
                 if (version > after && (!next || version < next->items[ITEM_OBJECT].version))
                         next = entry;
         }
-        if (store->config_version > after && (!next || store->config_version < next->items[ITEM_OBJECT].version)) {
+        /* Who has just come has seen no other configuration. */
+        if (after > 0 && store->config_version > after &&
+            (!next || store->config_version < next->items[ITEM_OBJECT].version)) {
                 *ret = (StoreEvent){ .version = store->config_version, .name = "config", .data = "{}" };
                 return true;
         }

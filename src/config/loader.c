@@ -223,9 +223,9 @@ static const JsonKind kind_engine = {
         .names = engine_names,
 };
 
-static const JsonField api_fields[] = { { "hosts", &kind_hosts, offsetof(Loader, config.api_hosts), JSON_MARKED },
+static const JsonField api_fields[] = { { "hosts", &kind_hosts, offsetof(Loader, config.api_hosts) },
                                         { "sleepOverTcp", &kind_boolean,
-                                          offsetof(Loader, config.api_sleep_over_tcp), JSON_MARKED },
+                                          offsetof(Loader, config.api_sleep_over_tcp) },
                                         {} };
 
 static int parse_api(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,

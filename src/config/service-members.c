@@ -254,7 +254,7 @@ static const JsonField service_fields[] = {
         { "crossNetworkDeps", &kind_boolean, offsetof(Service, cross_network) },
         { "deny", &kind_networks, offsetof(Service, deny), JSON_GUARD },
         { "dependencies", &kind_dependencies, 0, JSON_OWN },
-        { "details", &kind_boolean, offsetof(Service, page_details), LATER },
+        { "details", &kind_boolean, offsetof(Service, page_details) },
         { "drainTimeout", &kind_duration, offsetof(Service, drain_timeout_usec) },
         { "globalTimeout", &kind_timeout, offsetof(Service, global_timeout_usec) },
         { "idleBytes", &kind_boolean, offsetof(Service, idle_bytes) },
@@ -270,7 +270,7 @@ static const JsonField service_fields[] = {
         { "redirectPort", &kind_redirect_port, offsetof(Service, redirect_port), JSON_OWN },
         { "schedule", &kind_schedule, 0 },
         { "sleep", &kind_sleep, offsetof(Service, sleep) },
-        { "title", &kind_title, offsetof(Service, page_title), LATER },
+        { "title", &kind_title, offsetof(Service, page_title) },
         {}
 };
 

@@ -103,7 +103,8 @@ static void test_lock(const char *root) {
 }
 
 static void test_mark(const char *root) {
-        static const char *const bad[] = { "", "9002", "0 29002", "9002 0", "65536 29002", "9002 99999", "memvid 9002" };
+        static const char *const bad[] = { "",           "9002",       "0 29002", "9002 0", "65536 29002",
+                                           "9002 99999", "memvid 9002" };
         _cleanup_free_ char *folder = NULL, *path = NULL;
         RedirectMark mark;
 

@@ -292,7 +292,10 @@ static void on_connect(FakeConnection *connection, FakeContainer *container) {
 }
 
 static void on_logs(FakeConnection *connection, FakeContainer *container) {
-        answer(connection, 200, "");
+        char body[128];
+
+        (void) snprintf(body, sizeof(body), "%s cannot go on\n", container->name);
+        answer(connection, 200, body);
 }
 
 static void on_exec_create(FakeConnection *connection, FakeContainer *container) {

@@ -434,7 +434,9 @@ static void test_cycles_are_named_in_full(void) {
         ASSERT_OK(config_parse(&config, "test.json", text, strlen(text), &problems));
         ASSERT_EQ(problems.n_errors, 3);
         ASSERT_TRUE(strstr(problems.problems[0].text, "a → b → c → a"));
+        ASSERT_TRUE(problems.problems[0].cycle);
         ASSERT_TRUE(strstr(problems.problems[1].text, "has errors itself"));
+        ASSERT_FALSE(problems.problems[1].cycle);
         ASSERT_EQ(config->n_services, 2);
         ASSERT_TRUE(config_find(config, "d") && config_find(config, "e"));
 }

@@ -3,29 +3,29 @@
 import contextlib
 import time
 
-from fault_test import MEMVID, URL, FaultTest, quick_config, stacks
+from fault_test import MEMVID, URL, FaultTest, dependency, quick_config, stacks, wait_for
 
 NEXTCLOUD, RAGFLOW = "http://127.0.0.1:8080/", "http://127.0.0.1:9500/"
 BOT = "wake@telegram-bot.service"
 REASON = "engine_unavailable"
 
 
-class Dockerd(FaultTest):
+class FivePhases(FaultTest):
     """memvid is awake; telegram-bot, which shares redis with it, is being stopped; nextcloud, which shares it too, is being checked;
     clemence's second container is being started; ragflow sleeps, and is asked for while the engine is away."""
 
     config = quick_config(*stacks.STACKS)
+    # Not ready before the fault, however busy the machine is; quick at the next start.
+    SLOW = {"nextcloud": 20, "wordpress-clemence": 15}
     AWAKE = ("memvid", "nextcloud", "clemence", "ragflow")
     CONTAINERS = {c for name in AWAKE for step in stacks.STACKS[name] for c in step}
-
-    @classmethod
-    def prepare(cls, machine):
-        super().prepare(machine)
-        stacks.set_delay(machine, "nextcloud", 2.5)
 
     def setUp(self):
         m = self.machine
         self.begin()
+        for container, seconds in self.SLOW.items():
+            stacks.set_delay(m, container, seconds)
+        delay_files = stacks.delay_files(m, *self.SLOW)
         self.addCleanup(self.show_engine)
         m.systemctl("reset-failed", "docker.service", check=False)
         m.systemctl("start", "wake@memvid.service", BOT)
@@ -33,10 +33,15 @@ class Dockerd(FaultTest):
         self.cursor, self.since = m.journal_cursor(), m.now()
 
         self.waiting = {"nextcloud": self.asking(NEXTCLOUD)}
-        self.wait_event("nextcloud", "exec_start", self.since)
+        self.wait_until_checked("nextcloud")
         self.stop = m.popen(["systemctl", "stop", BOT])
         self.waiting["clemence"] = self.asking(URL)
         m.follow_docker_events(self.meeting(), self.since)
+        for file in delay_files:
+            m.write(file, str(int(self.delay * 1000)))
+
+    def wait_until_checked(self, container):
+        self.wait_event(container, "exec_start", self.since)
 
     def meeting(self):
         seen, wanted = set(), {("telegram-bot", "die"), ("wordpress-clemence", "start")}
@@ -72,6 +77,8 @@ class Dockerd(FaultTest):
         starts = [c for c in self.starts(self.since) if c != "memvid-ui"]
         self.assertEqual(sorted(starts), sorted(expected - {"memvid-ui"}), "started in vain")
 
+
+class Dockerd(FivePhases):
     def test_restarted(self):
         self.restart_engine()
         self.check(gone=True)
@@ -79,12 +86,6 @@ class Dockerd(FaultTest):
     def test_stopped_without_its_socket(self):
         """systemd starts it again when somebody asks: that may be us."""
         self.machine.run("systemctl stop docker.service; systemctl reset-failed docker.service || true")
-        self.check(gone=True)
-
-    def test_killed(self):
-        """Its containers go on until it is back, and ends them."""
-        self.machine.run(["kill", "-KILL", self.engine_pid()])
-        self.wait_unit("docker.service", "active")
         self.check(gone=True)
 
     def test_stopped_and_started(self):
@@ -110,6 +111,29 @@ class Dockerd(FaultTest):
                 self.assertEqual(self.ask(MEMVID, timeout=5)[0], 200)
                 time.sleep(1)
         self.check(gone=False)
+
+
+class DockerdKilled(FivePhases):
+    """By SIGKILL. Its containers go on until it is back, and ends them. Except, with Docker 26, one in which it was just executing a command:
+    containerd then reports its end half a minute late, dockerd takes that for the end of the next run, and from then on says of a container
+    without a file system that it runs. So those that are not ready here are not checked by commands."""
+
+    config = quick_config(*stacks.STACKS)
+    dependency(config, "nextcloud", "nextcloud")["healthCheck"] = {"tcp": 80, "interval": 200, "timeout": 60000}
+    dependency(config, "clemence", "wordpress-clemence")["healthCheck"] = {"tcp": 9000, "interval": 200, "timeout": 60000}
+
+    def wait_until_checked(self, container):
+        self.wait_state("nextcloud", "waking")
+
+        def checked():
+            return any(d["container"] == container and d["state"] == "checking" for d in self.status("nextcloud")["dependencies"])
+
+        wait_for(checked, 30, what=f"{container} to be checked")
+
+    def test_killed(self):
+        self.machine.run(["kill", "-KILL", self.engine_pid()])
+        self.wait_unit("docker.service", "active")
+        self.check(gone=True)
 
 
 class Unavailable(FaultTest):

@@ -133,6 +133,15 @@ bool backends_equal(const Backends *a, const Backends *b) {
         return true;
 }
 
+size_t backends_copy_inet(const Backends *backends, Address *ret, size_t max) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < backends->n && n < max; i++)
+                if (backends->addresses[i].any.sa_family != AF_UNIX)
+                        ret[n++] = backends->addresses[i];
+        return n;
+}
+
 static void connector_drop_fd(Connector *connector) {
         reactor_forget(connector->reactor, &connector->watch);
         connector->fd = fd_close(connector->fd);

@@ -28,6 +28,8 @@ int backends_new(Backends **ret, char *const *texts);
 Backends *backends_free(Backends *backends);
 DEFINE_CLEANUP(Backends *, backends_free);
 bool backends_equal(const Backends *a, const Backends *b);
+/* Those that have a port, at most `max` of them. Returns how many. */
+size_t backends_copy_inet(const Backends *backends, Address *ret, size_t max);
 
 /* Called once, never from inside connector_new(): a connected, non-blocking descriptor that the handler now owns,
  * or the last address's negative errno when time was up. The connector may be freed from inside. */

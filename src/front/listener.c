@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "front/listener.h"
+#include "front/udp-socket.h"
 #include "util/log.h"
 #include "util/time.h"
 
@@ -42,7 +43,8 @@ static const struct {
 
 static void listeners_enable(Listeners *listeners, bool on) {
         for (size_t i = 0; i < listeners->n; i++)
-                (void) sd_event_source_set_enabled(listeners->sources[i], on ? SD_EVENT_ON : SD_EVENT_OFF);
+                if (listeners->sources[i])
+                        (void) sd_event_source_set_enabled(listeners->sources[i], on ? SD_EVENT_ON : SD_EVENT_OFF);
         listeners->paused = !on;
 }
 
@@ -135,6 +137,8 @@ int listeners_new(Listeners **ret, sd_event *event, int first, size_t n, Listene
         for (; listeners->n < n; listeners->n++) {
                 int fd = first + (int) listeners->n, flags = fcntl(fd, F_GETFL);
 
+                if (udp_socket_is_one(fd))
+                        continue;
                 if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
                         return -errno;
                 /* Those for TCP fail on a Unix socket, and are not missed there. */

@@ -12,7 +12,7 @@ typedef bool (*ListenersRoomHandler)(void *userdata);
 /* A connection: non-blocking, and the handler's. */
 typedef void (*ListenersClientHandler)(int fd, void *userdata);
 
-/* The sockets are borrowed. */
+/* The sockets are borrowed. Those for datagrams are left alone. */
 int listeners_new(Listeners **ret, sd_event *event, int first, size_t n, ListenersRoomHandler has_room,
                   ListenersClientHandler on_client, void *userdata);
 Listeners *listeners_free(Listeners *listeners);

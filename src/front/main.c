@@ -5,6 +5,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "front/front.h"
+#include "front/udp-socket.h"
 #include "model/service.h"
 #include "util/log.h"
 
@@ -15,12 +16,14 @@
 static const char *arg_control = NULL;
 static uint64_t arg_exit_idle_usec = 10 * USEC_PER_SEC;
 static uint64_t arg_pause_max_usec = USEC_PER_MINUTE;
+static uint64_t arg_udp_timeout_usec = USEC_PER_MINUTE;
 static const char *arg_service = NULL;
 
 enum {
         ARG_CONTROL = 0x100,
         ARG_EXIT_IDLE_TIME,
         ARG_PAUSE_MAX,
+        ARG_UDP_TIMEOUT,
         ARG_VERSION,
 };
 
@@ -29,6 +32,7 @@ static const struct option options[] = { { "help", no_argument, NULL, 'h' },
                                          { "control", required_argument, NULL, ARG_CONTROL },
                                          { "exit-idle-time", required_argument, NULL, ARG_EXIT_IDLE_TIME },
                                          { "pause-max", required_argument, NULL, ARG_PAUSE_MAX },
+                                         { "udp-timeout", required_argument, NULL, ARG_UDP_TIMEOUT },
                                          {} };
 
 static int help(void) {
@@ -38,7 +42,8 @@ static int help(void) {
                "     --version              Show the version\n"
                "     --control=PATH         The service's control socket\n"
                "     --exit-idle-time=TIME  End this long after the last client (10s)\n"
-               "     --pause-max=TIME       Longest pause after failed wakes (1min)\n",
+               "     --pause-max=TIME       Longest pause after failed wakes (1min)\n"
+               "     --udp-timeout=TIME     A UDP client has gone after this long (1min)\n",
                program_invocation_short_name);
         return 0;
 }
@@ -72,6 +77,9 @@ static int parse_arguments(int argc, char *argv[]) {
                 case ARG_PAUSE_MAX:
                         r = parse_span("pause-max", optarg, &arg_pause_max_usec);
                         break;
+                case ARG_UDP_TIMEOUT:
+                        r = parse_span("udp-timeout", optarg, &arg_udp_timeout_usec);
+                        break;
                 default:
                         return -EINVAL;
                 }
@@ -98,8 +106,8 @@ static int check_sockets(int n) {
                 r = sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, /* listening= */ true);
                 if (r < 0)
                         return log_error_errno(r, "Failed to look at a passed socket: %m");
-                if (r == 0) {
-                        log_error("A passed descriptor is no listening stream socket.");
+                if (r == 0 && !udp_socket_is_one(fd)) {
+                        log_error("A passed descriptor is neither a listening stream socket nor one for UDP.");
                         return -EINVAL;
                 }
         }
@@ -184,6 +192,7 @@ static int run(int argc, char *argv[]) {
                 .control = arg_control,
                 .exit_idle_usec = arg_exit_idle_usec,
                 .pause_max_usec = arg_pause_max_usec,
+                .udp_timeout_usec = arg_udp_timeout_usec,
                 .descriptors_max = raise_limit(),
         };
         r = front_new(&front, event, &front_options, SD_LISTEN_FDS_START, (size_t) n);

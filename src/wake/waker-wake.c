@@ -42,8 +42,8 @@ void waker_begin_awake(Waker *waker) {
         if (first) {
                 waker_set_state(waker, SERVICE_AWAKE);
                 notify_ready();
-                record_service(LOG_INFO, WAKECHAIN_MESSAGE_AWAKE, SERVICE_AWAKE, FAILURE_NONE, "%s awake%s after %s",
-                               waker->service->name, waker->was_ready ? " again" : "",
+                record_service(LOG_INFO, WAKECHAIN_MESSAGE_AWAKE, SERVICE_AWAKE, FAILURE_NONE,
+                               "%s awake%s after %s", waker->service->name, waker->was_ready ? " again" : "",
                                span_to_string(waker_elapsed(waker), span));
                 waker->was_ready = true;
                 waker_remember_later(waker);
@@ -107,6 +107,11 @@ void waker_reach(Waker *waker) {
                 info = waker_infos(waker)[i];
         if (!info) {
                 waker_fail(waker, FAILURE_NOT_FOUND, "none of its containers exists");
+                return;
+        }
+        /* Nobody accepts on a port of UDP. The front holds what it refuses. */
+        if (waker->backend.udp) {
+                waker_open(waker);
                 return;
         }
         r = probe_new(&waker->reach_probe, waker->event, waker->engine, &waker->reach, info, NULL, 0,
@@ -189,7 +194,7 @@ void waker_resolve_backend(Waker *waker) {
         backend_done(&waker->backend);
         waker->backend = backend;
         waker->backend_resolved = true;
-        if (waker->backend.member != BACKEND_NO_MEMBER)
+        if (waker->backend.member != BACKEND_NO_MEMBER && !waker->backend.udp)
                 container_set_backend_port(waker->members[waker->backend.member], waker->backend.port);
         if (waker->door)
                 door_set_bindings(waker->door, &waker->backend.bindings);

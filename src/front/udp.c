@@ -1,6 +1,5 @@
+#include "front/udp-batch.h"
 #include "front/udp.h"
-#include "front/udp-flow.h"
-#include "front/udp-socket.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/time.h"
@@ -22,9 +21,7 @@
  * A flow ends when neither side has sent anything for a while, and what it waits for is not the stack. Anybody can make flows by inventing source addresses:
  * their number is limited, and a new one ends the one that has been idle for longest. */
 
-#define BATCH 32 /* datagrams by one system call */
 #define BATCHES_MAX 8U /* then others have their turn */
-#define DATAGRAM_MAX 65536
 #define SILENCE_USEC (20 * USEC_PER_MSEC)
 #define PAUSE_USEC (10 * USEC_PER_MSEC)
 #define PAUSE_DOUBLINGS_MAX 4U
@@ -53,15 +50,6 @@ typedef enum UdpState {
         _UDP_STATE_INVALID = -EINVAL,
 } UdpState;
 
-/* What recvmmsg() fills and sendmmsg() takes; one at a time for the whole program. */
-typedef struct UdpBatch {
-        struct mmsghdr messages[BATCH];
-        struct iovec vectors[BATCH];
-        struct sockaddr_storage names[BATCH];
-        UdpControl controls[BATCH];
-        uint8_t data[BATCH][DATAGRAM_MAX];
-} UdpBatch;
-
 struct Udp {
         Reactor *reactor; /* borrowed */
         UdpAdmitHandler admit;
@@ -69,7 +57,8 @@ struct Udp {
         void *userdata;
         UdpSocket *sockets;
         size_t n_sockets;
-        UdpBatch *batch; /* NULL if there are no sockets */
+        UdpBuffers *buffers; /* NULL if there are no sockets */
+        UdpBatch from_clients, from_backend;
         UdpFlows flows;
         size_t flows_max;
         UdpQueue queue;
@@ -251,53 +240,7 @@ static int udp_on_timer(sd_event_source *source, uint64_t usec, void *userdata) 
         return 0;
 }
 
-/* Batches */
-
-static void batch_reset(UdpBatch *batch, size_t n, bool with_addresses) {
-        for (size_t i = 0; i < n; i++) {
-                batch->vectors[i] = (struct iovec){ batch->data[i], DATAGRAM_MAX };
-                batch->messages[i].msg_hdr = (struct msghdr){ .msg_iov = &batch->vectors[i], .msg_iovlen = 1 };
-                if (!with_addresses)
-                        continue;
-                batch->messages[i].msg_hdr.msg_name = &batch->names[i];
-                batch->messages[i].msg_hdr.msg_namelen = sizeof(batch->names[i]);
-                batch->messages[i].msg_hdr.msg_control = &batch->controls[i];
-                batch->messages[i].msg_hdr.msg_controllen = sizeof(batch->controls[i]);
-        }
-}
-
-/* Returns how many there were, at most BATCH; 0: none for now. */
-static int batch_receive(UdpBatch *batch, int fd, bool with_addresses) {
-        int n;
-
-        batch_reset(batch, BATCH, with_addresses);
-        n = recvmmsg(fd, batch->messages, BATCH, MSG_DONTWAIT, NULL);
-        if (n < 0)
-                return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-        return n;
-}
-
 /* To clients */
-
-static void udp_reply(Udp *udp, const UdpFlow *flow, int n) {
-        const UdpSocket *socket = &udp->sockets[flow->key.socket];
-        UdpBatch *batch = udp->batch;
-        struct msghdr header = {};
-        UdpControl control;
-        Address client;
-
-        udp_socket_set_key(socket, &flow->key, &header, &client, &control);
-        for (int i = 0; i < n; i++) {
-                batch->vectors[i].iov_len = batch->messages[i].msg_len;
-                header.msg_iov = &batch->vectors[i];
-                header.msg_iovlen = 1;
-                batch->messages[i].msg_hdr = header;
-        }
-        for (int sent = 0, r; sent < n; sent += MAX(r, 1))
-                /* One that cannot be sent is lost, and not the others. */
-                r = sendmmsg(socket->fd, batch->messages + sent, (unsigned) (n - sent),
-                             MSG_DONTWAIT | MSG_NOSIGNAL);
-}
 
 static void flow_on_event(Watch *watch, uint32_t events) {
         UdpFlow *flow = ASSERT_PTR(watch->userdata);
@@ -306,15 +249,16 @@ static void flow_on_event(Watch *watch, uint32_t events) {
         int n = 0;
 
         for (unsigned i = 0; i < BATCHES_MAX; i++) {
-                n = batch_receive(udp->batch, flow->fd, /* with_addresses= */ false);
+                n = udp_batch_receive(&udp->from_backend, flow->fd);
                 if (n > 0)
-                        udp_reply(udp, flow, n);
+                        udp_batch_reply(&udp->from_backend, &udp->sockets[flow->key.socket], &flow->key,
+                                        (size_t) n);
                 heard = heard || n > 0;
                 refused = refused || is_refusal(n);
-                if (n >= 0 && n < BATCH)
+                if (n >= 0 && n < UDP_BATCH_MAX)
                         break;
         }
-        if (n < 0 || n == BATCH)
+        if (n < 0 || n == UDP_BATCH_MAX)
                 reactor_again(udp->reactor, watch);
         if (heard)
                 udp_flows_touch(&udp->flows, flow, time_now(CLOCK_MONOTONIC));
@@ -422,11 +366,11 @@ static void udp_on_socket_event(Watch *watch, uint32_t events) {
         uint64_t now = time_now(CLOCK_MONOTONIC);
 
         for (unsigned i = 0; i < BATCHES_MAX; i++) {
-                int n = batch_receive(udp->batch, socket->fd, /* with_addresses= */ true);
+                int n = udp_batch_receive(&udp->from_clients, socket->fd);
 
                 for (int j = 0; j < n; j++)
-                        udp_take(udp, socket, &udp->batch->messages[j], now);
-                if (n >= 0 && n < BATCH)
+                        udp_take(udp, socket, &udp->from_clients.messages[j], now);
+                if (n >= 0 && n < UDP_BATCH_MAX)
                         return;
         }
         reactor_again(udp->reactor, watch);
@@ -506,10 +450,12 @@ int udp_new(Udp **ret, sd_event *event, Reactor *reactor, int first, size_t n, s
         if (r < 0)
                 return r;
         /* Its pages are there when they are used: with small datagrams, few. */
-        udp->batch = malloc(sizeof(UdpBatch));
+        udp->buffers = malloc(sizeof(UdpBuffers));
         udp->sockets = new0(UdpSocket, n_sockets);
-        if (!udp->batch || !udp->sockets)
+        if (!udp->buffers || !udp->sockets)
                 return -ENOMEM;
+        udp_batch_init(&udp->from_clients, udp->buffers, /* addressed= */ true);
+        udp_batch_init(&udp->from_backend, udp->buffers, /* addressed= */ false);
         for (size_t i = 0; i < n; i++) {
                 r = udp_socket_is_one(first + (int) i) ? udp_take_socket(udp, first + (int) i) : 0;
                 if (r < 0)
@@ -531,7 +477,7 @@ Udp *udp_free(Udp *udp) {
         sd_event_source_disable_unref(udp->timer);
         sd_event_source_disable_unref(udp->expiry);
         free(udp->sockets);
-        free(udp->batch);
+        free(udp->buffers);
         return mfree(udp);
 }
 

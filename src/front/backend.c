@@ -217,7 +217,7 @@ static int connector_on_timer(sd_event_source *source, uint64_t usec, void *user
         return 0;
 }
 
-static bool is_self_connected(int fd, const Address *address) {
+bool address_is_self_connected(int fd, const Address *address) {
         const struct sockaddr_in *in = (const struct sockaddr_in *) &address->storage;
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) &address->storage;
         struct sockaddr_storage own = {};
@@ -248,7 +248,7 @@ static void connector_on_event(Watch *watch, uint32_t events) {
 
         if (getsockopt(connector->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
                 error = errno;
-        if (error == 0 && is_self_connected(connector->fd, address))
+        if (error == 0 && address_is_self_connected(connector->fd, address))
                 error = ECONNREFUSED;
         if (error != 0) {
                 connector->error = -error;

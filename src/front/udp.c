@@ -106,6 +106,8 @@ static int flow_connect(UdpFlow *flow) {
                 return -errno;
         if (connect(flow->fd, &backend->any, backend->size) < 0)
                 return -errno;
+        if (address_is_self_connected(flow->fd, backend))
+                return -ECONNREFUSED;
         flow->watch = (Watch){ flow_on_event, flow };
         r = reactor_add(udp->reactor, &flow->watch, flow->fd, EPOLLIN);
         if (r < 0)

@@ -5,7 +5,7 @@
  *
  * The server echoes. The client has WINDOW datagrams on their way in each of FLOWS flows: for each that comes back it
  * sends the next one; with `new` by a new socket, so that each is a flow of its own, as questions to a name server
- * are. What has not come back after a quarter of a second is lost, and another is sent. Both are on 127.0.0.1. The
+ * are. What has not come back after a second is lost, and another is sent. Both are on 127.0.0.1. The
  * client prints datagrams per second, median and 99th percentile of the round trip in microseconds, and losses. */
 
 #define _GNU_SOURCE
@@ -23,7 +23,7 @@
 
 #define BATCH 64
 #define DATAGRAM_MAX 65536
-#define TIMEOUT_NSEC 250000000
+#define TIMEOUT_NSEC 1000000000
 #define SAMPLES_MAX 20000000
 #define BUFFER_SIZE (8 * 1024 * 1024)
 

@@ -60,14 +60,25 @@ static Name name_of(const char *host, uint16_t port) {
         return name;
 }
 
-static int bound_socket(const char *host, uint16_t port, int type) {
+/* -EADDRINUSE if the port is taken. */
+static int try_bound_socket(const char *host, uint16_t port, int type) {
         Name name = name_of(host, port);
         int fd = with_timeout(socket(name.any.sa_family, type | SOCK_CLOEXEC, 0)), no = 0;
 
         if (name.any.sa_family == AF_INET6)
                 ASSERT_OK(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no)));
-        if (bind(fd, &name.any, sizeof(name.in6)) < 0)
-                TEST_FAIL("bind: %m");
+        if (bind(fd, &name.any, sizeof(name.in6)) < 0) {
+                ASSERT_EQ(errno, EADDRINUSE);
+                (void) fd_close(fd);
+                return -EADDRINUSE;
+        }
+        return fd;
+}
+
+static int bound_socket(const char *host, uint16_t port, int type) {
+        int fd = try_bound_socket(host, port, type);
+
+        ASSERT_OK(fd);
         return fd;
 }
 
@@ -379,15 +390,21 @@ static void test_empty_and_largest_datagrams(void) {
         stage_close(&stage);
 }
 
+/* Nobody whose kernel chooses a port gets this one while it is free. */
+static int reserve(uint16_t port) {
+        return bound_socket("127.0.0.2", port, SOCK_DGRAM);
+}
+
 /* The first refusals come before the backend is there: nothing of what was held is lost, or comes twice. */
 static void test_waits_for_a_backend_that_refuses(void) {
         Stage stage;
         char text[16];
         uint16_t port;
-        int waker, client;
+        int waker, client, reserved;
 
         stage_open(&stage, "127.0.0.1");
         port = port_of(stage.backend);
+        reserved = reserve(port);
         fd_close(stage.backend);
         stage_start(&stage, 0, NULL);
         client = client_open(&stage, "127.0.0.1");
@@ -406,6 +423,7 @@ static void test_waits_for_a_backend_that_refuses(void) {
                 backend_expect(stage.backend, text, NULL);
         }
         expect_echo(&stage, client, "20");
+        fd_close(reserved);
         fd_close(client);
         fd_close(waker);
         stage_close(&stage);
@@ -415,12 +433,13 @@ static void test_waits_for_a_backend_that_refuses(void) {
 static void test_a_backend_that_comes_back(void) {
         Stage stage;
         uint16_t port;
-        int waker, client;
+        int waker, client, reserved;
 
         stage_open(&stage, "127.0.0.1");
         stage_start(&stage, 0, NULL);
         client = serve_one(&stage, "127.0.0.1", &waker);
         port = port_of(stage.backend);
+        reserved = reserve(port);
         fd_close(stage.backend);
         send_text(client, "lost"); /* as it would be without a front */
         wait_taken(&stage);
@@ -429,6 +448,7 @@ static void test_a_backend_that_comes_back(void) {
         stage.backend = bound_socket("127.0.0.1", port, SOCK_DGRAM);
         backend_expect(stage.backend, "kept", NULL);
         expect_echo(&stage, client, "more");
+        fd_close(reserved);
         fd_close(client);
         fd_close(waker);
         stage_close(&stage);
@@ -631,7 +651,13 @@ static void test_stands_beside_a_stream_socket(void) {
         stage_open(&stage, "127.0.0.1");
         stage.stream = bound_socket("127.0.0.1", 0, SOCK_STREAM);
         ASSERT_OK(listen(stage.stream, 16));
-        listening = bound_socket("127.0.0.1", port_of(stage.backend), SOCK_STREAM);
+        /* One port for both. What is free for one need not be for the other. */
+        while ((listening = try_bound_socket("127.0.0.1", port_of(stage.backend), SOCK_STREAM)) < 0) {
+                int other = bound_socket("127.0.0.1", 0, SOCK_DGRAM);
+
+                fd_close(stage.backend);
+                stage.backend = other;
+        }
         ASSERT_OK(listen(listening, 16));
         stage_start(&stage, 0, "--udp-timeout=100ms");
         datagrams = serve_one(&stage, "127.0.0.1", &waker);

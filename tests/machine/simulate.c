@@ -126,7 +126,8 @@ static int listen_on(uint16_t port, int type) {
         if (fd >= 0) {
                 setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
                 setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-                if (bind(fd, (struct sockaddr *) &in6, sizeof(in6)) >= 0 && (type == SOCK_DGRAM || listen(fd, 4096) >= 0))
+                if (bind(fd, (struct sockaddr *) &in6, sizeof(in6)) >= 0 &&
+                    (type == SOCK_DGRAM || listen(fd, 4096) >= 0))
                         return fd;
                 close(fd);
         }

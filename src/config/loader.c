@@ -169,10 +169,10 @@ static int read_service(Loader *loader, const JsonPath *path, const char *name, 
                                  SERVICE_NAME_MAX);
         if (json_object_is_type(value, json_type_object)) {
                 r = service_read(loader, path, value);
-                if (r >= 0)
-                        r = service_check(loader, path, value);
-                if (r >= 0)
+                if (r >= 0) {
+                        service_check(loader, path, value);
                         r = dependencies_check(loader, path, value);
+                }
         } else
                 json_walk_refuse(&loader->walk, path, value, "expected an object with 'name'");
         loader->entry = NULL;

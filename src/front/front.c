@@ -6,6 +6,7 @@
 #include "front/clients.h"
 #include "front/front.h"
 #include "front/listener.h"
+#include "front/udp.h"
 #include "io/hold.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -34,6 +35,10 @@
  *      clients get the answer at once for a while: PAUSED, see front_pause_usec().
  *  (4) A waker tells before it goes, so this one has crashed: dial again while there is any client, a few times;
  *      then (3), or IDLE when nobody waits.
+ *
+ * Flows of UDP are clients, too, and wait if they have datagrams that wait. There is no answer for them: where
+ * others get one, they end. When a stack stops, or rests, all of them end, also those that were forwarded: whoever
+ * goes on sending is a new client then.
  *
  * Dialing fails: (3) for a first try, (4) for a further one. No word from the waker for PATIENCE_USEC: (3). Awake
  * forgets all failures. Without a client the Hold is dropped after LINGER_USEC, and the program ends after
@@ -68,6 +73,7 @@
 /* Descriptors that are not clients', beside those from the start: the program's own. */
 #define DESCRIPTORS_OWN 12U
 #define PIPES_MAX 64U
+#define FLOWS_MAX 16384U /* some 40 MiB of the kernel's memory */
 
 typedef enum FrontState {
         FRONT_IDLE,
@@ -94,11 +100,12 @@ typedef enum FrontTimer {
 struct Front {
         sd_event *event;
         FrontOptions options;
-        size_t clients_max;
+        size_t clients_max, flows_max;
         Reactor *reactor;
         Forwarder *forwarder;
         Clients *clients;
         Listeners *listeners;
+        Udp *udp;
         FrontState state;
         Hold *hold;
         bool seen_active; /* this Hold has seen the stack waking or awake */
@@ -175,15 +182,24 @@ static bool front_was_unused(Front *front, FrontTimer timer, uint64_t span_usec)
         return false;
 }
 
+static size_t front_waiting(Front *front) {
+        return clients_waiting(front->clients) + udp_waiting(front->udp);
+}
+
+/* Whoever needs the stack, waiting or served. */
+static size_t front_holding(Front *front) {
+        return clients_holding(front->clients) + udp_count(front->udp);
+}
+
 /* Whether nobody needs the Hold, and whether nobody needs us. */
 static bool front_can_linger(Front *front) {
-        return clients_holding(front->clients) == 0 && !front_is_watched(front) && front->state != FRONT_IDLE &&
+        return front_holding(front) == 0 && !front_is_watched(front) && front->state != FRONT_IDLE &&
                front->state != FRONT_PAUSED;
 }
 
 static bool front_can_exit(Front *front) {
-        return clients_total(front->clients) == 0 && !front_is_watched(front) && front->state != FRONT_PAUSED &&
-               front->options.exit_idle_usec != USEC_INFINITY;
+        return clients_total(front->clients) + udp_count(front->udp) == 0 && !front_is_watched(front) &&
+               front->state != FRONT_PAUSED && front->options.exit_idle_usec != USEC_INFINITY;
 }
 
 static uint64_t front_quiet_look_usec(const Front *front) {
@@ -216,6 +232,7 @@ static void front_update(Front *front) {
 /* No Hold, and none wanted, until a client comes. */
 static void front_rest(Front *front) {
         front->hold = hold_free(front->hold);
+        udp_drop(front->udp);
         front_timer_stop(front, TIMER_DIAL);
         front_timer_stop(front, TIMER_PATIENCE);
         front->losses = front->busy = 0;
@@ -274,7 +291,7 @@ static uint64_t growing(uint64_t first_usec, unsigned n, uint64_t max_usec) {
 
 /* (2) */
 static void front_dial_if_waiting(Front *front) {
-        if (clients_waiting(front->clients) > 0)
+        if (front_waiting(front) > 0)
                 front_dial_after(front, growing(BUSY_PAUSE_USEC, front->busy++, BUSY_PAUSE_MAX_USEC));
         else
                 front_rest(front);
@@ -282,9 +299,9 @@ static void front_dial_if_waiting(Front *front) {
 
 /* (4) */
 static void front_lose(Front *front) {
-        bool waiting = clients_waiting(front->clients) > 0 || front_is_watched(front);
+        bool waiting = front_waiting(front) > 0 || front_is_watched(front);
 
-        if (!waiting && clients_holding(front->clients) == 0)
+        if (!waiting && front_holding(front) == 0)
                 front_rest(front);
         else if (front->losses < LOSSES_MAX)
                 front_dial_after(front, growing(LOSS_PAUSE_USEC, front->losses++, LOSS_PAUSE_MAX_USEC));
@@ -304,6 +321,10 @@ static void front_note_stopping(Front *front) {
                         sentence = NULL;
                 (void) front_answer(front, sentence, USEC_PER_SEC);
         }
+        if (front->seen_active)
+                udp_drop(front->udp);
+        else
+                udp_hold(front->udp);
         front->seen_active = false;
         front_set_state(front, FRONT_STOPPING);
 }
@@ -329,6 +350,7 @@ static void front_note_awake(Front *front, const Status *status) {
 
         front_set_state(front, FRONT_AWAKE);
         front_use_backends(front, TAKE_PTR(backends));
+        udp_forward(front->udp, front->backends);
 }
 
 static void front_on_status(Hold *hold, const Status *status, void *userdata) {
@@ -354,6 +376,7 @@ static void front_on_status(Hold *hold, const Status *status, void *userdata) {
         default:
                 front->seen_active = front->seen_active || status->state == SERVICE_WAKING;
                 clients_hold_waiting(front->clients);
+                udp_hold(front->udp);
                 front_set_state(front, FRONT_WAKING);
         }
         front_update(front);
@@ -527,6 +550,20 @@ static void front_note_quiet(Front *front) {
         front_update(front);
 }
 
+static bool front_admits_flow(const struct sockaddr *client, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        return front->state != FRONT_PAUSED && !rules_match_address(&front->options.rules, client);
+}
+
+static void front_on_flows(Udp *udp, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        if (front->state == FRONT_IDLE && udp_count(udp) > 0)
+                front_dial(front);
+        front_update(front);
+}
+
 static int front_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Front *front = ASSERT_PTR(userdata);
 
@@ -565,12 +602,14 @@ static int front_make_timers(Front *front) {
 
 /* Accepting stops before descriptors run out, so that each accepted client can have its backend, and the Hold its
  * own. */
-static unsigned front_set_limits(Front *front, int listener) {
+static unsigned front_set_limits(Front *front, int listener, bool has_udp) {
         uint64_t all = front->options.descriptors_max;
         unsigned pipes = (unsigned) MIN(all / 64, (uint64_t) PIPES_MAX);
         _cleanup_close_ int next = fcntl(listener, F_DUPFD_CLOEXEC, 0); /* as many as there are already */
         uint64_t own = DESCRIPTORS_OWN + (uint64_t) MAX(next, 0) + 2 * (uint64_t) pipes;
 
+        front->flows_max = has_udp ? (size_t) MIN(all / 4, (uint64_t) FLOWS_MAX) : 0;
+        own += front->flows_max;
         front->clients_max = all > own + 2 ? (size_t) ((all - own) / 2) : 1;
         return pipes;
 }
@@ -603,7 +642,7 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, int fir
         if (!front)
                 return -ENOMEM;
         *front = (Front){ .event = sd_event_ref(event), .options = *options };
-        pipes = front_set_limits(front, first);
+        pipes = front_set_limits(front, first, udp_count_sockets(first, n) > 0);
 
         r = front_make_timers(front);
         if (r >= 0)
@@ -628,6 +667,9 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, int fir
         if (r >= 0)
                 r = listeners_new(&front->listeners, event, front->reactor, first, n, front->options.service,
                                   front_has_room, front_on_connection, front);
+        if (r >= 0)
+                r = udp_new(&front->udp, event, front->reactor, first, n, front->flows_max,
+                            front->options.udp_timeout_usec, front_admits_flow, front_on_flows, front);
         if (r < 0)
                 return r;
 
@@ -641,6 +683,7 @@ Front *front_free(Front *front) {
                 return NULL;
 
         listeners_free(front->listeners);
+        udp_free(front->udp);
         hold_free(front->hold);
         clients_free(front->clients);
         forwarder_free(front->forwarder);

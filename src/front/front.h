@@ -21,10 +21,11 @@ typedef struct FrontOptions {
         uint64_t idle_bytes_usec; /* who has sent nothing for so long does not keep the stack awake; 0: everybody does */
         uint64_t exit_idle_usec; /* the loop is left this long after the last client; USEC_INFINITY: never */
         uint64_t pause_max_usec; /* longest pause after failed wakes */
+        uint64_t udp_timeout_usec; /* a UDP client has gone when neither side has sent for so long */
         uint64_t descriptors_max; /* RLIMIT_NOFILE */
 } FrontOptions;
 
-/* The options' strings and lists, and the `n` listening sockets from descriptor `first` on are borrowed. */
+/* The options' strings and lists, and the `n` listening and datagram sockets from descriptor `first` on are borrowed. */
 int front_new(Front **ret, sd_event *event, const FrontOptions *options, int first, size_t n);
 Front *front_free(Front *front);
 DEFINE_CLEANUP(Front *, front_free);

@@ -3,6 +3,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "front/options.h"
+#include "front/udp-socket.h"
 #include "util/log.h"
 
 /* wakechain-front NAME: started by PID 1 with the listening sockets of wake@NAME.socket. It reads no
@@ -16,8 +17,8 @@ static int check_sockets(int n) {
                 r = sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, /* listening= */ true);
                 if (r < 0)
                         return log_error_errno(r, "Failed to look at a passed socket: %m");
-                if (r == 0) {
-                        log_error("A passed descriptor is no listening stream socket.");
+                if (r == 0 && !udp_socket_is_one(fd)) {
+                        log_error("A passed descriptor is neither a listening stream socket nor one for UDP.");
                         return -EINVAL;
                 }
         }

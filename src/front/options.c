@@ -76,6 +76,8 @@ static const Option table[] = {
           offsetof(FrontOptions, pause_max_usec) },
         { "proxy-protocol", "VERSION", "Introduce clients to the backend: v1 or v2", take_version,
           offsetof(FrontOptions, proxy_protocol) },
+        { "udp-timeout", "TIME", "A UDP client has gone after this long (1min)", take_span,
+          offsetof(FrontOptions, udp_timeout_usec) },
         { "status", "PATH", "The service's status file", take_path, offsetof(FrontOptions, status) },
 };
 
@@ -124,6 +126,7 @@ int options_parse(FrontOptions *ret, int argc, char *argv[]) {
                 .page_socket = "/run/wakechain/page.sock",
                 .exit_idle_usec = 10 * USEC_PER_SEC,
                 .pause_max_usec = USEC_PER_MINUTE,
+                .udp_timeout_usec = USEC_PER_MINUTE,
         };
         int c, r;
 

@@ -56,23 +56,27 @@ bool rules_are_about_requests(const Rules *rules) {
         return rules->user_agents || rules->paths;
 }
 
-bool rules_match_peer(const Rules *rules, int fd) {
-        struct sockaddr_storage peer = {};
-        socklen_t size = sizeof(peer);
+bool rules_match_address(const Rules *rules, const struct sockaddr *client) {
         const void *address;
 
-        if (rules->n_addresses == 0 || getpeername(fd, (struct sockaddr *) &peer, &size) < 0)
-                return false;
-        if (peer.ss_family == AF_INET)
-                address = &((const struct sockaddr_in *) &peer)->sin_addr;
-        else if (peer.ss_family == AF_INET6)
-                address = &((const struct sockaddr_in6 *) &peer)->sin6_addr;
+        if (client->sa_family == AF_INET)
+                address = &((const struct sockaddr_in *) client)->sin_addr;
+        else if (client->sa_family == AF_INET6)
+                address = &((const struct sockaddr_in6 *) client)->sin6_addr;
         else
                 return false;
         for (size_t i = 0; i < rules->n_addresses; i++)
-                if (address_prefix_matches(&rules->addresses[i], peer.ss_family, address))
+                if (address_prefix_matches(&rules->addresses[i], client->sa_family, address))
                         return true;
         return false;
+}
+
+bool rules_match_peer(const Rules *rules, int fd) {
+        struct sockaddr_storage peer = {};
+        socklen_t size = sizeof(peer);
+
+        return rules->n_addresses > 0 && getpeername(fd, (struct sockaddr *) &peer, &size) >= 0 &&
+               rules_match_address(rules, (struct sockaddr *) &peer);
 }
 
 static bool same(char a, char b, bool fold) {

@@ -2,6 +2,7 @@
 
 /* Rules: whose connections neither wake a stack nor keep it awake (`ignore` in dependencies.json). */
 
+#include <sys/socket.h>
 #include "front/request.h"
 
 typedef struct AddressPrefix AddressPrefix;
@@ -23,6 +24,7 @@ int rules_add_path(Rules *rules, const char *text);
 /* Whether the client's first bytes are to be waited for. */
 bool rules_are_about_requests(const Rules *rules);
 
+bool rules_match_address(const Rules *rules, const struct sockaddr *client);
 /* `fd`: a connected socket. */
 bool rules_match_peer(const Rules *rules, int fd);
 /* Of a verdict REQUEST_WHOLE. */

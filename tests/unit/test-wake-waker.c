@@ -1069,7 +1069,28 @@ static void test_backend_container_that_fails_fails_the_wake(void) {
         world_close(&world);
 }
 
+/* Nothing accepts at either: with UDP, that is no reason to wait. */
+static void test_backend_of_udp_need_not_accept(void) {
+        static const char *const backends[] = { "127.0.0.1:2", "proxy:2" };
+
+        for (size_t i = 0; i < ELEMENTSOF(backends); i++) {
+                _cleanup_free_ char *text = NULL;
+                World world;
+
+                ASSERT_TRUE(asprintf(&text,
+                                     "\"listen\":\"udp:127.0.0.1:1\",\"backend\":\"%s\",\"name\":\"web\","
+                                     "\"dependencies\":[" REQUIRED("web", "1") "," REQUIRED("proxy", "2") "]",
+                                     backends[i]) > 0);
+                world_open(&world, text);
+                world_run_waker(&world);
+                world_run_until(&world, SERVICE_AWAKE);
+                world_put_to_sleep(&world);
+                world_close(&world);
+        }
+}
+
 static void (*const tests[])(void) = {
+        test_backend_of_udp_need_not_accept,
         test_steps_in_order_and_back,
         test_next_step_waits_for_a_check_that_succeeds,
         test_named_needs_are_enough_to_start,

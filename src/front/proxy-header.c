@@ -1,27 +1,24 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <sys/un.h>
 
 #include "front/proxy-header.h"
 
 /* PROXY protocol, as haproxy's proxy-protocol.txt defines it. A socket that listens for both families shows IPv4 clients
  * as IPv6 addresses; they are given as what they are. A Unix socket's client has no address: version 1 says UNKNOWN,
- * version 2 names the paths, of which the client's is mostly empty. */
+ * version 2 LOCAL, which every reader understands, while haproxy 2.6 closes on the version's AF_UNIX. */
 
 #define V2_UNSPEC 0x00
 #define V2_TCP4 0x11
 #define V2_TCP6 0x21
-#define V2_UNIX 0x31
-#define V2_PROXY 0x21 /* version 2, for somebody else */
-#define V2_PATH_SIZE 108
+#define V2_LOCAL 0x20 /* version 2, as if for ourselves */
+#define V2_PROXY 0x21 /* for somebody else */
 
 typedef struct Endpoint {
         int family; /* AF_UNSPEC: without words here */
         union {
                 struct in_addr ipv4;
                 struct in6_addr ipv6;
-                char path[V2_PATH_SIZE];
         };
         uint16_t port; /* network byte order */
 } Endpoint;
@@ -43,10 +40,6 @@ static Endpoint endpoint_make(const struct sockaddr *address, socklen_t size) {
                         endpoint.family = AF_INET;
                         memcpy(&endpoint.ipv4, &in6->sin6_addr.s6_addr[12], sizeof(endpoint.ipv4));
                 }
-                break;
-        case AF_UNIX:
-                endpoint.family = AF_UNIX;
-                memcpy(endpoint.path, ((const struct sockaddr_un *) &storage)->sun_path, V2_PATH_SIZE);
         }
         return endpoint;
 }
@@ -70,14 +63,13 @@ static size_t make_v2(uint8_t *ret, const Endpoint *peer, const Endpoint *own) {
         static const uint8_t signature[] = "\r\n\r\n\0\r\nQUIT\n";
         static const struct {
                 int family;
-                uint8_t code;
+                uint8_t command, code;
                 uint8_t address_size;
-                bool ports;
+                uint8_t port_size;
         } kinds[] = {
-                { AF_INET, V2_TCP4, 4, true },
-                { AF_INET6, V2_TCP6, 16, true },
-                { AF_UNIX, V2_UNIX, V2_PATH_SIZE, false },
-                { AF_UNSPEC, V2_UNSPEC, 0, false },
+                { AF_INET, V2_PROXY, V2_TCP4, sizeof(struct in_addr), sizeof(in_port_t) },
+                { AF_INET6, V2_PROXY, V2_TCP6, sizeof(struct in6_addr), sizeof(in_port_t) },
+                { AF_UNSPEC, V2_LOCAL, V2_UNSPEC, 0, 0 },
         };
         size_t kind = 0, size = sizeof(signature) - 1, start;
 
@@ -86,16 +78,16 @@ static size_t make_v2(uint8_t *ret, const Endpoint *peer, const Endpoint *own) {
                 kind++;
 
         memcpy(ret, signature, size);
-        ret[size++] = V2_PROXY;
+        ret[size++] = kinds[kind].command;
         ret[size++] = kinds[kind].code;
         start = size += 2;
         for (int i = 0; i < 2; i++) {
-                memcpy(ret + size, (i == 0 ? peer : own)->path, kinds[kind].address_size);
+                memcpy(ret + size, i == 0 ? &peer->ipv6 : &own->ipv6, kinds[kind].address_size);
                 size += kinds[kind].address_size;
         }
-        for (int i = 0; i < 2 && kinds[kind].ports; i++) {
-                memcpy(ret + size, &(i == 0 ? peer : own)->port, sizeof(uint16_t));
-                size += sizeof(uint16_t);
+        for (int i = 0; i < 2; i++) {
+                memcpy(ret + size, i == 0 ? &peer->port : &own->port, kinds[kind].port_size);
+                size += kinds[kind].port_size;
         }
         ret[start - 2] = 0;
         ret[start - 1] = (uint8_t) (size - start);

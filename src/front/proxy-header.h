@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include "util/macro.h"
 
-#define PROXY_HEADER_MAX 256
+#define PROXY_HEADER_MAX 128 /* version 1 takes up to 107 */
 
 /* Of a connection from `peer` to `own`, as getpeername() and getsockname() tell them. Families that differ, or that
  * the version has no words for, make a header that says so. Returns the size. `version` is 1 or 2. */

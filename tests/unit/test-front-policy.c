@@ -43,9 +43,9 @@ static void test_proxy_header_comes_first(bool is_unix) {
 }
 
 static void test_proxy_header_of_version_2(bool is_unix) {
-        static const uint8_t start[] = "\r\n\r\n\0\r\nQUIT\n\x21";
-        uint8_t header[16 + 216];
-        size_t size = is_unix ? sizeof(header) : 16 + 12;
+        static const uint8_t start[] = "\r\n\r\n\0\r\nQUIT\n";
+        uint8_t header[16 + 12];
+        size_t size = is_unix ? 16 : sizeof(header);
         int waker, client, backend;
         Stage stage;
 
@@ -58,10 +58,9 @@ static void test_proxy_header_of_version_2(bool is_unix) {
         backend = accept_one(stage.backend);
         ASSERT_EQ(recv(backend, header, size, MSG_WAITALL), size);
         ASSERT_TRUE(memcmp(header, start, sizeof(start) - 1) == 0);
-        ASSERT_EQ(header[13], is_unix ? 0x31 : 0x11);
+        ASSERT_EQ(header[12], is_unix ? 0x20 : 0x21);
+        ASSERT_EQ(header[13], is_unix ? 0 : 0x11);
         ASSERT_EQ(header[15], size - 16);
-        if (is_unix)
-                ASSERT_STREQ((char *) header + 16 + 108, stage.listen_path);
         expect_text(backend, "early");
         fd_close(client);
         fd_close(backend);

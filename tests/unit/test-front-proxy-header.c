@@ -48,7 +48,9 @@ static void expect(int version, Any peer, Any own, const void *expected, size_t 
 }
 
 #define EXPECT(version, peer, own, text) expect(version, peer, own, text, sizeof(text) - 1)
-#define V2 "\r\n\r\n\0\r\nQUIT\n\x21"
+#define V2_SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
+#define V2 V2_SIGNATURE "\x21"
+#define V2_LOCAL V2_SIGNATURE "\x20\0\0\0"
 
 static void test_version_1(void) {
         EXPECT(1, ipv4("203.0.113.7", 56324), ipv4("192.0.2.1", 443),
@@ -62,8 +64,6 @@ static void test_version_1(void) {
 }
 
 static void test_version_2(void) {
-        uint8_t unix_header[16 + 216] = V2 "\x31\0\xd8";
-
         EXPECT(2, ipv4("203.0.113.7", 56324), ipv4("192.0.2.1", 443),
                V2 "\x11\0\x0c\xcb\0\x71\x07\xc0\0\x02\x01\xdc\x04\x01\xbb");
         EXPECT(2, ipv6("2001:db8::7", 258), ipv6("::1", 1),
@@ -71,10 +71,8 @@ static void test_version_2(void) {
                "\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01\x02\0\x01");
         EXPECT(2, ipv6("::ffff:1.2.3.4", 5), ipv6("::ffff:4.3.2.1", 80),
                V2 "\x11\0\x0c\x01\x02\x03\x04\x04\x03\x02\x01\0\x05\0\x50");
-        EXPECT(2, ipv4("203.0.113.7", 1), ipv6("::1", 1), V2 "\0\0\0");
-
-        strcpy((char *) unix_header + 16 + 108, "/run/x.sock");
-        expect(2, path(""), path("/run/x.sock"), unix_header, sizeof(unix_header));
+        EXPECT(2, ipv4("203.0.113.7", 1), ipv6("::1", 1), V2_LOCAL);
+        EXPECT(2, path(""), path("/run/x.sock"), V2_LOCAL);
 }
 
 int main(void) {

@@ -185,12 +185,11 @@ static int parse_dependencies(JsonWalk *walk, const JsonPath *path, const JsonFi
 static const JsonKind kind_dependencies = { JSON_TYPE(array), parse_dependencies,
                                             "a list of at most 256 objects" };
 
-static const JsonField ignore_fields[] = {
-        { "addresses", &kind_networks, offsetof(Service, ignore_addresses) },
-        { "paths", &kind_url_paths, offsetof(Service, ignore_paths) },
-        { "userAgents", &kind_user_agents, offsetof(Service, ignore_user_agents) },
-        {}
-};
+static const JsonField ignore_fields[] = { { "addresses", &kind_networks, offsetof(Service, ignore_addresses) },
+                                           { "paths", &kind_url_paths, offsetof(Service, ignore_paths) },
+                                           { "userAgents", &kind_user_agents,
+                                             offsetof(Service, ignore_user_agents) },
+                                           {} };
 
 static const JsonField schedule_fields[] = { { "sleep", &kind_calendar, offsetof(Service, schedule_sleep), LATER },
                                              { "wake", &kind_calendar, offsetof(Service, schedule_wake), LATER },

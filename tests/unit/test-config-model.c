@@ -248,7 +248,7 @@ static void test_defaults_hold_for_all(void) {
         _cleanup_(config_freep) Config *config =
                         load_fine("{'services':{'a':{'name':'a','idleTimeout':1},'b':{'name':'b','network':'n'}},"
                                   "'defaults':{'idleTimeout':'1h','network':'shared','adopt':true,'page':'never','"
-                                  "title':'x','idleBytes':true}}");
+                                  "title':'x','prewarm':'all'}}");
 
         ASSERT_EQ(config->services[0].idle_timeout_usec, USEC_PER_MSEC);
         ASSERT_EQ(config->services[1].idle_timeout_usec, 60 * USEC_PER_MINUTE);
@@ -258,7 +258,7 @@ static void test_defaults_hold_for_all(void) {
         ASSERT_EQ(config->services[0].page, PAGE_NEVER);
         ASSERT_STREQ(config->services[1].page_title, "x");
         ASSERT_EQ(strv_length(config->services[0].unsupported), 1);
-        ASSERT_STREQ(config->services[0].unsupported[0], "defaults.idleBytes");
+        ASSERT_STREQ(config->services[0].unsupported[0], "defaults.prewarm");
 }
 
 static void test_engine(void) {

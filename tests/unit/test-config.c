@@ -336,7 +336,8 @@ static void test_modes(void) {
         assert_warning(SERVICE("'backend':'s:81'"), "services.s.backend", "\"s:81\"", "no effect without 'port'");
         assert_warning(SERVICE("'port':80,'listen':'81','redirectPort':82"), "services.s.redirectPort", "82",
                        "beside 'listen'");
-        assert_error(SERVICE("'port':80,'proxyProtocol':'v2'"), "services.s.proxyProtocol", "\"v2\"", "needs 'listen'");
+        assert_error(SERVICE("'port':80,'proxyProtocol':'v2'"), "services.s.proxyProtocol", "\"v2\"",
+                     "needs 'listen'");
         assert_warning(SERVICE("'port':80,'idleBytes':true"), "services.s.idleBytes", "true", "without 'listen'");
 }
 

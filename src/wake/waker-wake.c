@@ -42,8 +42,8 @@ void waker_begin_awake(Waker *waker) {
         if (first) {
                 waker_set_state(waker, SERVICE_AWAKE);
                 notify_ready();
-                record_service(LOG_INFO, WAKECHAIN_MESSAGE_AWAKE, SERVICE_AWAKE, FAILURE_NONE, "%s awake%s after %s",
-                               waker->service->name, waker->was_ready ? " again" : "",
+                record_service(LOG_INFO, WAKECHAIN_MESSAGE_AWAKE, SERVICE_AWAKE, FAILURE_NONE,
+                               "%s awake%s after %s", waker->service->name, waker->was_ready ? " again" : "",
                                span_to_string(waker_elapsed(waker), span));
                 waker->was_ready = true;
                 waker_remember_later(waker);
@@ -70,7 +70,7 @@ static void waker_open(Waker *waker) {
         waker->phase = WAKER_OPENING;
         waker->door_moved = false;
         if (waker->door && waker->backend.publisher != BACKEND_NO_MEMBER)
-                door_open(waker->door);
+                waker_open_door(waker);
         else
                 waker->door_moved = true;
         waker_changed(waker);

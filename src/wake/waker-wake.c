@@ -70,7 +70,7 @@ static void waker_open(Waker *waker) {
         waker->phase = WAKER_OPENING;
         waker->door_moved = false;
         if (waker->door && waker->backend.publisher != BACKEND_NO_MEMBER)
-                door_open(waker->door);
+                waker_open_door(waker);
         else
                 waker->door_moved = true;
         waker_changed(waker);

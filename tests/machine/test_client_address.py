@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from service_test import ServiceTest, wait_for
+from service_test import ServiceTest, front_options, required, users_config, wait_for
 
 NGINX = """daemon off;
 master_process off;
@@ -138,3 +138,43 @@ class Ignored(ServiceTest):
         self.wait_no_process()
         self.assertEqual(self.monitor(), (503, 503))
         self.assertEqual(len(self.records("WAKING", "memvid", cursor)), 1)
+
+
+class RedirectIgnored(ServiceTest):
+    """In redirect mode, where connections to an awake stack do not pass through us."""
+
+    variant = "clemence-sim"
+    config = users_config(memvid={**required("memvid"), "idleTimeout": "4s", "ignore": {"addresses": ["198.18.0.0/15"]}})
+
+    @classmethod
+    def prepare(cls, machine):
+        front_options(machine, "--exit-idle-time=200ms $WAKECHAIN_FRONT_OPTIONS")
+
+    def check_sleeps_beside(self, poll):
+        """Woken by somebody else, the stack goes to sleep although poll() goes on being answered."""
+        m = self.machine
+        cursor = m.journal_cursor()
+        self.assertEqual(self.ask("http://127.0.0.1:8100/")[0], 200)
+        answered = 0
+        while not self.records("STOPPING", "memvid", cursor):
+            answered += poll()
+        self.assertGreater(answered, 5)
+        self.follow("ASLEEP", "memvid", cursor, timeout=60)
+        self.wait_no_process()
+
+    def test_an_ignored_address_wakes_nothing_and_keeps_nothing_awake(self):
+        peer = self.machine.add_peer_host()
+        self.assertTrue(peer.ipv4.startswith("198.18."), peer.ipv4)
+        url = f"http://{peer.machine_ipv4}:8100/"
+        cursor = self.machine.journal_cursor()
+        self.assertEqual(self.ask(url, where=peer)[0], 503)
+        self.assertEqual(self.records("WAKING", "memvid", cursor), [])
+        self.check_sleeps_beside(lambda: self.ask(url, where=peer)[0] == 200)
+
+    def test_a_container_that_polls_its_own_public_address_keeps_nothing_awake(self):
+        m = self.machine
+        peer = m.add_peer_host()
+        url = f"http://{peer.machine_ipv4}:8100/"
+        self.check_sleeps_beside(
+            lambda: m.run(["docker", "exec", "memvid-api", "curl", "-f", url], check=False).returncode == 0
+        )

@@ -445,6 +445,9 @@ int store_new(Store **ret, sd_event *event, const char *root, StoreHandler handl
         if (r >= 0)
                 r = sd_event_add_inotify(event, &store->status_watch, folder, FOLDER_EVENTS, store_on_status_event,
                                          store);
+        /* What has been written before somebody asks is what he is told. */
+        if (r >= 0)
+                r = sd_event_source_set_priority(store->status_watch, SD_EVENT_PRIORITY_IMPORTANT);
         if (r >= 0)
                 r = store_load(store);
         if (r < 0)

@@ -66,9 +66,9 @@ static int make_event(sd_event **ret) {
 }
 
 static int run(int argc, char *argv[]) {
+        _cleanup_(options_done) FrontOptions options = {};
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(front_freep) Front *front = NULL;
-        FrontOptions options;
         int n, r;
 
         r = options_parse(&options, argc, argv);

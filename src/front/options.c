@@ -122,7 +122,7 @@ int options_parse(FrontOptions *ret, int argc, char *argv[]) {
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, 'v' },
         };
-        FrontOptions options = {
+        _cleanup_(options_done) FrontOptions options = {
                 .page_socket = "/run/wakechain/page.sock",
                 .exit_idle_usec = 10 * USEC_PER_SEC,
                 .pause_max_usec = USEC_PER_MINUTE,
@@ -156,7 +156,13 @@ int options_parse(FrontOptions *ret, int argc, char *argv[]) {
                 return -EINVAL;
         }
         r = take_service(&options, argv[optind]);
-        if (r > 0)
+        if (r > 0) {
                 *ret = options;
+                options.rules = (Rules){};
+        }
         return r;
+}
+
+void options_done(FrontOptions *options) {
+        rules_done(&options->rules);
 }

@@ -186,8 +186,8 @@ static void test_one_byte_at_a_time(bool is_unix) {
         tls = client_connect(&stage);
         waker = waker_accept(&stage);
         waker_status(waker, "waking", NULL);
-        for (size_t i = 0; i < sizeof(BROWSER) - 1; i++)
-                send_all(client, BROWSER + i, 1);
+        for (size_t i = 0; i < shown[0].size; i++)
+                send_all(client, &shown[0].data[i], 1);
         web = accept_one(stage.web);
         taken = web_receive(web);
         web_answer(web, "+");

@@ -56,7 +56,7 @@ static int take_descriptor(struct msghdr *message) {
 }
 
 static bool is_client(int fd) {
-        struct sockaddr_storage address;
+        struct sockaddr_storage address = {};
         socklen_t size = sizeof(int);
         int type;
 
@@ -117,7 +117,7 @@ static Peer *peer_free(Peer *peer) {
 static int peer_take_one(Peer *peer) {
         PageSocket *socket = peer->socket;
         char service[SERVICE_NAME_MAX + 1];
-        int client, r;
+        int client = -EBADF, r;
         bool taken;
 
         r = page_message_receive(peer->fd, service, &client);

@@ -151,6 +151,11 @@ static void on_inspect(FakeConnection *connection, FakeContainer *container) {
         char ports[128] = "", networks[256] = "", labels[128] = "", signal[64] = "", body[2048];
 
         connection->engine->inspects++;
+        if (container->refused_looks > 0) {
+                container->refused_looks--;
+                answer(connection, 500, "{\"message\":\"no connection to containerd\"}");
+                return;
+        }
         if (container->publishes > 0)
                 (void) snprintf(ports, sizeof(ports), "\"80/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"%u\"}]",
                                 container->publishes);

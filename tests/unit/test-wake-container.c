@@ -1186,6 +1186,25 @@ static void test_engine_that_comes_back_with_its_containers(void) {
         bench_close(&bench);
 }
 
+/* It is ill itself: that is waited out, for as long as the wake may take, and no fault of the container's. */
+static void test_engine_that_cannot_say_what_it_is_is_asked_again(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        bench.app->refused_looks = 6;
+        member_prepare(wake.member);
+        while (bench.app->refused_looks > 0)
+                ASSERT_TRUE(sd_event_run(bench.event, PATIENCE_USEC) > 0);
+        ASSERT_EQ(member_phase(wake.member), MEMBER_PREPARING);
+        run_until(&wake, MEMBER_PREPARED);
+        member_start(wake.member);
+        run_until(&wake, MEMBER_READY);
+        put_to_sleep(&wake, STOP_SLEEP);
+        bench_close(&bench);
+}
+
 static void test_engine_that_is_gone_is_not_asked(void) {
         unsigned requests;
         Bench bench;
@@ -1398,6 +1417,7 @@ int main(void) {
         test_one_shot_that_the_engine_ended_is_run_again();
         test_engine_that_takes_long_to_go_down();
         test_engine_that_comes_back_with_its_containers();
+        test_engine_that_cannot_say_what_it_is_is_asked_again();
         test_engine_that_is_gone_is_not_asked();
         test_engine_that_is_not_there_yet_is_waited_for();
         test_stop_waits_for_the_engine();

@@ -34,7 +34,7 @@ typedef struct UdpFlows {
         UdpFlow **buckets;
         size_t n_buckets; /* a power of two */
         size_t n;
-        TAILQ_HEAD(, UdpFlow) order; /* the one that has been idle for longest comes first */
+        TAILQ_HEAD(UdpFlowOrder, UdpFlow) order; /* the one that has been idle for longest comes first */
         uint64_t secret[2];
 } UdpFlows;
 

@@ -46,15 +46,19 @@ static Client *client_free(Client *client) {
         TAILQ_REMOVE(&clients->lists[client->state], client, entry);
         clients->counts[client->state]--;
 
+        if (client->forward.record > 0)
+                clients_start_ticking(clients);
         sd_event_source_disable_unref(client->timer);
         connector_free(client->connector);
         if (client->state == CLIENT_FORWARDED)
                 forward_stop(&client->forward);
         answer_unref(client->answer);
         free(client->offer);
-        reactor_forget(clients->reactor, client_own_watch(client));
         /* The web service may have it, too, and its answer is on the way. */
-        client->fd = client->state == CLIENT_OFFERED ? fd_close(client->fd) : fd_reset(client->fd);
+        if (client->state == CLIENT_OFFERED)
+                client->fd = fd_close(client->fd);
+        client_close_fd(client, true);
+        store_remove(clients->store, client->forward.record);
         return mfree(client);
 }
 
@@ -101,7 +105,7 @@ int client_watch(Client *client, uint32_t events, WatchHandler handler) {
 /* Who got the answer is closed with an end, anybody else with a reset. */
 static void client_dismiss(Client *client) {
         if (!client->answer)
-                client->fd = fd_close(client->fd);
+                client_close_fd(client, false);
         client_drop(client);
 }
 
@@ -144,6 +148,7 @@ static bool client_answer(Client *client, bool last) {
                 return false;
         }
 
+        client_note_answer(client);
         text = answer_text(client->answer, request.head, &size);
         if (send(client->fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
                 return true;
@@ -239,6 +244,7 @@ static void client_on_connected(Connector *connector, int fd, void *userdata) {
         }
         (void) TAKE_FD(client->fd);
         client_set_state(client, CLIENT_FORWARDED);
+        client_keep_forwarded(client);
 }
 
 void client_connect(Client *client, const Backends *backends) {
@@ -286,6 +292,9 @@ int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *for
                 TAILQ_INIT(&clients->lists[state]);
         forwarder_set_handler(forwarder, client_on_forward_end);
 
+        r = clients_start_keeping(clients);
+        if (r < 0)
+                return r;
         r = connectors_new(&clients->connectors, event, reactor, options->on_exhausted, options->userdata);
         if (r < 0)
                 return r;
@@ -307,6 +316,7 @@ Clients *clients_free(Clients *clients) {
                 while (!TAILQ_EMPTY(&clients->lists[state]))
                         (void) client_free(TAILQ_FIRST(&clients->lists[state]));
         connectors_free(clients->connectors);
+        sd_event_source_disable_unref(clients->keeper);
         return mfree(clients);
 }
 

@@ -18,6 +18,7 @@ struct Client {
         int fd; /* -EBADF once it is the forward's */
         uint32_t watched; /* what the watch waits for */
         uint32_t drained;
+        uint32_t tick; /* when forwarding began */
         PageOffer *offer;
         Connector *connector;
         Answer *answer; /* closing, and not yet answered */
@@ -33,6 +34,11 @@ struct Clients {
         Page *page; /* NULL: nobody sees one */
         ClientsOptions options;
         size_t peak; /* since memory was given back */
+        Store *store; /* the forwarder's */
+        sd_event_source *keeper;
+        bool keeping; /* the keeper's timer runs */
+        uint32_t tick;
+        unsigned untidy; /* ticks with something to be tidied up */
         ClientList lists[_CLIENT_STATE_MAX];
         size_t counts[_CLIENT_STATE_MAX];
         size_t passive[_CLIENT_STATE_MAX]; /* of these, the ignored and the quiet */
@@ -41,6 +47,8 @@ struct Clients {
 
 /* clients.c */
 
+/* A connection without a state as yet. NULL: out of memory. */
+Client *clients_add(Clients *clients, int fd);
 void client_set_state(Client *client, ClientState state);
 void client_set_ignored(Client *client);
 /* Frees it, and tells the front. */
@@ -49,6 +57,20 @@ typedef int (*ClientTimerHandler)(sd_event_source *source, uint64_t usec, void *
 int client_set_timer(Client *client, uint64_t span_usec, ClientTimerHandler handler);
 /* Waits for these events, those of a reset and an end of both sides aside, in place of the ones before. */
 int client_watch(Client *client, uint32_t events, WatchHandler handler);
+
+/* clients-keep.c */
+
+int clients_start_keeping(Clients *clients);
+/* It is held, and goes on being that. */
+void client_keep_held(Client *client);
+/* It has just begun to be forwarded. */
+void client_keep_forwarded(Client *client);
+/* It is about to be answered: nobody else can go on. */
+void client_note_answer(Client *client);
+/* There is something to keep soon, or to tidy up. */
+void clients_start_ticking(Clients *clients);
+/* Closes the descriptor, also when there is a duplicate of it. */
+void client_close_fd(Client *client, bool reset);
 
 /* clients-look.c */
 

@@ -77,6 +77,8 @@ static void client_look(Client *client, bool last) {
         client->timer = sd_event_source_disable_unref(client->timer);
         if (verdict == REQUEST_WHOLE && client_wants_page(client, &request))
                 client_offer(client);
+        else
+                client_keep_held(client);
 }
 
 static int client_on_look_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -130,6 +132,8 @@ void client_start_looking(Client *client) {
                 return;
         if (client_is_open_to_page(client) && client_set_timer(client, LOOK_USEC, client_on_look_timer) < 0)
                 client->looked = true;
+        if (!client_is_open_to_page(client))
+                client_keep_held(client);
         /* Without the watch a client that goes is found out later, when it is forwarded. */
         (void) client_watch(client, client_is_open_to_page(client) ? EPOLLIN | EPOLLRDHUP : 0,
                             client_on_held_event);

@@ -63,15 +63,19 @@ static Client *client_free(Client *client) {
         Clients *clients = client->clients;
 
         client_delist(client);
+        if (client->forward.record > 0)
+                clients_start_ticking(clients);
         sd_event_source_disable_unref(client->timer);
         connector_free(client->connector);
         if (client->state == CLIENT_FORWARDED)
                 forward_stop(&client->forward);
         answer_unref(client->answer);
         free(client->offer);
-        reactor_forget(clients->reactor, client_own_watch(client));
         /* The web service may have it, too, and its answer is on the way. */
-        client->fd = client->state == CLIENT_OFFERED ? fd_close(client->fd) : fd_reset(client->fd);
+        if (client->state == CLIENT_OFFERED)
+                client->fd = fd_close(client->fd);
+        client_close_fd(client, true);
+        store_remove(clients->store, client->forward.record);
         return mfree(client);
 }
 
@@ -118,7 +122,7 @@ int client_watch(Client *client, uint32_t events, WatchHandler handler) {
 /* Who got the answer is closed with an end, and so is who is ignored; anybody else with a reset. */
 static void client_dismiss(Client *client) {
         if (!client->answer || client->ignored)
-                client->fd = fd_close(client->fd);
+                client_close_fd(client, false);
         client_drop(client);
 }
 
@@ -161,6 +165,7 @@ static bool client_answer(Client *client, bool last) {
                 return false;
         }
 
+        client_note_answer(client);
         text = answer_text(client->answer, request.head, &size);
         if (send(client->fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
                 return true;
@@ -282,6 +287,7 @@ static void client_on_connected(Connector *connector, int fd, void *userdata) {
         }
         (void) TAKE_FD(client->fd);
         client_set_state(client, CLIENT_FORWARDED);
+        client_keep_forwarded(client);
 }
 
 void client_connect(Client *client, const Backends *backends) {
@@ -330,6 +336,9 @@ int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *for
                 TAILQ_INIT(&clients->lists[state]);
         forwarder_set_handler(forwarder, client_on_forward_end);
 
+        r = clients_start_keeping(clients);
+        if (r < 0)
+                return r;
         r = connectors_new(&clients->connectors, event, reactor, options->on_exhausted, options->userdata);
         if (r < 0)
                 return r;
@@ -351,6 +360,7 @@ Clients *clients_free(Clients *clients) {
                 while (!TAILQ_EMPTY(&clients->lists[state]))
                         (void) client_free(TAILQ_FIRST(&clients->lists[state]));
         connectors_free(clients->connectors);
+        sd_event_source_disable_unref(clients->keeper);
         return mfree(clients);
 }
 
@@ -388,13 +398,11 @@ size_t clients_total(const Clients *clients) {
         return total;
 }
 
-void clients_take(Clients *clients, int fd) {
+Client *clients_add(Clients *clients, int fd) {
         Client *client = malloc(sizeof(*client));
 
-        if (!client) {
-                (void) fd_reset(fd);
-                return;
-        }
+        if (!client)
+                return NULL;
         *client = (Client){
                 .clients = clients,
                 .fd = fd,
@@ -402,7 +410,15 @@ void clients_take(Clients *clients, int fd) {
         };
         client_enlist(client, CLIENT_ASKED);
         clients->peak = MAX(clients->peak, clients_total(clients));
-        if (!client->ignored && rules_are_about_requests(clients->options.rules))
+        return client;
+}
+
+void clients_take(Clients *clients, int fd) {
+        Client *client = clients_add(clients, fd);
+
+        if (!client)
+                (void) fd_reset(fd);
+        else if (!client->ignored && rules_are_about_requests(clients->options.rules))
                 client_ask(client);
         else
                 clients->options.on_client(client, clients->options.userdata);

@@ -25,6 +25,7 @@ typedef enum ClientState {
 
 /* All pointers are borrowed. */
 typedef struct ClientsOptions {
+        Store *store; /* the forwarder's */
         const char *service; /* the name in what clients are told */
         const char *page_socket; /* where the web service listens */
         PageMode page;
@@ -74,3 +75,8 @@ void clients_connect_waiting(Clients *clients, const Backends *backends);
 void clients_hold_waiting(Clients *clients);
 /* Returns how many there were. */
 size_t clients_answer_waiting(Clients *clients, Answer *answer);
+
+/* Goes on with what the program before has kept in the store: those that are held and those that are forwarded. */
+void clients_resume(Clients *clients);
+/* Keeps all that can be kept, for the next program. This one is to exit at once, without freeing them. */
+void clients_hand_over(Clients *clients);

@@ -1,11 +1,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/mman.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "front/forward.h"
+#include "front/forward-internal.h"
 #include "util/fd.h"
 
 /* Forward: two sides; each is the source of one direction. Bytes are read only when all that was read before has
@@ -19,7 +19,7 @@
  *
  * Where the bytes of a direction are, at any moment between two events:
  *  - in the source's receive buffer: the kernel's; not read
- *  - in `rest`, if it is memory: read (the source's kernel has acknowledged them), and not sent; at most BUFFER_SIZE
+ *  - in `rest`, if it is memory: read (the source's kernel has acknowledged them), and not sent; at most 64 KiB
  *  - in `rest`, if it is a pipe: the same, but the kernel's, and whoever holds the pipe's descriptors can go on
  *  - in the target's send buffer: the kernel's; nothing more is to be done for them
  * Never in two of these, and the shared buffer and the shared pipe are empty. While an event is handled, bytes are in
@@ -36,35 +36,11 @@
  * close() follows. A backend's socket gets its options before the second write: the first small one is sent at once
  * in any case, and many connections have no other. */
 
-#define BUFFER_SIZE ((size_t) 64 * 1024)
 #define SPLICE_FROM ((size_t) 32 * 1024) /* a read of this size makes the next one a splice */
 #define SPLICE_FROM_CROWDED ((size_t) 8 * 1024)
 #define TURN_MAX ((size_t) 1024 * 1024) /* then the other connections have theirs */
-#define SPARE_PIPES_MAX 4U
 #define USED_FROM (64U * 1024) /* from the backend: a download */
-/* Tried in this order. What a plain user's pipes may take together is limited, and beyond that limit a new pipe is
- * too small to be of use. */
-static const int pipe_sizes[] = { 1024 * 1024, 256 * 1024 };
-#define PIPE_SIZE_MIN (64 * 1024)
-#define PIPE_REFUSALS 1024U /* copies in a row, before another pipe is tried */
 #define KEEPALIVE_IDLE_SEC 60
-
-struct Rest {
-        int in, out; /* of a pipe; or -EBADF: it is in memory */
-        size_t offset, size;
-        uint8_t data[];
-};
-
-struct Forwarder {
-        Reactor *reactor;
-        ForwardHandler handler;
-        uint8_t *buffer;
-        bool all_tcp;
-        Rest *spares[SPARE_PIPES_MAX]; /* empty pipes */
-        unsigned n_spares;
-        unsigned n_pipes, pipes_max;
-        unsigned refusals; /* left, until a pipe is tried again */
-};
 
 int fd_reset(int fd) {
         struct linger linger = { .l_onoff = 1, .l_linger = 0 };
@@ -74,70 +50,24 @@ int fd_reset(int fd) {
         return fd_close(fd);
 }
 
-static Rest *pipe_close(Forwarder *forwarder, Rest *pipe) {
-        (void) fd_close(pipe->in);
-        (void) fd_close(pipe->out);
-        forwarder->n_pipes--;
-        return mfree(pipe);
-}
-
-/* Only an empty pipe may be given back. */
-static Rest *pipe_give(Forwarder *forwarder, Rest *pipe) {
-        if (forwarder->n_spares == SPARE_PIPES_MAX)
-                return pipe_close(forwarder, pipe);
-        forwarder->spares[forwarder->n_spares++] = pipe;
-        return NULL;
-}
-
-static Rest *pipe_open(Forwarder *forwarder) {
-        int fds[2], size = -1;
-        Rest *pipe;
-
-        if (forwarder->n_pipes >= forwarder->pipes_max)
-                return NULL;
-        if (forwarder->refusals > 0) {
-                forwarder->refusals--;
-                return NULL;
-        }
-        pipe = malloc(sizeof(*pipe));
-        if (!pipe)
-                return NULL;
-        if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
-                forwarder->refusals = PIPE_REFUSALS;
-                return mfree(pipe);
-        }
-        *pipe = (Rest){ .out = fds[0], .in = fds[1] };
-        forwarder->n_pipes++;
-
-        for (size_t i = 0; i < ELEMENTSOF(pipe_sizes) && size < 0; i++)
-                size = fcntl(pipe->out, F_SETPIPE_SZ, pipe_sizes[i]);
-        if (size < 0 && fcntl(pipe->out, F_GETPIPE_SZ) < PIPE_SIZE_MIN) {
-                forwarder->refusals = PIPE_REFUSALS;
-                return pipe_close(forwarder, pipe);
-        }
-        return pipe;
-}
-
-static Rest *pipe_take(Forwarder *forwarder) {
-        return forwarder->n_spares > 0 ? forwarder->spares[--forwarder->n_spares] : pipe_open(forwarder);
-}
-
-int forwarder_new(Forwarder **ret, Reactor *reactor, unsigned pipes_max, bool all_tcp) {
-        _cleanup_(forwarder_freep) Forwarder *forwarder = NULL;
+int forwarder_new(Forwarder **ret, Reactor *reactor, Store *store, unsigned pipes_max, bool all_tcp) {
+        Forwarder *forwarder;
 
         assert(ret);
         assert(reactor);
+        assert(store);
 
         forwarder = malloc(sizeof(*forwarder));
         if (!forwarder)
                 return -ENOMEM;
-        *forwarder = (Forwarder){ .reactor = reactor, .pipes_max = pipes_max, .all_tcp = all_tcp };
-        /* Pages of its own, which can be given back. */
-        forwarder->buffer = mmap(NULL, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (forwarder->buffer == MAP_FAILED)
-                return -ENOMEM;
-
-        *ret = TAKE_PTR(forwarder);
+        *forwarder = (Forwarder){
+                .reactor = reactor,
+                .store = store,
+                .ledger = store_ledger(store),
+                .pipes_max = MIN(pipes_max, LEDGER_PIPES_MAX),
+                .all_tcp = all_tcp,
+        };
+        *ret = forwarder;
         return 0;
 }
 
@@ -145,36 +75,15 @@ void forwarder_set_handler(Forwarder *forwarder, ForwardHandler handler) {
         forwarder->handler = handler;
 }
 
-void forwarder_trim(Forwarder *forwarder) {
-        (void) madvise(forwarder->buffer, BUFFER_SIZE, MADV_DONTNEED);
-        while (forwarder->n_spares > 1) {
-                forwarder->n_spares--;
-                (void) pipe_close(forwarder, forwarder->spares[forwarder->n_spares]);
-        }
-}
-
-Forwarder *forwarder_free(Forwarder *forwarder) {
-        if (!forwarder)
-                return NULL;
-
-        while (forwarder->n_spares > 0) {
-                forwarder->n_spares--;
-                (void) pipe_close(forwarder, forwarder->spares[forwarder->n_spares]);
-        }
-        assert(forwarder->n_pipes == 0);
-        if (forwarder->buffer != MAP_FAILED)
-                (void) munmap(forwarder->buffer, BUFFER_SIZE);
-        return mfree(forwarder);
+int fd_close_kept(int fd, bool reset) {
+        if (fd >= 0 &&
+            (!reset || connect(fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr)) < 0))
+                (void) shutdown(fd, SHUT_RDWR);
+        return fd_close(fd);
 }
 
 static Side *side_other(Forward *forward, Side *side) {
         return side == &forward->client ? &forward->backend : &forward->client;
-}
-
-static Rest *rest_drop(Forwarder *forwarder, Rest *rest) {
-        if (rest && rest->in >= 0)
-                return pipe_close(forwarder, rest);
-        return mfree(rest);
 }
 
 /* Before bytes are written to `side`. */
@@ -206,7 +115,7 @@ static int side_block(Forward *forward, Side *target) {
 }
 
 /* Passes on what was read before. 0: all gone. -EAGAIN: the target takes no more now. */
-static int side_flush(Forwarder *forwarder, Side *source, Side *target) {
+static int side_flush(Forward *forward, Side *source, Side *target) {
         Rest *rest = source->rest;
         bool is_pipe = rest->in >= 0;
 
@@ -218,7 +127,7 @@ static int side_flush(Forwarder *forwarder, Side *source, Side *target) {
                         n = splice(rest->out, NULL, target->watch.fd, NULL, rest->size,
                                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
                 else
-                        n = send(target->watch.fd, rest->data + rest->offset, rest->size,
+                        n = send(target->watch.fd, rest->bytes + rest->offset, rest->size,
                                  MSG_DONTWAIT | MSG_NOSIGNAL);
                 if (n < 0 && errno == EINTR)
                         continue;
@@ -227,20 +136,25 @@ static int side_flush(Forwarder *forwarder, Side *source, Side *target) {
                 rest->offset += (size_t) n;
                 rest->size -= (size_t) n;
         }
-        source->rest = is_pipe ? pipe_give(forwarder, rest) : mfree(rest);
+        rest_end(forward, source, true);
         return 0;
 }
 
 /* Reads once, into an empty pipe, so that -EAGAIN can only mean the socket. */
-static ssize_t side_splice(Forwarder *forwarder, Side *source, Rest *pipe) {
+static ssize_t side_splice(Forward *forward, Side *source, Rest *pipe) {
         ssize_t n;
+
+        if (!pipe_claim(forward, source, pipe)) {
+                (void) pipe_give(forward->forwarder, pipe);
+                return -EINVAL;
+        }
 
         do
                 n = splice(source->watch.fd, NULL, pipe->in, NULL, TURN_MAX, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
         while (n < 0 && errno == EINTR);
         if (n <= 0) {
                 n = n < 0 ? -errno : 0;
-                (void) pipe_give(forwarder, pipe);
+                (void) pipe_give(forward->forwarder, pipe);
                 return n;
         }
         pipe->offset = 0;
@@ -249,31 +163,52 @@ static ssize_t side_splice(Forwarder *forwarder, Side *source, Rest *pipe) {
         return n;
 }
 
-static int side_keep(Side *source, const uint8_t *data, size_t size) {
-        Rest *rest = malloc(sizeof(*rest) + size);
+/* What is about to be read into the buffer, and then what has been: see forward-store.c. */
+static void copy_begin(Forward *forward, const Side *source) {
+        LedgerCopy *copy = &forward->forwarder->ledger->head->copy;
+        unsigned flow = side_flow(forward, source);
 
-        if (!rest)
-                return -ENOMEM;
-        *rest = (Rest){ .in = -EBADF, .out = -EBADF, .size = size };
-        memcpy(rest->data, data, size);
-        source->rest = rest;
-        return 0;
+        if (forward->record == 0)
+                return;
+        copy->size = 0;
+        copy->flow = flow;
+        copy->record = forward->record;
+        if (forward->splices)
+                forward_record(forward)->flows[flow].doubtful = 1;
+        atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void copy_note_size(Forward *forward, size_t size) {
+        if (forward->record == 0)
+                return;
+        forward->forwarder->ledger->head->copy.size = size;
+        atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void copy_end(Forward *forward, const Side *source) {
+        if (forward->record > 0 && forward->splices)
+                forward_record(forward)->flows[side_flow(forward, source)].doubtful = 0;
 }
 
 /* Reads once, into the shared buffer, and passes on what the target takes; the rest is kept. */
 static ssize_t side_copy(Forward *forward, Side *source, Side *target, int *ret_error) {
-        uint8_t *buffer = forward->forwarder->buffer;
+        uint8_t *buffer = forward->forwarder->ledger->buffer;
         ssize_t n, taken;
 
+        copy_begin(forward, source);
         do
-                n = recv(source->watch.fd, buffer, BUFFER_SIZE, MSG_DONTWAIT);
+                n = recv(source->watch.fd, buffer, LEDGER_BUFFER_SIZE, MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);
-        if (n <= 0)
-                return n < 0 ? -errno : 0;
-        if ((size_t) n < BUFFER_SIZE && source->exact && !source->hangup) {
+        if (n <= 0) {
+                n = n < 0 ? -errno : 0;
+                copy_end(forward, source);
+                return n;
+        }
+        if ((size_t) n < LEDGER_BUFFER_SIZE && source->exact && !source->hangup) {
                 source->readable = false;
                 source->end = source->fin;
         }
+        copy_note_size(forward, (size_t) n);
 
         side_speak(target);
         do
@@ -285,18 +220,20 @@ static ssize_t side_copy(Forward *forward, Side *source, Side *target, int *ret_
         }
         taken = MAX(taken, 0);
         if (taken < n)
-                *ret_error = side_keep(source, buffer + taken, (size_t) (n - taken));
+                *ret_error = rest_keep(forward, source, buffer + taken, (size_t) (n - taken));
+        else
+                copy_end(forward, source);
         return n;
 }
 
 static ssize_t side_read(Forward *forward, Side *source, Side *target, int *ret_error) {
         Forwarder *forwarder = forward->forwarder;
         size_t from = reactor_is_crowded(forwarder->reactor) ? SPLICE_FROM_CROWDED : SPLICE_FROM;
-        Rest *pipe = source->large ? pipe_take(forwarder) : NULL;
+        Rest *pipe = source->large || forward->splices ? pipe_take(forwarder) : NULL;
         ssize_t n;
 
         if (pipe) {
-                n = side_splice(forwarder, source, pipe);
+                n = side_splice(forward, source, pipe);
                 /* Not to and fro at a size that is about the limit. */
                 source->large = n >= (ssize_t) (from / 2);
                 /* Not every kind of socket can be spliced. */
@@ -311,7 +248,10 @@ static ssize_t side_read(Forward *forward, Side *source, Side *target, int *ret_
 /* The last byte of `source` has been passed on. */
 static void side_finish(Forward *forward, Side *source, Side *target) {
         source->done = true;
-        if (target->done && !forward->client.reset)
+        if (forward->record > 0)
+                /* Before it is, for the kernel does not tell later who ended first. */
+                forward_record(forward)->flows[side_flow(forward, source)].finished = 1;
+        else if (target->done && !forward->client.reset)
                 return;
         /* A target that has gone meanwhile has said nothing more if its own end was not seen. */
         if (shutdown(target->watch.fd, SHUT_WR) < 0 && !target->end)
@@ -330,7 +270,7 @@ static void side_pump(Forward *forward, Side *source) {
                 if (source->rest) {
                         if (!target->writable)
                                 return;
-                        error = side_flush(forward->forwarder, source, target);
+                        error = side_flush(forward, source, target);
                         if (error == -EAGAIN) {
                                 error = side_block(forward, target);
                                 if (error >= 0)
@@ -361,7 +301,7 @@ static void side_pump(Forward *forward, Side *source) {
                 }
 
                 if (error < 0) {
-                        source->rest = rest_drop(forward->forwarder, source->rest);
+                        rest_end(forward, source, false);
                         source->done = forward->client.reset = true;
                         target->readable = target->hangup = true;
                         side_pump(forward, target);
@@ -381,36 +321,54 @@ static void side_note_events(Forward *forward, Side *side, uint32_t events) {
                 side->hangup = true;
         else if (events & EPOLLRDHUP)
                 side->fin = true;
+        if (events & EPOLLPRI && forward->record > 0)
+                /* Urgent bytes are passed over and counted. */
+                forward_record(forward)->state = LEDGER_LOST;
         /* Reset after its end: no read will tell. */
         if (events & EPOLLERR && side->end)
                 forward->client.reset = forward->client.dead = true;
 }
 
-static void forward_check_end(Forward *forward) {
+static void forward_close(Forward *forward, bool reset) {
+        int (*close_one)(int fd) = reset ? fd_reset : fd_close;
         Reactor *reactor = forward->forwarder->reactor;
 
+        if (forward->record > 0) {
+                reactor_remove(reactor, &forward->client.watch);
+                reactor_remove(reactor, &forward->backend.watch);
+                forward->client.watch.fd = fd_close_kept(forward->client.watch.fd, reset);
+                forward->backend.watch.fd = fd_close_kept(forward->backend.watch.fd, reset);
+                return;
+        }
+        reactor_forget(reactor, &forward->client.watch);
+        reactor_forget(reactor, &forward->backend.watch);
+        forward->client.watch.fd = close_one(forward->client.watch.fd);
+        forward->backend.watch.fd = close_one(forward->backend.watch.fd);
+}
+
+static void forward_check_end(Forward *forward) {
         if (!forward->client.dead && !(forward->client.done && forward->backend.done))
                 return;
 
         /* Ended by themselves: a plain close, which sends what the kernel still holds. */
         if (!forward->client.reset && !forward->client.dead) {
-                reactor_forget(reactor, &forward->client.watch);
-                reactor_forget(reactor, &forward->backend.watch);
-                forward->client.watch.fd = fd_close(forward->client.watch.fd);
-                forward->backend.watch.fd = fd_close(forward->backend.watch.fd);
+                forward_close(forward, false);
         }
         forward->forwarder->handler(forward);
 }
 
-static void side_on_event(Watch *watch, uint32_t events) {
+void side_on_event(Watch *watch, uint32_t events) {
         Forward *forward = ASSERT_PTR(watch->userdata);
         Side *side = watch == &forward->client.watch ? &forward->client : &forward->backend;
+        LedgerHead *head = forward->forwarder->ledger->head;
 
+        head->in_hand = forward->record;
         side_note_events(forward, side, events);
         side_pump(forward, side);
         /* Only if its own direction could not go on before. */
         if (side->writable && side_other(forward, side)->rest)
                 side_pump(forward, side_other(forward, side));
+        head->in_hand = 0;
         forward_check_end(forward);
 }
 
@@ -455,12 +413,11 @@ int forward_start(Forward *forward, Forwarder *forwarder, int client, int backen
 void forward_stop(Forward *forward) {
         Forwarder *forwarder = forward->forwarder;
 
-        reactor_forget(forwarder->reactor, &forward->client.watch);
-        reactor_forget(forwarder->reactor, &forward->backend.watch);
-        forward->client.rest = rest_drop(forwarder, forward->client.rest);
-        forward->backend.rest = rest_drop(forwarder, forward->backend.rest);
-        forward->client.watch.fd = fd_reset(forward->client.watch.fd);
-        forward->backend.watch.fd = fd_reset(forward->backend.watch.fd);
+        rest_end(forward, &forward->client, false);
+        rest_end(forward, &forward->backend, false);
+        forward_close(forward, true);
+        store_remove(forwarder->store, forward->record);
+        forward->record = 0;
 }
 
 bool forward_was_used(Forward *forward) {

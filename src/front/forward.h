@@ -4,6 +4,7 @@
  * path; nothing else touches a connection once it is here. */
 
 #include "front/reactor.h"
+#include "front/store.h"
 
 typedef struct Forwarder Forwarder;
 typedef struct Forward Forward;
@@ -36,12 +37,14 @@ typedef struct Side {
 /* Embedded in its owner, who may use both watches before it starts. */
 struct Forward {
         Forwarder *forwarder;
+        uint32_t record; /* in the store; 0: not kept. Its owner's until it starts */
+        bool splices; /* kept, and nobody counts its bytes: they go through pipes only */
         Side client, backend;
 };
 
 /* `pipes_max`: how many pipes may exist at a time (two descriptors each); beyond, bytes are copied. `all_tcp`: no
- * client's socket is a Unix one. The reactor is borrowed. */
-int forwarder_new(Forwarder **ret, Reactor *reactor, unsigned pipes_max, bool all_tcp);
+ * client's socket is a Unix one. Reactor and store are borrowed. */
+int forwarder_new(Forwarder **ret, Reactor *reactor, Store *store, unsigned pipes_max, bool all_tcp);
 Forwarder *forwarder_free(Forwarder *forwarder);
 DEFINE_CLEANUP(Forwarder *, forwarder_free);
 void forwarder_set_handler(Forwarder *forwarder, ForwardHandler handler);
@@ -59,6 +62,18 @@ void forward_stop(Forward *forward);
 
 /* Whether the client has sent anything since the last call, or takes a download. */
 bool forward_was_used(Forward *forward);
+/* Keeps the connection in the store; a client that was held is there already. Harmless if it fails. */
+int forward_keep(Forward *forward);
+/* A connection that the program before has kept as `record`, in place of forward_start(). Negative: nothing was taken,
+ * and it cannot go on. */
+int forward_resume(Forward *forward, Forwarder *forwarder, uint32_t record, int client, int backend);
+/* A pipe of the program before, to be used or gone on with. Takes it if it returns true. */
+bool forwarder_take_pipe(Forwarder *forwarder, uint32_t row, int in, int out);
+/* All have been resumed: the pipes that nobody needs are like others. */
+void forwarder_end_resuming(Forwarder *forwarder);
 
 /* Closes with a reset instead of an end. Returns -EBADF. */
 int fd_reset(int fd);
+/* The same for one that is in the store: it has more owners than us, so that closing it means nothing. Without
+ * `reset` both sides are ended. */
+int fd_close_kept(int fd, bool reset);

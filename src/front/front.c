@@ -62,6 +62,7 @@
 #define BUSY_PAUSE_USEC (5 * USEC_PER_MSEC) /* a waker that is going, or a full backlog */
 #define BUSY_PAUSE_MAX_USEC (250 * USEC_PER_MSEC)
 #define FAILURE_PAUSE_USEC (100 * USEC_PER_MSEC)
+#define TELL_USEC (500 * USEC_PER_MSEC) /* the last word to those who wait when time is up */
 #define PAGELESS_RETRY_USEC (5 * USEC_PER_SEC) /* what a browser is told that no page could be shown to */
 #define IGNORED_RETRY_USEC USEC_PER_MINUTE
 #define QUIET_LOOKS 8U /* per time of idleBytes */
@@ -71,7 +72,7 @@
 #define ACCURACY_USEC USEC_PER_MSEC
 
 /* Descriptors that are not clients', beside those from the start: the program's own. */
-#define DESCRIPTORS_OWN 12U
+#define DESCRIPTORS_OWN 17U
 #define PIPES_MAX 64U
 #define FLOWS_MAX 16384U /* some 40 MiB of the kernel's memory */
 
@@ -94,6 +95,7 @@ typedef enum FrontTimer {
         TIMER_PAUSE,
         TIMER_QUIET,
         TIMER_EXIT,
+        TIMER_DRAIN,
         _FRONT_TIMER_MAX,
 } FrontTimer;
 
@@ -109,6 +111,7 @@ struct Front {
         FrontState state;
         Hold *hold;
         bool seen_active; /* this Hold has seen the stack waking or awake */
+        bool draining, drained;
         bool shown; /* somebody sees the page of the wake under way */
         unsigned losses, busy; /* in a row */
         unsigned failures; /* in a row */
@@ -529,17 +532,68 @@ static void front_on_not_shown(Client *client, void *userdata) {
                 client_hold(client);
 }
 
+static void front_exit(Front *front) {
+        reactor_wake_event(front->reactor);
+        (void) sd_notify(false, "STOPPING=1");
+        (void) sd_event_exit(front->event, EXIT_SUCCESS);
+}
+
+static void front_check_drained(Front *front) {
+        if (front->draining && clients_total(front->clients) == 0)
+                front_exit(front);
+}
+
+/* Those who still wait are told; then it ends in any case. */
+static void front_end_drain(Front *front) {
+        _cleanup_free_ char *sentence = NULL;
+
+        if (front->drained) {
+                front_exit(front);
+                return;
+        }
+        front->drained = true;
+        front_timer_start(front, TIMER_DRAIN, TELL_USEC);
+        if (clients_total(front->clients) > 0)
+                log_info("Stopping in front of %s: cutting off %zu clients.", front->options.service,
+                         clients_total(front->clients));
+        if (asprintf(&sentence, "%s is being stopped.", front->options.service) < 0)
+                sentence = NULL;
+        if (clients_waiting(front->clients) == 0 || front_answer(front, sentence, USEC_PER_SEC) == 0)
+                front_exit(front);
+}
+
+void front_drain(Front *front) {
+        if (front->draining)
+                return;
+        front->draining = true;
+        front->listeners = listeners_free(front->listeners);
+        (void) sd_notify(false, "STOPPING=1");
+        if (clients_total(front->clients) == 0)
+                front_exit(front);
+        else if (front->options.drain_usec == 0)
+                front_end_drain(front);
+        else
+                front_timer_start(front, TIMER_DRAIN, front->options.drain_usec);
+}
+
+void front_hand_over(Front *front) {
+        clients_hand_over(front->clients);
+}
+
 static void front_on_client_gone(void *userdata) {
         Front *front = ASSERT_PTR(userdata);
 
-        listeners_resume(front->listeners);
+        if (front->listeners)
+                listeners_resume(front->listeners);
         front_update(front);
+        front_check_drained(front);
 }
 
 static void front_on_exhausted(int error, void *userdata) {
         Front *front = ASSERT_PTR(userdata);
 
-        listeners_pause(front->listeners, error);
+        if (front->listeners)
+                listeners_pause(front->listeners, error);
 }
 
 /* Bytes flow again while nothing holds the stack: as good as a new client, but that one has its connection already. */
@@ -578,10 +632,10 @@ static int front_on_timer(sd_event_source *source, uint64_t usec, void *userdata
         else if (source == front->timers[TIMER_LINGER]) {
                 if (front_was_unused(front, TIMER_LINGER, LINGER_USEC))
                         front_rest(front);
-        } else if (front_was_unused(front, TIMER_EXIT, front->options.exit_idle_usec)) {
-                (void) sd_notify(false, "STOPPING=1");
-                (void) sd_event_exit(front->event, EXIT_SUCCESS);
-        }
+        } else if (source == front->timers[TIMER_DRAIN])
+                front_end_drain(front);
+        else if (front_was_unused(front, TIMER_EXIT, front->options.exit_idle_usec))
+                front_exit(front);
         return 0;
 }
 
@@ -629,7 +683,7 @@ int front_run(Front *front) {
         return reactor_run(front->reactor);
 }
 
-int front_new(Front **ret, sd_event *event, const FrontOptions *options, int first, size_t n) {
+int front_new(Front **ret, sd_event *event, const FrontOptions *options, Store *store, int first, size_t n) {
         _cleanup_(front_freep) Front *front = NULL;
         unsigned pipes;
         int r;
@@ -648,10 +702,11 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, int fir
         if (r >= 0)
                 r = reactor_new(&front->reactor, event);
         if (r >= 0)
-                r = forwarder_new(&front->forwarder, front->reactor, pipes, are_all_tcp(first, n));
+                r = forwarder_new(&front->forwarder, front->reactor, store, pipes, are_all_tcp(first, n));
         if (r >= 0)
                 r = clients_new(&front->clients, event, front->reactor, front->forwarder,
                                 &(ClientsOptions){
+                                                .store = store,
                                                 .service = options->service,
                                                 .page_socket = options->page_socket,
                                                 .page = options->page,
@@ -673,6 +728,10 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, int fir
         if (r < 0)
                 return r;
 
+        clients_resume(front->clients);
+        /* The waker has lost a Hold with the program before. */
+        if (clients_total(front->clients) > 0)
+                front_dial(front);
         front_update(front);
         *ret = TAKE_PTR(front);
         return 0;

@@ -5,6 +5,7 @@
 
 #include <systemd/sd-event.h>
 #include "front/rules.h"
+#include "front/store.h"
 #include "model/service.h"
 #include "util/time.h"
 
@@ -20,17 +21,24 @@ typedef struct FrontOptions {
         Rules rules; /* whom to ignore */
         uint64_t idle_bytes_usec; /* who has sent nothing for so long does not keep the stack awake; 0: everybody does */
         uint64_t exit_idle_usec; /* the loop is left this long after the last client; USEC_INFINITY: never */
+        uint64_t drain_usec; /* how long clients may go on when it is to stop */
         uint64_t pause_max_usec; /* longest pause after failed wakes */
         uint64_t udp_timeout_usec; /* a UDP client has gone when neither side has sent for so long */
         uint64_t descriptors_max; /* RLIMIT_NOFILE */
 } FrontOptions;
 
-/* The options' strings and lists, and the `n` listening and datagram sockets from descriptor `first` on are borrowed. */
-int front_new(Front **ret, sd_event *event, const FrontOptions *options, int first, size_t n);
+/* The options' strings and lists, the store and the `n` listening and datagram sockets from descriptor `first` on are
+ * borrowed. What is in the store is gone on with. */
+int front_new(Front **ret, sd_event *event, const FrontOptions *options, Store *store, int first, size_t n);
 Front *front_free(Front *front);
 DEFINE_CLEANUP(Front *, front_free);
 /* Until it has had no client for exit_idle_usec, or sd_event_exit(), whose code it returns. */
 int front_run(Front *front);
+
+/* Takes no more clients; the loop is left when the last one has gone, or drain_usec have passed. */
+void front_drain(Front *front);
+/* Keeps all that can be kept for the next program; this one is to exit at once, without freeing anything. */
+void front_hand_over(Front *front);
 
 /* How long new clients get the answer of the `n`-th failed wake in a row (from 1) before one of them tries
  * again. */

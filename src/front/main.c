@@ -1,14 +1,42 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "front/options.h"
 #include "front/udp-socket.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 /* wakechain-front NAME: started by PID 1 with the listening sockets of wake@NAME.socket. It reads no
  * configuration: all that it knows comes from its command line and from the waker. The first thing that a new
  * front has to do is to tell the waker that somebody came, so nothing that can wait is done before. */
+
+/* Ours are the sockets, which come first, and what a program before has kept. Returns how many sockets there are. */
+static int take_passed(StorePassed *passed) {
+        char **names = NULL;
+        int n, sockets = 0;
+
+        n = sd_listen_fds_with_names(true, &names);
+        if (n < 0)
+                return log_error_errno(n, "Failed to get the sockets: %m");
+        for (int i = 0; i < n; i++) {
+                int fd = SD_LISTEN_FDS_START + i;
+
+                if (names && store_passed_take(passed, names[i], fd))
+                        continue;
+                if (i == sockets)
+                        sockets++;
+                else {
+                        log_warning("A descriptor was passed that is unknown, '%s'. Ignoring.", names[i]);
+                        (void) fd_close(fd);
+                }
+        }
+        for (int i = 0; names && i < n; i++)
+                free(names[i]);
+        free(names);
+        return sockets;
+}
 
 static int check_sockets(int n) {
         for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
@@ -41,33 +69,45 @@ static uint64_t raise_limit(void) {
         return limit.rlim_cur;
 }
 
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        front_drain(ASSERT_PTR(userdata));
+        return 0;
+}
+
+/* A restart: the next front goes on with everybody, so nobody may be told an end. */
+static int on_restart(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        front_hand_over(ASSERT_PTR(userdata));
+        (void) sd_notify(false, "STOPPING=1");
+        _exit(EXIT_SUCCESS);
+}
+
 static int make_event(sd_event **ret) {
-        sd_event *event;
         sigset_t mask;
-        int r;
 
         (void) signal(SIGPIPE, SIG_IGN);
         if (sigemptyset(&mask) < 0 || sigaddset(&mask, SIGTERM) < 0 || sigaddset(&mask, SIGINT) < 0 ||
-            sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+            sigaddset(&mask, SIGUSR1) < 0 || sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
                 return -errno;
+        return sd_event_new(ret);
+}
 
-        r = sd_event_new(&event);
-        if (r < 0)
-                return r;
-        r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
+/* The units choose: KillSignal= and RestartKillSignal=. SIGINT is for who starts it by hand. */
+static int add_signals(sd_event *event, Front *front) {
+        int r;
+
+        r = sd_event_add_signal(event, NULL, SIGTERM, on_stop, front);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGUSR1, on_restart, front);
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
-        if (r < 0) {
-                sd_event_unref(event);
-                return r;
-        }
-        *ret = event;
-        return 0;
+        return r;
 }
 
 static int run(int argc, char *argv[]) {
         _cleanup_(options_done) FrontOptions options = {};
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_(store_passed_close) StorePassed passed = STORE_PASSED_NONE;
+        _cleanup_(store_freep) Store *store = NULL;
         _cleanup_(front_freep) Front *front = NULL;
         int n, r;
 
@@ -75,9 +115,9 @@ static int run(int argc, char *argv[]) {
         if (r <= 0)
                 return r;
 
-        n = sd_listen_fds(true);
+        n = take_passed(&passed);
         if (n < 0)
-                return log_error_errno(n, "Failed to get the sockets: %m");
+                return n;
         if (n == 0) {
                 log_error("No sockets were passed: to be started by wake@%s.socket.", options.service);
                 return -EINVAL;
@@ -90,7 +130,12 @@ static int run(int argc, char *argv[]) {
         if (r < 0)
                 return log_error_errno(r, "Failed to make an event loop: %m");
         options.descriptors_max = raise_limit();
-        r = front_new(&front, event, &options, SD_LISTEN_FDS_START, (size_t) n);
+        r = store_new(&store, &passed);
+        if (r < 0)
+                return log_error_errno(r, "Failed to open what connections are kept in: %m");
+        r = front_new(&front, event, &options, store, SD_LISTEN_FDS_START, (size_t) n);
+        if (r >= 0)
+                r = add_signals(event, front);
         if (r < 0)
                 return log_error_errno(r, "Failed to stand in front of %s: %m", options.service);
 

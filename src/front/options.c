@@ -60,6 +60,8 @@ static int take_page(void *member, const char *text) {
 
 static const Option table[] = {
         { "control", "PATH", "The service's control socket", take_path, offsetof(FrontOptions, control) },
+        { "drain-timeout", "TIME", "Wait this long for clients at a stop (10s)", take_span,
+          offsetof(FrontOptions, drain_usec) },
         { "exit-idle-time", "TIME", "End this long after the last client (10s)", take_span,
           offsetof(FrontOptions, exit_idle_usec) },
         { "idle-bytes", "TIME", "Who has sent nothing for so long does not count", take_span,
@@ -124,6 +126,7 @@ int options_parse(FrontOptions *ret, int argc, char *argv[]) {
         };
         _cleanup_(options_done) FrontOptions options = {
                 .page_socket = "/run/wakechain/page.sock",
+                .drain_usec = 10 * USEC_PER_SEC,
                 .exit_idle_usec = 10 * USEC_PER_SEC,
                 .pause_max_usec = USEC_PER_MINUTE,
                 .udp_timeout_usec = USEC_PER_MINUTE,

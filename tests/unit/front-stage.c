@@ -53,7 +53,9 @@ uint16_t port_of(int fd) {
 }
 
 void stage_open(Stage *stage, bool is_unix, bool backend_listens) {
-        *stage = (Stage){ .folder = "/tmp/test-front-XXXXXX", .is_unix = is_unix, .web = -EBADF };
+        *stage = (Stage){
+                .notify = -EBADF, .folder = "/tmp/test-front-XXXXXX", .is_unix = is_unix, .web = -EBADF
+        };
         ASSERT_TRUE(mkdtemp(stage->folder));
         snprintf(stage->control_path, sizeof(stage->control_path), "%s/control", stage->folder);
         snprintf(stage->listen_path, sizeof(stage->listen_path), "%s/listen", stage->folder);
@@ -70,10 +72,131 @@ void stage_open(Stage *stage, bool is_unix, bool backend_listens) {
                          port_of(stage->backend));
 }
 
+/* In the child: the listener is 3, what is kept follows. */
+static void stage_pass(Stage *stage) {
+        char names[2048] = "wake@demo.socket", number[16];
+        int fds[ELEMENTSOF(stage->kept) + 1];
+        size_t n = stage->n_kept + 1;
+
+        fds[0] = stage->listener;
+        for (size_t i = 0; i < stage->n_kept; i++) {
+                fds[i + 1] = stage->kept[i].fd;
+                strcat(strcat(names, ":"), stage->kept[i].name);
+        }
+        /* Not onto one that is still to be passed. */
+        for (size_t i = 0; i < n; i++)
+                fds[i] = fcntl(fds[i], F_DUPFD, 200);
+        for (size_t i = 0; i < n; i++)
+                (void) dup2(fds[i], 3 + (int) i);
+        (void) close_range(3 + (unsigned) n, ~0U, 0);
+        snprintf(number, sizeof(number), "%zu", n);
+        (void) setenv("LISTEN_FDS", number, true);
+        (void) setenv("LISTEN_FDNAMES", names, true);
+        if (stage->notify >= 0)
+                (void) setenv("NOTIFY_SOCKET", stage->notify_path, true);
+}
+
+void stage_manage(Stage *stage) {
+        snprintf(stage->notify_path, sizeof(stage->notify_path), "%s/notify", stage->folder);
+        stage->notify = unix_socket(stage->notify_path, SOCK_DGRAM, false);
+}
+
+static void stage_keep(Stage *stage, const char *name, const int *fds, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                ASSERT_TRUE(stage->n_kept < ELEMENTSOF(stage->kept));
+                snprintf(stage->kept[stage->n_kept].name, sizeof(stage->kept[0].name), "%s", name);
+                stage->kept[stage->n_kept++].fd = fds[i];
+        }
+}
+
+static void stage_forget(Stage *stage, const char *name) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < stage->n_kept; i++)
+                if (streq(stage->kept[i].name, name))
+                        fd_close(stage->kept[i].fd);
+                else
+                        stage->kept[n++] = stage->kept[i];
+        stage->n_kept = n;
+}
+
+static void stage_take_message(Stage *stage, const char *text, const int *fds, size_t n) {
+        const char *name = strstr(text, "FDNAME=");
+        char copy[64] = "";
+
+        if (name)
+                snprintf(copy, sizeof(copy), "%.*s", (int) strcspn(name + 7, "\n"), name + 7);
+        if (strstr(text, "READY=1"))
+                stage->ready = true;
+        if (strstr(text, "FDSTOREREMOVE=1"))
+                stage_forget(stage, copy);
+        else if (strstr(text, "FDSTORE=1")) {
+                ASSERT_TRUE(strstr(text, "FDPOLL=0"));
+                stage_keep(stage, copy, fds, n);
+        } else
+                return;
+        stage->n_notified++;
+}
+
+void stage_listen(Stage *stage) {
+        for (;;) {
+                union {
+                        struct cmsghdr header;
+                        uint8_t space[CMSG_SPACE(16 * sizeof(int))];
+                } control;
+                char text[1024];
+                struct iovec data = { text, sizeof(text) - 1 };
+                struct msghdr message = {
+                        .msg_iov = &data,
+                        .msg_iovlen = 1,
+                        .msg_control = &control,
+                        .msg_controllen = sizeof(control),
+                };
+                struct cmsghdr *header;
+                int fds[16];
+                size_t n = 0;
+                ssize_t size;
+
+                size = recvmsg(stage->notify, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+                if (size < 0) {
+                        ASSERT_EQ(errno, EAGAIN);
+                        return;
+                }
+                text[size] = '\0';
+                header = CMSG_FIRSTHDR(&message);
+                if (header && header->cmsg_type == SCM_RIGHTS) {
+                        n = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+                        memcpy(fds, CMSG_DATA(header), n * sizeof(int));
+                }
+                stage_take_message(stage, text, fds, n);
+        }
+}
+
+int stage_kept(const Stage *stage, const char *name) {
+        for (size_t i = 0; i < stage->n_kept; i++)
+                if (streq(stage->kept[i].name, name))
+                        return stage->kept[i].fd;
+        return -EBADF;
+}
+
+void stage_kill(Stage *stage, int signal) {
+        int status;
+
+        ASSERT_OK(kill(stage->front, signal));
+        ASSERT_EQ(waitpid(stage->front, &status, 0), stage->front);
+        if (signal == SIGUSR1)
+                ASSERT_EQ(status, 0);
+        else
+                ASSERT_TRUE(WIFSIGNALED(status));
+        /* As PID 1 does: what a front has said before it died is heard first. */
+        stage_listen(stage);
+        stage_start(stage, 0, NULL);
+}
+
 void stage_start_with(Stage *stage, rlim_t nofile, const char *const *options) {
         char control[256], page[256], pid[32];
-        const char *argv[16] = { stage_program, control, page };
-        size_t n = 3;
+        const char *argv[16] = { stage_program, control, page, "--drain-timeout=0" };
+        size_t n = 4;
 
         snprintf(control, sizeof(control), "--control=%s", stage->control_path);
         snprintf(page, sizeof(page), "--page-socket=%s", stage->page_path);
@@ -82,20 +205,19 @@ void stage_start_with(Stage *stage, rlim_t nofile, const char *const *options) {
         argv[n] = "demo";
         ASSERT_TRUE(n + 1 < ELEMENTSOF(argv));
 
+        stage->ready = false;
         stage->front = fork();
         ASSERT_TRUE(stage->front >= 0);
         if (stage->front > 0)
                 return;
 
+        stage_pass(stage);
         if (nofile > 0)
                 (void) setrlimit(RLIMIT_NOFILE, &(struct rlimit){ nofile, nofile });
-        (void) dup2(stage->listener, 3);
-        (void) close_range(4, ~0U, 0);
         for (int i = 0; i < stage->n_strays; i++)
                 (void) dup(STDERR_FILENO);
         snprintf(pid, sizeof(pid), "%d", getpid());
         (void) setenv("LISTEN_PID", pid, true);
-        (void) setenv("LISTEN_FDS", "1", true);
         (void) setenv("SYSTEMD_LOG_LEVEL", "err", false);
         execv(stage_program, (char *const *) argv);
         _exit(127);
@@ -109,9 +231,22 @@ void stage_close(Stage *stage) {
         int status;
 
         if (stage->front > 0) {
+                while (stage->notify >= 0 && !stage->ready) {
+                        ASSERT_EQ(poll(&(struct pollfd){ .fd = stage->notify, .events = POLLIN }, 1,
+                                       RECEIVE_SEC * 1000),
+                                  1);
+                        stage_listen(stage);
+                }
                 ASSERT_OK(kill(stage->front, SIGTERM));
                 ASSERT_EQ(waitpid(stage->front, &status, 0), stage->front);
                 ASSERT_EQ(status, 0);
+        }
+        if (stage->notify >= 0) {
+                stage_listen(stage);
+                for (size_t i = 0; i < stage->n_kept; i++)
+                        fd_close(stage->kept[i].fd);
+                fd_close(stage->notify);
+                (void) unlink(stage->notify_path);
         }
         fd_close(stage->control);
         fd_close(stage->listener);

@@ -19,6 +19,14 @@ typedef struct Stage {
         char backend_address[160];
         pid_t front;
         bool is_unix;
+        char notify_path[128];
+        bool ready;
+        int notify; /* PID 1's, once stage_manage() was called */
+        struct {
+                char name[64];
+                int fd;
+        } kept[32]; /* what PID 1 keeps for the front */
+        size_t n_kept, n_notified; /* messages about what it is to keep */
         int n_strays; /* descriptors that the front has and does not know of */
 } Stage;
 
@@ -29,6 +37,15 @@ void stage_open(Stage *stage, bool is_unix, bool backend_listens);
 void stage_start(Stage *stage, rlim_t nofile, const char *option);
 void stage_start_with(Stage *stage, rlim_t nofile, const char *const *options);
 void stage_close(Stage *stage);
+
+/* PID 1's side: keeps descriptors for the front, and gives them to the next one that is started. */
+void stage_manage(Stage *stage);
+/* Looks what the front has said until now. */
+void stage_listen(Stage *stage);
+/* -EBADF: there is none. Borrowed. */
+int stage_kept(const Stage *stage, const char *name);
+/* Kills the front, and starts the next one. */
+void stage_kill(Stage *stage, int signal);
 
 int tcp_socket(bool listening);
 uint16_t port_of(int fd);

@@ -69,6 +69,8 @@ static void child_on_watch(Watch *watch, uint32_t events) {
 }
 
 static int child_run(const Kind *kind, int client, int backend) {
+        StorePassed passed = STORE_PASSED_NONE;
+        _cleanup_(store_freep) Store *store = NULL;
         _cleanup_(forwarder_freep) Forwarder *forwarder = NULL;
         _cleanup_(reactor_freep) Reactor *reactor = NULL;
         Forward forward = { .backend.watch = { .handler = child_on_watch } };
@@ -77,7 +79,8 @@ static int child_run(const Kind *kind, int client, int backend) {
         ASSERT_OK(sd_event_new(&child_event));
         ASSERT_OK(reactor_new(&reactor, child_event));
         child_reactor = reactor;
-        ASSERT_OK(forwarder_new(&forwarder, reactor, kind->pipes_max, !kind->client_is_unix));
+        ASSERT_OK(store_new(&store, &passed));
+        ASSERT_OK(forwarder_new(&forwarder, reactor, store, kind->pipes_max, !kind->client_is_unix));
         forwarder_set_handler(forwarder, child_on_end);
         ASSERT_OK(reactor_add(reactor, &forward.backend.watch, backend, FORWARD_BACKEND_EVENTS));
         ASSERT_OK(forward_start(&forward, forwarder, client, backend, kind->backend_is_unix, EPOLLOUT));

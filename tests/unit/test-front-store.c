@@ -1,0 +1,296 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "front-stage.h"
+#include "front/ledger.h"
+#include "util/fd.h"
+
+/* Fronts that are killed: PID 1 keeps what they have asked it to, and the next one goes on. Every byte is compared. */
+
+#define PATTERN_SIZE ((size_t) 65521)
+#define CHUNK_MAX ((size_t) 128 * 1024)
+#define PAIRS_MAX 24
+
+static uint8_t pattern[PATTERN_SIZE + CHUNK_MAX];
+
+static void make_pattern(void) {
+        uint32_t state = 1;
+
+        for (size_t i = 0; i < sizeof(pattern); i++) {
+                if (i < PATTERN_SIZE)
+                        state = state * 1664525 + 1013904223;
+                pattern[i] = i < PATTERN_SIZE ? (uint8_t) (state >> 24) : pattern[i - PATTERN_SIZE];
+        }
+}
+
+/* Random, and the same in each run of the same number. */
+static uint32_t random_state;
+
+static uint32_t random_below(uint32_t n) {
+        random_state = random_state * 1664525 + 1013904223;
+        return (uint32_t) (((uint64_t) (random_state >> 8) * n) >> 24);
+}
+
+/* How many connections the front has put into the store in this state. Waits for it. */
+static void wait_kept(Stage *stage, LedgerState state, size_t n) {
+        for (;;) {
+                Ledger *ledger;
+                size_t found = 0;
+                int fd;
+
+                stage_listen(stage);
+                fd = stage_kept(stage, "wakechain-ledger");
+                if (fd >= 0) {
+                        ASSERT_OK(ledger_open(&ledger, fcntl(fd, F_DUPFD_CLOEXEC, 3)));
+                        for (uint32_t i = 1; i < ledger->n_records; i++)
+                                found += ledger->records[i].state == (uint32_t) state;
+                        ledger_free(ledger);
+                }
+                if (found == n)
+                        return;
+                poll(NULL, 0, 5);
+        }
+}
+
+static void test_held(bool is_unix, int signal) {
+        Stage stage;
+        int client, silent, waker, backend;
+
+        stage_open(&stage, is_unix, true);
+        stage_manage(&stage);
+        stage_start(&stage, 0, NULL);
+        client = client_connect(&stage);
+        send_text(client, "not http\n");
+        waker = waker_accept(&stage);
+        silent = client_connect(&stage);
+        wait_kept(&stage, LEDGER_HELD, 2);
+        for (int i = 0; i < 3; i++) {
+                stage_kill(&stage, signal);
+                fd_close(waker);
+                waker = waker_accept(&stage);
+        }
+        waker_status(waker, "waking", NULL);
+        send_text(client, "more\n");
+        waker_status(waker, "awake", stage.backend_address);
+        for (int i = 0; i < 2; i++) {
+                char byte;
+
+                backend = accept_one(stage.backend);
+                if (recv(backend, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1 ||
+                    poll(&(struct pollfd){ .fd = silent }, 1, 0) != 0) {
+                        expect_text(backend, "not http\nmore\n");
+                        expect_echo(client, backend);
+                        fd_close(client);
+                        client = -EBADF;
+                        expect_end(backend);
+                } else {
+                        send_text(backend, "hello");
+                }
+                fd_close(backend);
+        }
+        fd_close(silent);
+        fd_close(client);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+/* Streams */
+
+typedef struct End {
+        int fd;
+        uint64_t sent, received, total;
+        uint32_t chunk; /* at most so many bytes at a time */
+        uint32_t lazy; /* reads once in so many turns */
+        bool shut, ended;
+        unsigned seed, peer_seed;
+} End;
+
+typedef struct Pair {
+        End client, backend;
+} Pair;
+
+static const uint8_t *pattern_at(unsigned seed, uint64_t offset) {
+        return pattern + (offset + seed * 977ULL) % PATTERN_SIZE;
+}
+
+static void end_open(End *end, int fd, unsigned seed, unsigned peer_seed) {
+        *end = (End){ .fd = fd, .seed = seed, .peer_seed = peer_seed, .chunk = 1, .lazy = 1 };
+        ASSERT_OK(fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK));
+}
+
+static void end_send(End *end) {
+        size_t size = MIN(1 + random_below(end->chunk), end->total - end->sent);
+        ssize_t n;
+
+        if (end->shut)
+                return;
+        if (size > 0) {
+                n = send(end->fd, pattern_at(end->seed, end->sent), size, MSG_NOSIGNAL);
+                if (n < 0) {
+                        if (errno != EAGAIN)
+                                TEST_FAIL("send after %llu of %llu: %m", (unsigned long long) end->sent,
+                                          (unsigned long long) end->total);
+                        return;
+                }
+                end->sent += (uint64_t) n;
+        }
+        if (end->sent == end->total) {
+                ASSERT_OK(shutdown(end->fd, SHUT_WR));
+                end->shut = true;
+        }
+}
+
+static void end_receive(End *end, const End *peer) {
+        static uint8_t buffer[CHUNK_MAX];
+        ssize_t n;
+
+        if (end->ended || (end->lazy > 1 && random_below(end->lazy) > 0))
+                return;
+        n = recv(end->fd, buffer, MIN((size_t) end->chunk * 2, sizeof(buffer)), 0);
+        if (n < 0) {
+                if (errno != EAGAIN)
+                        TEST_FAIL("recv after %llu of %llu: %m", (unsigned long long) end->received,
+                                  (unsigned long long) peer->total);
+                return;
+        }
+        if (n == 0) {
+                ASSERT_EQ(end->received, peer->total);
+                end->ended = true;
+                return;
+        }
+        if (memcmp(buffer, pattern_at(end->peer_seed, end->received), (size_t) n) != 0)
+                TEST_FAIL("Other bytes after %llu.", (unsigned long long) end->received);
+        end->received += (uint64_t) n;
+}
+
+static void pairs_fail(const Pair *pairs, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                const End *ends[] = { &pairs[i].client, &pairs[i].backend };
+
+                for (unsigned j = 0; j < 2; j++)
+                        if (!ends[j]->ended)
+                                printf("%zu, %s: received %llu of %llu\n", i, j == 0 ? "client" : "backend",
+                                       (unsigned long long) ends[j]->received,
+                                       (unsigned long long) ends[!j]->total);
+        }
+        TEST_FAIL("Nothing moves.");
+}
+
+static bool pairs_turn(Pair *pairs, size_t n) {
+        struct pollfd fds[2 * PAIRS_MAX];
+        bool more = false;
+
+        for (size_t i = 0; i < n; i++) {
+                End *ends[] = { &pairs[i].client, &pairs[i].backend };
+
+                for (unsigned j = 0; j < 2; j++) {
+                        fds[2 * i + j] = (struct pollfd){ .fd = ends[j]->ended && ends[j]->shut ? -1
+                                                                                                : ends[j]->fd };
+                        fds[2 * i + j].events =
+                                        (short) ((ends[j]->shut ? 0 : POLLOUT) | (ends[j]->ended ? 0 : POLLIN));
+                        more = more || !ends[j]->ended || !ends[j]->shut;
+                }
+        }
+        if (more && poll(fds, 2 * n, RECEIVE_SEC * 1000) <= 0)
+                pairs_fail(pairs, n);
+        for (size_t i = 0; i < n; i++) {
+                Pair *pair = &pairs[i];
+
+                if (fds[2 * i].revents & (POLLIN | POLLHUP | POLLERR))
+                        end_receive(&pair->client, &pair->backend);
+                if (fds[2 * i + 1].revents & (POLLIN | POLLHUP | POLLERR))
+                        end_receive(&pair->backend, &pair->client);
+                if (fds[2 * i].revents & POLLOUT)
+                        end_send(&pair->client);
+                if (fds[2 * i + 1].revents & POLLOUT)
+                        end_send(&pair->backend);
+        }
+        return more;
+}
+
+static void pair_open(Stage *stage, Pair *pair, unsigned i, int *waker) {
+        int client = client_connect(stage), backend;
+
+        if (*waker < 0) {
+                *waker = waker_accept(stage);
+                waker_status(*waker, "awake", stage->backend_address);
+        }
+        backend = accept_one(stage->backend);
+        expect_echo(client, backend);
+        end_open(&pair->client, client, 2 * i, 2 * i + 1);
+        end_open(&pair->backend, backend, 2 * i + 1, 2 * i);
+}
+
+/* What the connections are like: small and large pieces, those who read slowly, one way and both. */
+static void pair_choose(Pair *pair, unsigned i, uint64_t bulk) {
+        static const struct {
+                uint32_t chunk, lazy;
+                unsigned up, down; /* of `bulk`, in 1/16 */
+        } kinds[] = {
+                { CHUNK_MAX, 1, 0, 16 }, { CHUNK_MAX, 1, 16, 0 }, { CHUNK_MAX, 4, 8, 8 },
+                { 16384, 20, 2, 4 },     { 700, 1, 1, 1 },        { 5000, 8, 1, 1 },
+        };
+        unsigned kind = i % ELEMENTSOF(kinds);
+
+        pair->client.chunk = pair->backend.chunk = kinds[kind].chunk;
+        pair->client.lazy = pair->backend.lazy = kinds[kind].lazy;
+        pair->client.total = bulk / 16 * kinds[kind].up + 1;
+        pair->backend.total = bulk / 16 * kinds[kind].down + 1;
+}
+
+static void test_streams(bool is_unix, unsigned seed, size_t n, uint64_t bulk, unsigned kills) {
+        Pair pairs[PAIRS_MAX];
+        int waker = -EBADF;
+        unsigned killed = 0, turns = 0;
+        Stage stage;
+
+        random_state = seed;
+        stage_open(&stage, is_unix, true);
+        stage_manage(&stage);
+        stage_start(&stage, 0, NULL);
+        for (unsigned i = 0; i < n; i++) {
+                pair_open(&stage, &pairs[i], i, &waker);
+                pair_choose(&pairs[i], i, bulk);
+        }
+        wait_kept(&stage, LEDGER_FORWARDED, n);
+        while (pairs_turn(pairs, n))
+                if (killed < kills && random_below(100) == 0) {
+                        stage_kill(&stage, SIGKILL);
+                        killed++;
+                } else
+                        turns++;
+        printf("%s, %zu connections, seed %u: killed %u times in %u turns\n", is_unix ? "unix" : "tcp", n, seed,
+               killed, turns);
+        ASSERT_TRUE(killed > 0);
+        for (size_t i = 0; i < n; i++) {
+                fd_close(pairs[i].client.fd);
+                fd_close(pairs[i].backend.fd);
+        }
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+int main(int argc, char *argv[]) {
+        ASSERT_TRUE(argc > 1);
+        stage_program = argv[1];
+        (void) signal(SIGPIPE, SIG_IGN);
+        (void) setvbuf(stdout, NULL, _IOLBF, 0);
+        make_pattern();
+
+        if (argc > 2) {
+                test_streams(argc > 3, (unsigned) atoi(argv[2]), 12, 64 << 20, 1000);
+                return 0;
+        }
+        test_held(false, SIGKILL);
+        test_held(true, SIGABRT);
+        test_held(false, SIGUSR1);
+        for (unsigned i = 0; i < 2; i++) {
+                test_streams(i > 0, 1, 1, 32 << 20, 20);
+                test_streams(i > 0, 2, 6, 16 << 20, 50);
+        }
+        return EXIT_SUCCESS;
+}

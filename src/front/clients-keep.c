@@ -18,7 +18,7 @@ void clients_start_ticking(Clients *clients) {
                 return;
         reactor_wake_event(clients->reactor);
         clients->keeping = sd_event_source_set_time_relative(clients->keeper, TICK_USEC) >= 0 &&
-                sd_event_source_set_enabled(clients->keeper, SD_EVENT_ONESHOT) >= 0;
+                           sd_event_source_set_enabled(clients->keeper, SD_EVENT_ONESHOT) >= 0;
 }
 
 static int clients_on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -169,15 +169,15 @@ void clients_hand_over(Clients *clients) {
         Client *client;
 
         TAILQ_FOREACH(client, &clients->lists[CLIENT_FORWARDED], entry)
-                if (client->forward.record == 0)
-                        (void) forward_keep(&client->forward);
+        if (client->forward.record == 0)
+                (void) forward_keep(&client->forward);
         TAILQ_FOREACH(client, &clients->lists[CLIENT_HELD], entry)
-                client_keep_held(client);
+        client_keep_held(client);
         TAILQ_FOREACH(client, &clients->lists[CLIENT_CONNECTING], entry)
-                client_keep_held(client);
+        client_keep_held(client);
         /* Who has not been told yet waits again. */
         TAILQ_FOREACH(client, &clients->lists[CLIENT_CLOSING], entry)
-                if (client->answer)
-                        client_keep_held(client);
+        if (client->answer)
+                client_keep_held(client);
         store_flush(clients->store);
 }

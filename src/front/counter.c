@@ -38,7 +38,7 @@ static int get_info(int fd, struct tcp_info *ret) {
 
 static bool are_same(const struct tcp_info *a, const struct tcp_info *b) {
         return a->tcpi_state == b->tcpi_state && a->tcpi_bytes_received == b->tcpi_bytes_received &&
-                a->tcpi_bytes_acked == b->tcpi_bytes_acked;
+               a->tcpi_bytes_acked == b->tcpi_bytes_acked;
 }
 
 int counter_get(Counter *ret, int fd) {
@@ -59,9 +59,9 @@ int counter_get(Counter *ret, int fd) {
 
                         ret->closed = state == STATE_CLOSE || state == STATE_TIME_WAIT;
                         ret->ended = ret->closed || state == STATE_CLOSE_WAIT || state == STATE_LAST_ACK ||
-                                state == STATE_CLOSING;
+                                     state == STATE_CLOSING;
                         ret->finished = ret->closed || state == STATE_FIN_WAIT1 || state == STATE_FIN_WAIT2 ||
-                                state == STATE_CLOSING || state == STATE_LAST_ACK;
+                                        state == STATE_CLOSING || state == STATE_LAST_ACK;
                         ret->read = after.tcpi_bytes_received - (uint64_t) unread - ret->ended;
                         ret->written = after.tcpi_bytes_acked + (uint64_t) unacked - ret->finished;
                         return 0;

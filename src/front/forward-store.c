@@ -43,7 +43,8 @@ int forward_keep(Forward *forward) {
         }
         r = r == -EAGAIN ? r : 0;
 
-        forward->record = store_add_pair(forwarder->store, forward->record, sides[0]->watch.fd, sides[1]->watch.fd);
+        forward->record =
+                        store_add_pair(forwarder->store, forward->record, sides[0]->watch.fd, sides[1]->watch.fd);
         if (forward->record == 0)
                 return -ENOBUFS;
         record = forward_record(forward);
@@ -56,8 +57,7 @@ int forward_keep(Forward *forward) {
 
                 record->flows[i].finished = side->done;
                 if (counted)
-                        record->flows[i].balance =
-                                        (int64_t) (counters[!i].written + rest - counters[i].read);
+                        record->flows[i].balance = (int64_t) (counters[!i].written + rest - counters[i].read);
                 r = rest_make_known(forward, side);
         }
         store_flush(forwarder->store);
@@ -112,7 +112,8 @@ static int resume_memory(Forward *forward, unsigned i, size_t n) {
         const LedgerCopy *copy = &ledger->head->copy;
 
         if (flow->slot > 0 && n > 0)
-                return n <= flow->slot_size ? rest_adopt(forward, source, flow->slot, flow->slot_size - n, n) : -EBADMSG;
+                return n <= flow->slot_size ? rest_adopt(forward, source, flow->slot, flow->slot_size - n, n)
+                                            : -EBADMSG;
         if (flow->slot > 0) {
                 uint32_t slot = flow->slot;
 
@@ -121,7 +122,8 @@ static int resume_memory(Forward *forward, unsigned i, size_t n) {
         }
         if (n == 0)
                 return 0;
-        if (copy->record != forward->record || copy->flow != i || n > (copy->size > 0 ? copy->size : LEDGER_BUFFER_SIZE))
+        if (copy->record != forward->record || copy->flow != i ||
+            n > (copy->size > 0 ? copy->size : LEDGER_BUFFER_SIZE))
                 return -EBADMSG;
         return rest_keep(forward, source, ledger->buffer + (copy->size > 0 ? copy->size - n : 0), n);
 }

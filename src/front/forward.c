@@ -75,7 +75,8 @@ void forwarder_set_handler(Forwarder *forwarder, ForwardHandler handler) {
 }
 
 int fd_close_kept(int fd, bool reset) {
-        if (fd >= 0 && (!reset || connect(fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr)) < 0))
+        if (fd >= 0 &&
+            (!reset || connect(fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr)) < 0))
                 (void) shutdown(fd, SHUT_RDWR);
         return fd_close(fd);
 }

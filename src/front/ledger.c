@@ -162,7 +162,8 @@ int ledger_open(Ledger **ret, int fd) {
         assert(ret);
 
         seals = fcntl(fd, F_GET_SEALS);
-        if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &status) < 0 || status.st_size != (off_t) TOTAL_SIZE)
+        if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &status) < 0 ||
+            status.st_size != (off_t) TOTAL_SIZE)
                 return -EBADMSG;
         r = ledger_map(&ledger, fd);
         if (r < 0)

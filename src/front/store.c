@@ -382,7 +382,8 @@ uint32_t store_add_pipe(Store *store, int in, int out) {
 
         while (row <= LEDGER_PIPES_MAX && store->pipes[row].fds[0] >= 0)
                 row++;
-        if (!store_is_on(store) || row > LEDGER_PIPES_MAX || fstat(in, &status) < 0 || store_open_chests(store) < 0)
+        if (!store_is_on(store) || row > LEDGER_PIPES_MAX || fstat(in, &status) < 0 ||
+            store_open_chests(store) < 0)
                 return 0;
         store->ledger->head->pipes[row] = (LedgerPipe){ .inode = status.st_ino };
         store->pipes[row] = (StoreEntry){ { in, out } };

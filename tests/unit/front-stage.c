@@ -53,7 +53,9 @@ uint16_t port_of(int fd) {
 }
 
 void stage_open(Stage *stage, bool is_unix, bool backend_listens) {
-        *stage = (Stage){ .notify = -EBADF, .folder = "/tmp/test-front-XXXXXX", .is_unix = is_unix, .web = -EBADF };
+        *stage = (Stage){
+                .notify = -EBADF, .folder = "/tmp/test-front-XXXXXX", .is_unix = is_unix, .web = -EBADF
+        };
         ASSERT_TRUE(mkdtemp(stage->folder));
         snprintf(stage->control_path, sizeof(stage->control_path), "%s/control", stage->folder);
         snprintf(stage->listen_path, sizeof(stage->listen_path), "%s/listen", stage->folder);
@@ -230,7 +232,9 @@ void stage_close(Stage *stage) {
 
         if (stage->front > 0) {
                 while (stage->notify >= 0 && !stage->ready) {
-                        ASSERT_EQ(poll(&(struct pollfd){ .fd = stage->notify, .events = POLLIN }, 1, RECEIVE_SEC * 1000), 1);
+                        ASSERT_EQ(poll(&(struct pollfd){ .fd = stage->notify, .events = POLLIN }, 1,
+                                       RECEIVE_SEC * 1000),
+                                  1);
                         stage_listen(stage);
                 }
                 ASSERT_OK(kill(stage->front, SIGTERM));

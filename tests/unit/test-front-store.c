@@ -123,8 +123,10 @@ static void end_open(End *end, int fd, unsigned seed, unsigned peer_seed) {
 }
 
 static void end_send(End *end) {
-        size_t size = MIN(1 + random_below(end->chunk), end->total - end->sent);
+        size_t size = 1 + random_below(end->chunk);
         ssize_t n;
+
+        size = MIN(size, end->total - end->sent);
 
         if (end->shut)
                 return;
@@ -231,8 +233,8 @@ static void pair_choose(Pair *pair, unsigned i, uint64_t bulk) {
                 uint32_t chunk, lazy;
                 unsigned up, down; /* of `bulk`, in 1/16 */
         } kinds[] = {
-                { CHUNK_MAX, 1, 0, 16 }, { CHUNK_MAX, 1, 16, 0 }, { CHUNK_MAX, 4, 8, 8 },
-                { 16384, 20, 2, 4 },     { 700, 1, 1, 1 },        { 5000, 8, 1, 1 },
+                { CHUNK_MAX, 1, 0, 16 }, { CHUNK_MAX, 1, 16, 0 }, { CHUNK_MAX, 3, 8, 8 },
+                { 16384, 4, 2, 4 },      { 700, 1, 1, 1 },        { 5000, 3, 1, 1 },
         };
         unsigned kind = i % ELEMENTSOF(kinds);
 
@@ -258,14 +260,14 @@ static void test_streams(bool is_unix, unsigned seed, size_t n, uint64_t bulk, u
         }
         wait_kept(&stage, LEDGER_FORWARDED, n);
         while (pairs_turn(pairs, n))
-                if (killed < kills && random_below(100) == 0) {
+                if (killed < kills && random_below(25) == 0) {
                         stage_kill(&stage, SIGKILL);
                         killed++;
                 } else
                         turns++;
         printf("%s, %zu connections, seed %u: killed %u times in %u turns\n", is_unix ? "unix" : "tcp", n, seed,
                killed, turns);
-        ASSERT_TRUE(killed > 0);
+        ASSERT_TRUE(killed > 0 || kills == 0);
         for (size_t i = 0; i < n; i++) {
                 fd_close(pairs[i].client.fd);
                 fd_close(pairs[i].backend.fd);
@@ -282,15 +284,16 @@ int main(int argc, char *argv[]) {
         make_pattern();
 
         if (argc > 2) {
-                test_streams(argc > 3, (unsigned) atoi(argv[2]), 12, 64 << 20, 1000);
+                test_streams(argc > 5, (unsigned) atoi(argv[2]), (size_t) atoi(argv[3]), 16 << 20,
+                             (unsigned) atoi(argv[4]));
                 return 0;
         }
         test_held(false, SIGKILL);
         test_held(true, SIGABRT);
         test_held(false, SIGUSR1);
         for (unsigned i = 0; i < 2; i++) {
-                test_streams(i > 0, 1, 1, 32 << 20, 20);
-                test_streams(i > 0, 2, 6, 16 << 20, 50);
+                test_streams(i > 0, 1, 1, 64 << 20, 20);
+                test_streams(i > 0, 2, 12, 16 << 20, 50);
         }
         return EXIT_SUCCESS;
 }

@@ -381,9 +381,8 @@ size_t clients_holding(const Clients *clients) {
 }
 
 void clients_note_quiet(Clients *clients) {
-        Client *client;
-
-        TAILQ_FOREACH(client, &clients->lists[CLIENT_FORWARDED], entry) {
+        for (Client *client = TAILQ_FIRST(&clients->lists[CLIENT_FORWARDED]); client;
+             client = TAILQ_NEXT(client, entry)) {
                 clients->passive[CLIENT_FORWARDED] -= client_is_passive(client);
                 client->quiet = !forward_was_used(&client->forward);
                 clients->passive[CLIENT_FORWARDED] += client_is_passive(client);

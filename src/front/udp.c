@@ -504,8 +504,8 @@ static void udp_touch_all(Udp *udp) {
         uint64_t now = time_now(CLOCK_MONOTONIC);
         UdpFlow *flow;
 
-        TAILQ_FOREACH(flow, &udp->flows.order, entry)
-        flow->used_usec = now;
+        for (flow = TAILQ_FIRST(&udp->flows.order); flow; flow = TAILQ_NEXT(flow, entry))
+                flow->used_usec = now;
 }
 
 void udp_forward(Udp *udp, const Backends *backends) {

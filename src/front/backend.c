@@ -8,9 +8,10 @@
 #include "util/log.h"
 #include "util/time.h"
 
-/* Connector: one attempt at a time. A socket is connected when its first event is no error. An address that refuses hands over to the next at once; after the last comes a
- * pause that grows from 10 to 250 ms. An address that does not answer at all holds up the others for a second
- * only.
+/* Connector: one attempt at a time. A socket is connected when its first event is no error. An address that refuses
+ * hands over to the next at once; after the last comes a pause that grows from 10 to 250 ms. An address that does not
+ * answer at all holds up the others for a second only. When descriptors or memory run out, the time allowed stands
+ * still, and whoever waited for them is served first as others end.
  *
  * A connection to a loopback port where nobody listens may, once in some ten thousand tries, meet itself: the
  * kernel picks the very port as its source. Such a connection is one more refusal. */

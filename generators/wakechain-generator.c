@@ -34,6 +34,7 @@
 #define STOP_SLACK (15 * USEC_PER_SEC)
 
 /* What the template puts on the front's command line. The kernel takes 128 KiB for one variable. */
+#define DRAIN_TIMEOUT_USEC (10 * USEC_PER_SEC) /* the front's own */
 #define OPTIONS_VARIABLE "WAKECHAIN_FRONT_OPTIONS"
 #define OPTIONS_MAX ((size_t) 120 * 1024)
 
@@ -377,13 +378,20 @@ static void options_add_all(UnitText *options, const char *name, char *const *va
 static void text_add_options(UnitText *text, const Service *service) {
         static const char *const pages[_PAGE_MODE_MAX] = { [PAGE_ALWAYS] = "always", [PAGE_NEVER] = "never" };
         _cleanup_(unit_text_done) UnitText options = {};
-        _cleanup_free_ char *value = NULL;
+        _cleanup_free_ char *value = NULL, *drain = NULL;
         const char *data;
         char span[32];
         size_t size;
         int r;
 
         unit_text_raw(&options, OPTIONS_VARIABLE "=");
+        if (service->drain_timeout_usec != DRAIN_TIMEOUT_USEC) {
+                if (asprintf(&drain, "%" PRIu64 "us", service->drain_timeout_usec) < 0) {
+                        text->error = -ENOMEM;
+                        return;
+                }
+                options_add(&options, "drain-timeout", drain);
+        }
         if (pages[service->page])
                 options_add(&options, "page", pages[service->page]);
         if (service->proxy_protocol > 0)

@@ -7,6 +7,7 @@
 #include "front/udp-socket.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/time.h"
 
 /* wakechain-front NAME: started by PID 1 with the listening sockets of wake@NAME.socket. It reads no
  * configuration: all that it knows comes from its command line and from the waker. The first thing that a new
@@ -37,6 +38,8 @@ static int take_passed(StorePassed *passed) {
         free(names);
         return sockets;
 }
+
+#define FAILURE_PAUSE_USEC (400 * USEC_PER_MSEC)
 
 static int check_sockets(int n) {
         for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
@@ -148,5 +151,10 @@ static int run(int argc, char *argv[]) {
 
 int main(int argc, char *argv[]) {
         log_open();
-        return run(argc, argv) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        if (run(argc, argv) >= 0)
+                return EXIT_SUCCESS;
+        /* PID 1 would start the next one at once, for as long as somebody waits. */
+        if (getenv("NOTIFY_SOCKET"))
+                (void) usleep(FAILURE_PAUSE_USEC);
+        return EXIT_FAILURE;
 }

@@ -78,12 +78,23 @@ def serve_one(sock):
     sock.close()
 
 
+def serve_guarded(sock):
+    # What goes wrong is the other end's to tell. The waker's look at the backend says nothing at all.
+    try:
+        serve_one(sock)
+    except (OSError, EOFError):
+        sock.close()
+    except ValueError as e:
+        print(e, file=sys.stderr, flush=True)
+        sock.close()
+
+
 def serve(port):
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     print("listening", flush=True)
     while True:
         sock, _ = listener.accept()
-        threading.Thread(target=serve_one, args=(sock,), daemon=True).start()
+        threading.Thread(target=serve_guarded, args=(sock,), daemon=True).start()
 
 
 class User:

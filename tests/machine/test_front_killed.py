@@ -65,7 +65,7 @@ class FrontKilled(ServiceTest):
         command = ["python3", "-I", str(BYTE_PEER), "use", "127.0.0.1", "8200", download, upload, RATE, requesters]
         process = self.machine.netns_popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(process.kill)
-        self.assertEqual(process.stdout.readline(), b"ready\n")
+        self.assertEqual(process.stdout.readline(), "ready\n")
         return process
 
     def finish(self, process):

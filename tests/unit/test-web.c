@@ -489,6 +489,31 @@ static void test_details_are_not_told(void) {
         web_stage_close(&stage);
 }
 
+/* A front that waits no longer has a client for itself: two would read the same bytes, and answer. */
+static void test_an_offer_that_is_over_is_left_alone(void) {
+        int visitor, front, pages;
+        WebStage stage;
+        char byte;
+
+        web_stage_open(&stage);
+        web_stage_set_clemence(&stage, "waking", "starting", "pending", 100);
+        pages = web_connect_pages(&stage);
+        web_visitor(&visitor, &front);
+        web_offer(pages, "clemence", front);
+        (void) fd_close(pages);
+        web_send(visitor, "GET / HTTP/1.1\r\n" HTML);
+
+        /* Taken in order: once the next one is served, this one has been dealt with. */
+        web_stage_start(&stage, NULL);
+        web_expect(web_pass_visitor(&stage, "clemence"), "GET / HTTP/1.1\r\n" HTML, "503", "Clémence");
+        ASSERT_EQ(recv(front, &byte, 1, MSG_DONTWAIT), 1);
+        ASSERT_EQ(byte, 'G');
+        web_stage_close(&stage);
+        ASSERT_EQ(recv(visitor, &byte, 1, MSG_DONTWAIT), -1);
+        (void) fd_close(front);
+        (void) fd_close(visitor);
+}
+
 static void test_fronts_are_not_believed(void) {
         static const char *const bad[] = {
                 "..", "a/b", "a\nb", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -672,6 +697,7 @@ int main(int argc, char **argv) {
         test_an_old_failure_is_not_told();
         test_details_are_not_told();
         test_fronts_are_not_believed();
+        test_an_offer_that_is_over_is_left_alone();
         test_wake();
         test_sleep();
         test_nobody_keeps_it_waiting();

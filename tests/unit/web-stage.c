@@ -231,7 +231,7 @@ void web_visitor(int *ret_visitor, int *ret_front) {
         ASSERT_TRUE(*ret_front >= 0);
 }
 
-char web_pass(int pages, const char *service, int fd) {
+void web_offer(int pages, const char *service, int fd) {
         union {
                 struct cmsghdr header;
                 uint8_t space[CMSG_SPACE(sizeof(int))];
@@ -242,10 +242,15 @@ char web_pass(int pages, const char *service, int fd) {
         struct msghdr message = {
                 .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
         };
-        char answer = '\0';
 
         memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
         ASSERT_OK(sendmsg(pages, &message, MSG_NOSIGNAL));
+}
+
+char web_pass(int pages, const char *service, int fd) {
+        char answer = '\0';
+
+        web_offer(pages, service, fd);
         (void) fd_close(fd);
         ASSERT_EQ(recv(pages, &answer, 1, 0), 1);
         return answer;

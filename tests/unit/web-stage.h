@@ -39,6 +39,8 @@ int web_connect_local(WebStage *stage);
 int web_connect_pages(WebStage *stage);
 /* A pair of connected TCP sockets: a visitor, and what his front has of him. */
 void web_visitor(int *ret_visitor, int *ret_front);
+/* Offers a client as a front would, without waiting for the answer. */
+void web_offer(int pages, const char *service, int fd);
 /* Passes a client as a front would; the answer. Closes the descriptor. */
 char web_pass(int pages, const char *service, int fd);
 /* A new visitor of that service, taken over by the program. */

@@ -207,38 +207,39 @@ static void text_add_access(UnitText *text, const Service *service) {
                 unit_text_add(text, "IPAddressDeny", "any");
 }
 
-/* Returns how many addresses there are. */
-static size_t text_add_listen(UnitText *text, const Service *service) {
-        size_t n = 0, n_unix = 0;
+/* systemd complains of each socket that has no such option, so those of one kind of socket are for units that have no
+ * other. The front sets them again, but not before the first datagram has come: what is asked of the kernel here is
+ * which of our addresses that was for, and room for more of them than the usual 200 KiB. */
+static void text_add_listen(UnitText *text, const Service *service) {
+        size_t n = 0, n_unix = 0, n_udp = 0;
 
-        for (char **listen = service->listen; *listen; listen++) {
+        for (char **listen = service->listen; *listen; listen++, n++) {
                 ListenAddress address = {};
 
-                if (listen_address_from_string(&address, *listen) >= 0 && address.udp) {
-                        generator_log(LOG_WARNING,
-                                      "Service '%s': listening on '%s' is not yet supported, ignoring.",
-                                      service->name, *listen);
-                        continue;
-                }
-                unit_text_add_user(text, "ListenStream", "", *listen, "", UNIT_PLAIN);
-                n++;
+                (void) listen_address_from_string(&address, *listen);
+                if (address.udp)
+                        unit_text_add_user(text, "ListenDatagram", "", *listen + strlen("udp:"), "", UNIT_PLAIN);
+                else
+                        unit_text_add_user(text, "ListenStream", "", *listen, "", UNIT_PLAIN);
                 n_unix += address.family == AF_UNIX;
+                n_udp += address.udp;
         }
 
         /* Sockets come before the network and its addresses. */
         if (n > n_unix)
                 unit_text_raw(text, "BindIPv6Only=both\nFreeBind=yes\n");
-        /* systemd complains of each socket that has no such option. The front sets it on each connection
-         * again. */
-        if (n_unix == 0)
+        if (n_udp > 0 && n_unix == 0)
+                unit_text_add(text, "PassPacketInfo", "yes");
+        if (n_udp == n)
+                unit_text_add(text, "ReceiveBuffer", "4M");
+        if (n_udp + n_unix == 0)
                 unit_text_add(text, "NoDelay", "yes");
-        else
+        if (n_unix > 0)
                 unit_text_add(text, "RemoveOnStop", "yes");
-        return n;
 }
 
-/* wake@NAME.socket. Returns whether there is anything to listen on. */
-static bool text_socket(UnitText *text, const Service *service) {
+/* wake@NAME.socket */
+static void text_socket(UnitText *text, const Service *service) {
         text_begin(text, service);
         if (service_is_redirected(service)) {
                 unit_text_add(text, "Description", "Stack %s while it sleeps: clients of port %u", service->name,
@@ -260,15 +261,14 @@ static bool text_socket(UnitText *text, const Service *service) {
                 unit_text_add(text, "Description", "Clients of stack %s", service->name);
                 unit_text_raw(text, "Documentation=man:wakechain-generator(8)\n\n"
                                     "[Socket]\n");
-                if (text_add_listen(text, service) == 0)
-                        return false;
+                text_add_listen(text, service);
                 text_add_access(text, service);
         }
         unit_text_add(text, "Service", "wake-front@%s.service", service->name);
-        unit_text_raw(text, "Backlog=4096\n"
-                            "KeepAlive=yes\n"
-                            "TriggerLimitIntervalSec=0\n");
-        return true;
+        if (!service_is_udp(service))
+                unit_text_raw(text, "Backlog=4096\n"
+                                    "KeepAlive=yes\n");
+        unit_text_raw(text, "TriggerLimitIntervalSec=0\n");
 }
 
 static bool path_goes_up(const char *path) {
@@ -369,12 +369,18 @@ static void options_add(UnitText *options, const char *name, const char *value) 
         unit_text_raw(options, "\"");
 }
 
+static void options_add_all(UnitText *options, const char *name, char *const *values) {
+        for (; values && *values; values++)
+                options_add(options, name, *values);
+}
+
 /* What differs from the front's own defaults: it reads no configuration. */
 static void text_add_options(UnitText *text, const Service *service) {
         static const char *const pages[_PAGE_MODE_MAX] = { [PAGE_ALWAYS] = "always", [PAGE_NEVER] = "never" };
         _cleanup_(unit_text_done) UnitText options = {};
         _cleanup_free_ char *value = NULL, *drain = NULL;
         const char *data;
+        char span[32];
         size_t size;
         int r;
 
@@ -388,6 +394,15 @@ static void text_add_options(UnitText *text, const Service *service) {
         }
         if (pages[service->page])
                 options_add(&options, "page", pages[service->page]);
+        if (service->proxy_protocol > 0)
+                options_add(&options, "proxy-protocol", service->proxy_protocol == 1 ? "v1" : "v2");
+        if (service->idle_bytes && service->idle_timeout_usec > 0) {
+                (void) snprintf(span, sizeof(span), "%" PRIu64 "ms", service->idle_timeout_usec / USEC_PER_MSEC);
+                options_add(&options, "idle-bytes", span);
+        }
+        options_add_all(&options, "ignore-address", service->ignore_addresses);
+        options_add_all(&options, "ignore-user-agent", service->ignore_user_agents);
+        options_add_all(&options, "ignore-path", service->ignore_paths);
 
         r = unit_text_finish(&options, &data, &size);
         if (r < 0 || size > OPTIONS_MAX) {
@@ -415,12 +430,12 @@ static void text_front(UnitText *text, const Service *service) {
 static void generate_service(Generator *generator, const Service *service) {
         _cleanup_(unit_text_done) UnitText socket = {}, waker = {}, front = {};
         char name[128], link[256];
-        bool has_socket = false;
+        bool has_socket = service_has_front(service);
         int r = 0;
 
         text_waker(&waker, generator, service);
-        if (service_has_front(service)) {
-                has_socket = text_socket(&socket, service);
+        if (has_socket) {
+                text_socket(&socket, service);
                 text_front(&front, service);
         }
         if (socket.error < 0 || waker.error < 0 || front.error < 0) {

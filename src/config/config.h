@@ -20,6 +20,7 @@ typedef struct Problem {
         char *path; /* services.clemence.dependencies[0].healthCheck.interval; "" is the top level */
         char *value; /* as JSON, shortened; NULL: the member is missing */
         char *text; /* what was expected, and the nearest known name */
+        bool cycle; /* it is part of things that wait for each other */
 } Problem;
 
 typedef struct ProblemList {

@@ -262,6 +262,7 @@ static void follow(Search *search, ServiceEntry *entry) {
                         if (!problem_list_is_full(search->loader->problems))
                                 cycle = describe_cycle(search->route, search->n_route, next);
                         refuse_reference(search, entry, i, "services wait for each other: ", cycle);
+                        problem_list_mark_cycle(search->loader->problems);
                         continue;
                 }
                 if (!next->visited)

@@ -299,6 +299,7 @@ static void refuse_cycle(const Check *check, const char *why, const char *cycle)
         if (asprintf(&text, "%s: %s", why, cycle) < 0)
                 text = NULL;
         refuse_dependency(check, name->index, "dependsOn", first, strempty(text));
+        problem_list_mark_cycle(check->loader->problems);
 }
 
 /* Whether they wait for each other by name, or, once that is out of the question, as a later step waits for an earlier one.

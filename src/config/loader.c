@@ -169,10 +169,10 @@ static int read_service(Loader *loader, const JsonPath *path, const char *name, 
                                  SERVICE_NAME_MAX);
         if (json_object_is_type(value, json_type_object)) {
                 r = service_read(loader, path, value);
-                if (r >= 0)
-                        r = service_check(loader, path, value);
-                if (r >= 0)
+                if (r >= 0) {
+                        service_check(loader, path, value);
                         r = dependencies_check(loader, path, value);
+                }
         } else
                 json_walk_refuse(&loader->walk, path, value, "expected an object with 'name'");
         loader->entry = NULL;
@@ -223,9 +223,9 @@ static const JsonKind kind_engine = {
         .names = engine_names,
 };
 
-static const JsonField api_fields[] = { { "hosts", &kind_hosts, offsetof(Loader, config.api_hosts), JSON_MARKED },
+static const JsonField api_fields[] = { { "hosts", &kind_hosts, offsetof(Loader, config.api_hosts) },
                                         { "sleepOverTcp", &kind_boolean,
-                                          offsetof(Loader, config.api_sleep_over_tcp), JSON_MARKED },
+                                          offsetof(Loader, config.api_sleep_over_tcp) },
                                         {} };
 
 static int parse_api(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,

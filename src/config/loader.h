@@ -78,7 +78,7 @@ int service_check_defaults(Loader *loader, const JsonPath *path, json_object *ob
 
 /* service-checks.c: what members of one service mean together. `object` tells what was given, though it may
  * have been refused. */
-int service_check(Loader *loader, const JsonPath *path, json_object *object);
+void service_check(Loader *loader, const JsonPath *path, json_object *object);
 
 /* dependency-checks.c: the same of its dependencies. */
 int dependencies_check(Loader *loader, const JsonPath *path, json_object *object);

@@ -88,6 +88,11 @@ void problem_list_take_errors(ProblemList *list, ProblemList *from) {
         problem_list_done(from);
 }
 
+void problem_list_mark_cycle(ProblemList *list) {
+        if (list->n_problems > 0 && !problem_list_is_full(list))
+                list->problems[list->n_problems - 1].cycle = true;
+}
+
 void problem_list_finish(ProblemList *list, const char *file) {
         bool failed = false;
         Problem problem = { .level = list->n_errors > 0 ? PROBLEM_ERROR : PROBLEM_WARNING };

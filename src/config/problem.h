@@ -15,6 +15,9 @@ bool problem_list_is_full(const ProblemList *list);
 void problem_list_add(ProblemList *list, ProblemLevel level, const char *file, const char *service,
                       const JsonPath *path, const char *value, const char *text);
 
+/* The one added last, if it was kept, is a cycle. */
+void problem_list_mark_cycle(ProblemList *list);
+
 /* Adds the errors of another list, and leaves that one empty. */
 void problem_list_take_errors(ProblemList *list, ProblemList *from);
 

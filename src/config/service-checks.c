@@ -40,10 +40,9 @@ static void warn_useless(const Check *check, const char *name, const char *why) 
         loader_warn(check->loader, check->entry, &path, shown, "has no effect %s", why);
 }
 
-/* Lists that hold only where all clients pass through us. From the defaults, they may meet a service without
- * clients. */
-static void check_guard(const Check *check, const char *name, char *const *list) {
-        if (list && (given(check, name) || given(check, "port")))
+/* What holds only where all clients pass through us. From the defaults, it may meet a service without clients. */
+static void check_guard(const Check *check, const char *name, bool wanted) {
+        if (wanted && (given(check, name) || given(check, "port")))
                 refuse(check, name,
                        "needs 'listen': without it, clients of an awake service do not pass through wakechain");
 }
@@ -54,6 +53,7 @@ static void check_redirect(const Check *check) {
 
         check_guard(check, "allow", service->allow);
         check_guard(check, "deny", service->deny);
+        check_guard(check, "proxyProtocol", service->proxy_protocol > 0);
         if (service->port == 0) {
                 if (given(check, "port"))
                         return;
@@ -64,8 +64,8 @@ static void check_redirect(const Check *check) {
                 service->redirect_port = 0;
                 return;
         }
-        if (service->proxy_protocol > 0)
-                warn_useless(check, "proxyProtocol",
+        if (service->idle_bytes)
+                warn_useless(check, "idleBytes",
                              "without 'listen': clients of an awake service do not pass through wakechain");
 
         if (given(check, "redirectPort"))
@@ -79,12 +79,8 @@ static void check_redirect(const Check *check) {
                 service->redirect_port = (uint16_t) (service->port + REDIRECT_PORT_OFFSET);
 }
 
-static int check_proxy(const Check *check) {
-        JsonPath path = json_path_member(check->path, "listen");
+static void check_proxy(const Check *check) {
         Service *service = check->service;
-        json_object *value;
-        bool is_list;
-        int r = 0;
 
         if (service->redirect_port > 0)
                 warn_useless(check, "redirectPort", "beside 'listen'");
@@ -92,19 +88,6 @@ static int check_proxy(const Check *check) {
         if (!given(check, "port") && !given(check, "backend") && !service->backend)
                 refuse(check, "port",
                        "is missing, and so is 'backend': expected one of them, to forward clients to");
-
-        is_list = json_object_object_get_ex(check->object, "listen", &value) &&
-                  json_object_is_type(value, json_type_array);
-        for (size_t i = 0; service->listen && service->listen[i] && r >= 0; i++) {
-                JsonPath element = json_path_element(&path, i);
-                _cleanup_free_ char *text = NULL;
-
-                if (strncmp(service->listen[i], "udp:", 4) != 0)
-                        continue;
-                text = json_path_to_string(is_list ? &element : &path);
-                r = text ? strv_append(&service->unsupported, text) : -ENOMEM;
-        }
-        return r;
 }
 
 /* A name could mean another address at each look; a container's is asked of the engine after each start. */
@@ -130,7 +113,7 @@ static void check_backend(const Check *check) {
                "expected a numeric address, or one of this service's containers, before the port");
 }
 
-int service_check(Loader *loader, const JsonPath *path, json_object *object) {
+void service_check(Loader *loader, const JsonPath *path, json_object *object) {
         Check check = {
                 .loader = loader,
                 .entry = loader->entry,
@@ -138,13 +121,10 @@ int service_check(Loader *loader, const JsonPath *path, json_object *object) {
                 .path = path,
                 .object = object,
         };
-        int r = 0;
 
         if (given(&check, "listen"))
-                r = check_proxy(&check);
+                check_proxy(&check);
         else
                 check_redirect(&check);
-        if (r >= 0)
-                check_backend(&check);
-        return r;
+        check_backend(&check);
 }

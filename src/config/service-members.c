@@ -185,12 +185,11 @@ static int parse_dependencies(JsonWalk *walk, const JsonPath *path, const JsonFi
 static const JsonKind kind_dependencies = { JSON_TYPE(array), parse_dependencies,
                                             "a list of at most 256 objects" };
 
-static const JsonField ignore_fields[] = {
-        { "addresses", &kind_networks, offsetof(Service, ignore_addresses), LATER },
-        { "paths", &kind_url_paths, offsetof(Service, ignore_paths), LATER },
-        { "userAgents", &kind_user_agents, offsetof(Service, ignore_user_agents), LATER },
-        {}
-};
+static const JsonField ignore_fields[] = { { "addresses", &kind_networks, offsetof(Service, ignore_addresses) },
+                                           { "paths", &kind_url_paths, offsetof(Service, ignore_paths) },
+                                           { "userAgents", &kind_user_agents,
+                                             offsetof(Service, ignore_user_agents) },
+                                           {} };
 
 static const JsonField schedule_fields[] = { { "sleep", &kind_calendar, offsetof(Service, schedule_sleep), LATER },
                                              { "wake", &kind_calendar, offsetof(Service, schedule_wake), LATER },
@@ -254,10 +253,10 @@ static const JsonField service_fields[] = {
         { "crossNetworkDeps", &kind_boolean, offsetof(Service, cross_network) },
         { "deny", &kind_networks, offsetof(Service, deny), JSON_GUARD },
         { "dependencies", &kind_dependencies, 0, JSON_OWN },
-        { "details", &kind_boolean, offsetof(Service, page_details), LATER },
+        { "details", &kind_boolean, offsetof(Service, page_details) },
         { "drainTimeout", &kind_duration, offsetof(Service, drain_timeout_usec) },
         { "globalTimeout", &kind_timeout, offsetof(Service, global_timeout_usec) },
-        { "idleBytes", &kind_boolean, offsetof(Service, idle_bytes), LATER },
+        { "idleBytes", &kind_boolean, offsetof(Service, idle_bytes) },
         { "idleTimeout", &kind_idle_timeout, offsetof(Service, idle_timeout_usec) },
         { "ignore", &kind_ignore, 0 },
         { "listen", &kind_listen, offsetof(Service, listen), JSON_OWN },
@@ -266,11 +265,11 @@ static const JsonField service_fields[] = {
         { "page", &kind_page, offsetof(Service, page) },
         { "port", &kind_port, offsetof(Service, port), JSON_OWN },
         { "prewarm", &kind_prewarm, offsetof(Service, prewarm), LATER_UNLESS, PREWARM_OFF },
-        { "proxyProtocol", &kind_proxy_protocol, offsetof(Service, proxy_protocol), LATER },
+        { "proxyProtocol", &kind_proxy_protocol, offsetof(Service, proxy_protocol) },
         { "redirectPort", &kind_redirect_port, offsetof(Service, redirect_port), JSON_OWN },
         { "schedule", &kind_schedule, 0 },
         { "sleep", &kind_sleep, offsetof(Service, sleep) },
-        { "title", &kind_title, offsetof(Service, page_title), LATER },
+        { "title", &kind_title, offsetof(Service, page_title) },
         {}
 };
 

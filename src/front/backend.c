@@ -8,9 +8,10 @@
 #include "util/log.h"
 #include "util/time.h"
 
-/* Connector: one attempt at a time. A socket is connected when its first event is no error. An address that refuses hands over to the next at once; after the last comes a
- * pause that grows from 10 to 250 ms. An address that does not answer at all holds up the others for a second
- * only.
+/* Connector: one attempt at a time. A socket is connected when its first event is no error. An address that refuses
+ * hands over to the next at once; after the last comes a pause that grows from 10 to 250 ms. An address that does not
+ * answer at all holds up the others for a second only. When descriptors or memory run out, the time allowed stands
+ * still, and whoever waited for them is served first as others end.
  *
  * A connection to a loopback port where nobody listens may, once in some ten thousand tries, meet itself: the
  * kernel picks the very port as its source. Such a connection is one more refusal. */
@@ -148,6 +149,15 @@ bool backends_equal(const Backends *a, const Backends *b) {
                     memcmp(&a->addresses[i].storage, &b->addresses[i].storage, a->addresses[i].size) != 0)
                         return false;
         return true;
+}
+
+size_t backends_copy_inet(const Backends *backends, Address *ret, size_t max) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < backends->n && n < max; i++)
+                if (backends->addresses[i].any.sa_family != AF_UNIX)
+                        ret[n++] = backends->addresses[i];
+        return n;
 }
 
 static void connector_drop_fd(Connector *connector) {
@@ -303,10 +313,24 @@ static int connectors_on_timer(sd_event_source *source, uint64_t usec, void *use
         return 0;
 }
 
+/* 0: it has none. */
+static in_port_t address_port(const Address *address) {
+        switch (address->any.sa_family) {
+        case AF_INET:
+                return ((const struct sockaddr_in *) &address->storage)->sin_port;
+        case AF_INET6:
+                return ((const struct sockaddr_in6 *) &address->storage)->sin6_port;
+        default:
+                return 0;
+        }
+}
+
 /* From which ports the kernel takes the one of a new connection; read once, for most backends are elsewhere. */
 static bool connectors_may_draw(Connectors *connectors, in_port_t port) {
         _cleanup_free_ char *text = NULL;
 
+        if (port == 0)
+                return false;
         if (connectors->port_max == 0 &&
             (file_read("/proc/sys/net/ipv4/ip_local_port_range", 64, &text, NULL) < 0 ||
              sscanf(text, "%u %u", &connectors->port_min, &connectors->port_max) != 2)) {
@@ -316,7 +340,7 @@ static bool connectors_may_draw(Connectors *connectors, in_port_t port) {
         return ntohs(port) >= connectors->port_min && ntohs(port) <= connectors->port_max;
 }
 
-static bool is_self_connected(Connectors *connectors, int fd, const Address *address) {
+bool address_is_self_connected(int fd, const Address *address) {
         const struct sockaddr_in *in = (const struct sockaddr_in *) &address->storage;
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) &address->storage;
         struct sockaddr_storage own = {};
@@ -325,12 +349,12 @@ static bool is_self_connected(Connectors *connectors, int fd, const Address *add
         /* NOLINTBEGIN(clang-analyzer-core.UndefinedBinaryOperatorResult): getsockname() has filled it */
         switch (address->any.sa_family) {
         case AF_INET:
-                return ntohl(in->sin_addr.s_addr) >> 24 == 127 && connectors_may_draw(connectors, in->sin_port) &&
+                return ntohl(in->sin_addr.s_addr) >> 24 == 127 &&
                        getsockname(fd, (struct sockaddr *) &own, &size) >= 0 &&
                        ((struct sockaddr_in *) &own)->sin_port == in->sin_port &&
                        ((struct sockaddr_in *) &own)->sin_addr.s_addr == in->sin_addr.s_addr;
         case AF_INET6:
-                return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) && connectors_may_draw(connectors, in6->sin6_port) &&
+                return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) &&
                        getsockname(fd, (struct sockaddr *) &own, &size) >= 0 &&
                        ((struct sockaddr_in6 *) &own)->sin6_port == in6->sin6_port;
         default:
@@ -348,7 +372,8 @@ static void connector_on_event(Watch *watch, uint32_t events) {
         /* A backend that has accepted, answered and reset meanwhile has accepted. */
         if (events & (EPOLLERR | EPOLLHUP) && getsockopt(connector->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
                 error = errno;
-        if (error == 0 && is_self_connected(connector->connectors, connector->fd, address))
+        if (error == 0 && connectors_may_draw(connector->connectors, address_port(address)) &&
+            address_is_self_connected(connector->fd, address))
                 error = ECONNREFUSED;
         if (error != 0) {
                 connector->error = -error;

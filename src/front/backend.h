@@ -21,6 +21,9 @@ typedef struct Address {
 
 /* "172.18.0.4:80", "[fd00::2]:80" or "/run/x.sock". -EINVAL if it is none of these. */
 int address_parse(Address *ret, const char *text);
+/* Whether a socket that was connected to this address has met itself: the kernel may choose the very port on loopback
+ * as its own, if nobody is there. */
+bool address_is_self_connected(int fd, const Address *address);
 
 /* Entries that are no address are left out, with a debug record; an empty list is fine, and nothing accepts
  * there. */
@@ -28,6 +31,8 @@ int backends_new(Backends **ret, char *const *texts);
 Backends *backends_free(Backends *backends);
 DEFINE_CLEANUP(Backends *, backends_free);
 bool backends_equal(const Backends *a, const Backends *b);
+/* Those that have a port, at most `max` of them. Returns how many. */
+size_t backends_copy_inet(const Backends *backends, Address *ret, size_t max);
 
 /* Connectors: what all of them share. The handler: descriptors or memory have run out. */
 typedef struct Connectors Connectors;

@@ -13,6 +13,8 @@ struct Client {
         TAILQ_ENTRY(Client) entry;
         ClientState state;
         bool looked; /* its first bytes have been judged, or will not be */
+        bool ignored; /* by the rules: neither wakes nor keeps awake */
+        bool quiet; /* forwarded, and has not sent anything for a while: does not keep awake */
         int fd; /* -EBADF once it is the forward's */
         uint32_t watched; /* what the watch waits for */
         uint32_t drained;
@@ -39,12 +41,16 @@ struct Clients {
         unsigned untidy; /* ticks with something to be tidied up */
         ClientList lists[_CLIENT_STATE_MAX];
         size_t counts[_CLIENT_STATE_MAX];
+        size_t passive[_CLIENT_STATE_MAX]; /* of these, the ignored and the quiet */
         char peeked[REQUEST_PEEK_SIZE]; /* of whom is looked at right now */
 };
 
 /* clients.c */
 
+/* A connection without a state as yet. NULL: out of memory. */
+Client *clients_add(Clients *clients, int fd);
 void client_set_state(Client *client, ClientState state);
+void client_set_ignored(Client *client);
 /* Frees it, and tells the front. */
 void client_drop(Client *client);
 typedef int (*ClientTimerHandler)(sd_event_source *source, uint64_t usec, void *userdata);
@@ -70,7 +76,9 @@ void client_close_fd(Client *client, bool reset);
 
 /* The first bytes, unread. `ret` borrows them until the next call. */
 RequestVerdict client_peek(Client *client, Request *ret);
-/* What more of its first bytes could change. */
+/* Asks a client's first bytes whether it is to be ignored; on_client() is called when that is known. */
+void client_ask(Client *client);
+/* Whether its first bytes may still make it see a page. */
 bool client_is_open_to_page(const Client *client);
 bool client_wants_page(const Client *client, const Request *request);
 /* Offers the client to the web service. */

@@ -28,7 +28,8 @@ static int clients_on_tick(sd_event_source *source, uint64_t usec, void *userdat
 
         clients->tick++;
         clients->keeping = false;
-        TAILQ_FOREACH_REVERSE(client, &clients->lists[CLIENT_FORWARDED], ClientList, entry) {
+        for (client = TAILQ_LAST(&clients->lists[CLIENT_FORWARDED], ClientList); client;
+             client = TAILQ_PREV(client, ClientList, entry)) {
                 uint32_t age = clients->tick - client->tick;
 
                 if (age > AGE)
@@ -130,7 +131,7 @@ static void on_kept(uint32_t record, int fd, int backend, void *userdata) {
         Client *client = NULL;
 
         if (fd >= 0 && (state == LEDGER_HELD || (state == LEDGER_FORWARDED && backend >= 0)))
-                client = clients_take(clients, fd);
+                client = clients_add(clients, fd);
         if (client && client_resume(client, state, record, backend)) {
                 resumed->n[state]++;
                 return;
@@ -168,16 +169,16 @@ void clients_resume(Clients *clients) {
 void clients_hand_over(Clients *clients) {
         Client *client;
 
-        TAILQ_FOREACH(client, &clients->lists[CLIENT_FORWARDED], entry)
-        if (client->forward.record == 0)
-                (void) forward_keep(&client->forward);
-        TAILQ_FOREACH(client, &clients->lists[CLIENT_HELD], entry)
-        client_keep_held(client);
-        TAILQ_FOREACH(client, &clients->lists[CLIENT_CONNECTING], entry)
-        client_keep_held(client);
-        /* Who has not been told yet waits again. */
-        TAILQ_FOREACH(client, &clients->lists[CLIENT_CLOSING], entry)
-        if (client->answer)
+        for (client = TAILQ_FIRST(&clients->lists[CLIENT_FORWARDED]); client; client = TAILQ_NEXT(client, entry))
+                if (client->forward.record == 0)
+                        (void) forward_keep(&client->forward);
+        for (client = TAILQ_FIRST(&clients->lists[CLIENT_HELD]); client; client = TAILQ_NEXT(client, entry))
                 client_keep_held(client);
+        for (client = TAILQ_FIRST(&clients->lists[CLIENT_CONNECTING]); client; client = TAILQ_NEXT(client, entry))
+                client_keep_held(client);
+        /* Who has not been told yet waits again. */
+        for (client = TAILQ_FIRST(&clients->lists[CLIENT_CLOSING]); client; client = TAILQ_NEXT(client, entry))
+                if (client->answer)
+                        client_keep_held(client);
         store_flush(clients->store);
 }

@@ -9,10 +9,14 @@
  * awake, also while it is being looked at. Each piece that arrives is one more look, until the head of a request is
  * there, or something that is none, or LOOK_USEC have passed: who has not asked for a page by then does not get one.
  *
+ * With rules about requests, a client is asked the same way before anything is done for it, also while the stack is
+ * awake, as the rules decide whether it keeps it so. Who has not said anything within ASK_USEC is not ignored.
+ *
  * A client that is passed on is first taken out of the epoll set: the set knows the connection, not our descriptor of
  * it, and would go on reporting what happens to it after we have closed that. */
 
 #define LOOK_USEC USEC_PER_SEC
+#define ASK_USEC (200 * USEC_PER_MSEC)
 
 RequestVerdict client_peek(Client *client, Request *ret) {
         Clients *clients = client->clients;
@@ -25,7 +29,7 @@ RequestVerdict client_peek(Client *client, Request *ret) {
 }
 
 bool client_is_open_to_page(const Client *client) {
-        return client->clients->page && !client->looked;
+        return client->clients->page && !client->looked && !client->ignored;
 }
 
 bool client_wants_page(const Client *client, const Request *request) {
@@ -82,12 +86,41 @@ static int client_on_look_timer(sd_event_source *source, uint64_t usec, void *us
         return 0;
 }
 
+static void client_hear(Client *client, bool last) {
+        const ClientsOptions *options = &client->clients->options;
+        RequestVerdict verdict;
+        Request request;
+
+        verdict = client_peek(client, &request);
+        if (!last && (verdict == REQUEST_MORE || verdict == REQUEST_PARTIAL))
+                return;
+        client->timer = sd_event_source_disable_unref(client->timer);
+        if (verdict == REQUEST_WHOLE && rules_match_request(options->rules, &request))
+                client_set_ignored(client);
+        options->on_client(client, options->userdata);
+}
+
+static int client_on_ask_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        client_hear(ASSERT_PTR(userdata), true);
+        return 0;
+}
+
+void client_ask(Client *client) {
+        if (client_set_timer(client, ASK_USEC, client_on_ask_timer) < 0 ||
+            client_watch(client, EPOLLIN | EPOLLRDHUP, client_on_held_event) < 0)
+                client_hear(client, true);
+        else
+                client_hear(client, false);
+}
+
 void client_on_held_event(Watch *watch, uint32_t events) {
         Client *client = ASSERT_PTR(watch->userdata);
         int unread = 0;
 
         if (events & EPOLLERR || (events & EPOLLHUP && (ioctl(client->fd, FIONREAD, &unread) < 0 || unread == 0)))
                 client_drop(client);
+        else if (client->state == CLIENT_ASKED && events & (EPOLLIN | EPOLLRDHUP))
+                client_hear(client, events & EPOLLRDHUP);
         else if (client->state == CLIENT_HELD && client_is_open_to_page(client) && events & (EPOLLIN | EPOLLRDHUP))
                 client_look(client, events & EPOLLRDHUP);
 }

@@ -1,8 +1,11 @@
 #include <malloc.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "front/clients-internal.h"
+#include "front/proxy-header.h"
 #include "util/fd.h"
 #include "util/log.h"
 
@@ -29,23 +32,37 @@ static Watch *client_own_watch(Client *client) {
         return &client->forward.client.watch;
 }
 
-void client_set_state(Client *client, ClientState state) {
+static bool client_is_passive(const Client *client) {
+        return client->ignored || client->quiet;
+}
+
+static void client_enlist(Client *client, ClientState state) {
+        Clients *clients = client->clients;
+
+        client->state = state;
+        TAILQ_INSERT_TAIL(&clients->lists[state], client, entry);
+        clients->counts[state]++;
+        clients->passive[state] += client_is_passive(client);
+}
+
+static void client_delist(Client *client) {
         Clients *clients = client->clients;
 
         TAILQ_REMOVE(&clients->lists[client->state], client, entry);
         clients->counts[client->state]--;
-        client->state = state;
-        TAILQ_INSERT_TAIL(&clients->lists[state], client, entry);
-        clients->counts[state]++;
+        clients->passive[client->state] -= client_is_passive(client);
+}
+
+void client_set_state(Client *client, ClientState state) {
+        client_delist(client);
+        client_enlist(client, state);
 }
 
 /* Resets a connection that has not been ended. */
 static Client *client_free(Client *client) {
         Clients *clients = client->clients;
 
-        TAILQ_REMOVE(&clients->lists[client->state], client, entry);
-        clients->counts[client->state]--;
-
+        client_delist(client);
         if (client->forward.record > 0)
                 clients_start_ticking(clients);
         sd_event_source_disable_unref(client->timer);
@@ -102,9 +119,9 @@ int client_watch(Client *client, uint32_t events, WatchHandler handler) {
 
 /* Closing */
 
-/* Who got the answer is closed with an end, anybody else with a reset. */
+/* Who got the answer is closed with an end, and so is who is ignored; anybody else with a reset. */
 static void client_dismiss(Client *client) {
-        if (!client->answer)
+        if (!client->answer || client->ignored)
                 client_close_fd(client, false);
         client_drop(client);
 }
@@ -183,7 +200,8 @@ void client_close(Client *client, Answer *answer) {
         client->answer = answer;
         client_set_state(client, CLIENT_CLOSING);
 
-        if (client_set_timer(client, SPEAK_USEC, client_on_closing_timer) < 0 || client_answer(client, false)) {
+        if (!answer || client_set_timer(client, SPEAK_USEC, client_on_closing_timer) < 0 ||
+            client_answer(client, false)) {
                 client_dismiss(client);
                 return;
         }
@@ -220,6 +238,29 @@ static void client_unreachable(Client *client) {
                 client_close(client, answer);
 }
 
+/* Before anything else: the header has to be first, whoever speaks first behind it. It fits into the buffer of a new
+ * connection; where not even that is so, the backend could not tell where it ends. */
+static int client_introduce(const Client *client, int backend) {
+        int version = client->clients->options.proxy_protocol;
+        struct sockaddr_storage peer = {}, own = {};
+        socklen_t peer_size = sizeof(peer), own_size = sizeof(own);
+        uint8_t header[PROXY_HEADER_MAX];
+        size_t size;
+        ssize_t n;
+
+        if (version == 0)
+                return 0;
+        if (getpeername(client->fd, (struct sockaddr *) &peer, &peer_size) < 0 ||
+            getsockname(client->fd, (struct sockaddr *) &own, &own_size) < 0)
+                return -errno;
+        size = proxy_header_make(header, version, (struct sockaddr *) &peer, peer_size, (struct sockaddr *) &own,
+                                 own_size);
+        /* Else the client's first bytes would wait until this has been acknowledged. */
+        (void) setsockopt(backend, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+        n = send(backend, header, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return n < 0 ? -errno : (size_t) n == size ? 0 : -EMSGSIZE;
+}
+
 static void client_on_connected(Connector *connector, int fd, void *userdata) {
         Client *client = ASSERT_PTR(userdata);
         Clients *clients = client->clients;
@@ -232,8 +273,10 @@ static void client_on_connected(Connector *connector, int fd, void *userdata) {
         }
 
         reactor_remove(clients->reactor, client_own_watch(client));
-        r = forward_start(&client->forward, clients->forwarder, client->fd, fd, connector_is_unix(connector),
-                          connector_events(connector));
+        r = client_introduce(client, fd);
+        if (r >= 0)
+                r = forward_start(&client->forward, clients->forwarder, client->fd, fd,
+                                  connector_is_unix(connector), connector_events(connector));
         client->connector = connector_free(connector);
         if (r < 0) {
                 log_debug_errno(r, "Failed to forward a client: %m");
@@ -279,7 +322,8 @@ int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *for
         int r;
 
         assert(ret);
-        assert(options->on_gone && options->on_shown && options->on_not_shown && options->on_exhausted);
+        assert(options->rules && options->on_client && options->on_gone && options->on_shown &&
+               options->on_not_shown && options->on_exhausted);
 
         clients = new0(Clients, 1);
         if (!clients)
@@ -320,12 +364,29 @@ Clients *clients_free(Clients *clients) {
         return mfree(clients);
 }
 
-size_t clients_count(const Clients *clients, ClientState state) {
-        return clients->counts[state];
+static size_t clients_active(const Clients *clients, ClientState first, ClientState last) {
+        size_t n = 0;
+
+        for (ClientState state = first; state <= last; state++)
+                n += clients->counts[state] - clients->passive[state];
+        return n;
 }
 
 size_t clients_waiting(const Clients *clients) {
-        return clients->counts[CLIENT_HELD] + clients->counts[CLIENT_OFFERED] + clients->counts[CLIENT_CONNECTING];
+        return clients_active(clients, CLIENT_HELD, CLIENT_CONNECTING);
+}
+
+size_t clients_holding(const Clients *clients) {
+        return clients_active(clients, CLIENT_HELD, CLIENT_FORWARDED);
+}
+
+void clients_note_quiet(Clients *clients) {
+        for (Client *client = TAILQ_FIRST(&clients->lists[CLIENT_FORWARDED]); client;
+             client = TAILQ_NEXT(client, entry)) {
+                clients->passive[CLIENT_FORWARDED] -= client_is_passive(client);
+                client->quiet = !forward_was_used(&client->forward);
+                clients->passive[CLIENT_FORWARDED] += client_is_passive(client);
+        }
 }
 
 size_t clients_total(const Clients *clients) {
@@ -336,18 +397,40 @@ size_t clients_total(const Clients *clients) {
         return total;
 }
 
-Client *clients_take(Clients *clients, int fd) {
+Client *clients_add(Clients *clients, int fd) {
         Client *client = malloc(sizeof(*client));
 
-        if (!client) {
-                (void) fd_reset(fd);
+        if (!client)
                 return NULL;
-        }
-        *client = (Client){ .clients = clients, .state = CLIENT_HELD, .fd = fd };
-        TAILQ_INSERT_TAIL(&clients->lists[CLIENT_HELD], client, entry);
-        clients->counts[CLIENT_HELD]++;
+        *client = (Client){
+                .clients = clients,
+                .fd = fd,
+                .ignored = rules_match_peer(clients->options.rules, fd),
+        };
+        client_enlist(client, CLIENT_ASKED);
         clients->peak = MAX(clients->peak, clients_total(clients));
         return client;
+}
+
+void clients_take(Clients *clients, int fd) {
+        Client *client = clients_add(clients, fd);
+
+        if (!client)
+                (void) fd_reset(fd);
+        else if (!client->ignored && rules_are_about_requests(clients->options.rules))
+                client_ask(client);
+        else
+                clients->options.on_client(client, clients->options.userdata);
+}
+
+bool client_is_ignored(const Client *client) {
+        return client->ignored;
+}
+
+void client_set_ignored(Client *client) {
+        client_delist(client);
+        client->ignored = true;
+        client_enlist(client, client->state);
 }
 
 /* Each client moves to the end of another list, or is dropped, so that the loops below come to an end; those that

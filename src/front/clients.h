@@ -1,17 +1,19 @@
 #pragma once
 
-/* Clients: the accepted connections of a front, each in one of five states. What the states mean for a client is
+/* Clients: the accepted connections of a front, each in one of six states. What the states mean for a client is
  * here; when one follows the other is the front's decision. */
 
 #include "front/answer.h"
 #include "front/backend.h"
 #include "front/forward.h"
+#include "front/rules.h"
 #include "model/service.h"
 
 typedef struct Client Client;
 typedef struct Clients Clients;
 
 typedef enum ClientState {
+        CLIENT_ASKED, /* its first bytes are awaited, as they may say that it is to be ignored */
         CLIENT_HELD, /* waits for the stack */
         CLIENT_OFFERED, /* a browser, and the web service has not answered yet whether it takes it */
         CLIENT_CONNECTING, /* the stack is awake, its backend has not accepted yet */
@@ -27,6 +29,10 @@ typedef struct ClientsOptions {
         const char *service; /* the name in what clients are told */
         const char *page_socket; /* where the web service listens */
         PageMode page;
+        int proxy_protocol; /* version of the header for backends; 0: none */
+        const Rules *rules;
+        /* A client is to be given a state: it is known by now whether it is ignored. */
+        void (*on_client)(Client *client, void *userdata);
         /* A client has gone. Must not free the clients. May come from a quiet watch (reactor.h). */
         void (*on_gone)(void *userdata);
         /* The web service shows a client the page; it goes next. */
@@ -43,18 +49,22 @@ int clients_new(Clients **ret, sd_event *event, Reactor *reactor, Forwarder *for
 Clients *clients_free(Clients *clients);
 DEFINE_CLEANUP(Clients *, clients_free);
 
-size_t clients_count(const Clients *clients, ClientState state);
-/* Held, on offer or connecting. */
-size_t clients_waiting(const Clients *clients);
 size_t clients_total(const Clients *clients);
+/* Those who need the stack: held, on offer or connecting, and not ignored. */
+size_t clients_waiting(const Clients *clients);
+/* The same, with those that are forwarded, but not the quiet ones. */
+size_t clients_holding(const Clients *clients);
+/* To be called now and then: forwarded clients that have sent nothing since the last call are quiet, until they do. */
+void clients_note_quiet(Clients *clients);
 
-/* A new connection, taken in any case. NULL when there is no memory for it. It is to be given a state at once. */
-Client *clients_take(Clients *clients, int fd);
+/* A new connection, taken in any case. on_client() follows, from inside as a rule. */
+void clients_take(Clients *clients, int fd);
+bool client_is_ignored(const Client *client);
 /* Each may free the client. Held and closing ones that want to see a page are offered to the web service. */
 void client_hold(Client *client);
 /* The backends are borrowed as those below. */
 void client_connect(Client *client, const Backends *backends);
-/* With the answer to those that speak HTTP, which is referenced. */
+/* With the answer, which is referenced, to those that speak HTTP. NULL: without a word. */
 void client_close(Client *client, Answer *answer);
 /* It was closing when it was offered: NULL if it was not. */
 Answer *client_answer_due(const Client *client);

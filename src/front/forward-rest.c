@@ -44,7 +44,8 @@ static Rest *pipe_open(Forwarder *forwarder) {
                 return NULL;
         if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
                 forwarder->refusals = PIPE_REFUSALS;
-                return mfree(pipe);
+                free(pipe);
+                return NULL;
         }
         *pipe = (Rest){ .out = fds[0], .in = fds[1] };
         forwarder->n_pipes++;

@@ -39,6 +39,7 @@
 #define SPLICE_FROM ((size_t) 32 * 1024) /* a read of this size makes the next one a splice */
 #define SPLICE_FROM_CROWDED ((size_t) 8 * 1024)
 #define TURN_MAX ((size_t) 1024 * 1024) /* then the other connections have theirs */
+#define USED_FROM (64U * 1024) /* from the backend: a download */
 #define KEEPALIVE_IDLE_SEC 60
 
 int fd_reset(int fd) {
@@ -292,8 +293,11 @@ static void side_pump(Forward *forward, Side *source) {
                         else if (n < 0) {
                                 forward->client.reset = forward->client.dead = true;
                                 return;
-                        } else
+                        } else {
                                 turn += (size_t) n;
+                                source->moved = (uint32_t) MIN((uint64_t) source->moved + (uint64_t) n,
+                                                               UINT32_MAX);
+                        }
                 }
 
                 if (error < 0) {
@@ -414,4 +418,11 @@ void forward_stop(Forward *forward) {
         forward_close(forward, true);
         store_remove(forwarder->store, forward->record);
         forward->record = 0;
+}
+
+bool forward_was_used(Forward *forward) {
+        bool used = forward->client.moved > 0 || forward->backend.moved >= USED_FROM;
+
+        forward->client.moved = forward->backend.moved = 0;
+        return used;
 }

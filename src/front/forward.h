@@ -18,6 +18,7 @@ typedef void (*ForwardHandler)(Forward *forward);
 typedef struct Side {
         Watch watch; /* with the descriptor */
         Rest *rest; /* read, and not yet taken by the other side */
+        uint32_t moved; /* bytes read since forward_was_used() */
         bool readable : 1;
         bool writable : 1;
         bool watches_output : 1;
@@ -59,6 +60,8 @@ int forward_start(Forward *forward, Forwarder *forwarder, int client, int backen
 /* Connections that have not ended by themselves are reset. */
 void forward_stop(Forward *forward);
 
+/* Whether the client has sent anything since the last call, or takes a download. */
+bool forward_was_used(Forward *forward);
 /* Keeps the connection in the store; a client that was held is there already. Harmless if it fails. */
 int forward_keep(Forward *forward);
 /* A connection that the program before has kept as `record`, in place of forward_start(). Negative: nothing was taken,

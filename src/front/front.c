@@ -6,6 +6,7 @@
 #include "front/clients.h"
 #include "front/front.h"
 #include "front/listener.h"
+#include "front/udp.h"
 #include "io/hold.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -35,10 +36,19 @@
  *  (4) A waker tells before it goes, so this one has crashed: dial again while there is any client, a few times;
  *      then (3), or IDLE when nobody waits.
  *
+ * Flows of UDP are clients, too, and wait if they have datagrams that wait. There is no answer for them: where
+ * others get one, they end. When a stack stops, or rests, all of them end, also those that were forwarded: whoever
+ * goes on sending is a new client then.
+ *
  * Dialing fails: (3) for a first try, (4) for a further one. No word from the waker for PATIENCE_USEC: (3). Awake
  * forgets all failures. Without a client the Hold is dropped after LINGER_USEC, and the program ends after
  * exit_idle_usec, but not in a pause, which nobody else would remember. A connection that comes in just then starts
  * the next front.
+ *
+ * Clients that the rules ignore are in none of this: they are connected while the stack is awake, be it for a Hold of
+ * ours or by the status file, and turned away otherwise; they are not "waiting", nor "a client" for LINGER_USEC. With
+ * idleBytes, those that are forwarded and have sent nothing from one look to the next are not, either; the waker counts
+ * the rest of the time, and somebody who speaks again makes us dial again.
  *
  * Clients that are held or answered and want to see a page are passed to the web service; the page is theirs from then
  * on, but the wake is still ours: a wake under way for such a client keeps its Hold as if the client were here. Where
@@ -54,11 +64,17 @@
 #define FAILURE_PAUSE_USEC (100 * USEC_PER_MSEC)
 #define TELL_USEC (500 * USEC_PER_MSEC) /* the last word to those who wait when time is up */
 #define PAGELESS_RETRY_USEC (5 * USEC_PER_SEC) /* what a browser is told that no page could be shown to */
+#define IGNORED_RETRY_USEC USEC_PER_MINUTE
+#define QUIET_LOOKS 8U /* per time of idleBytes */
+#define QUIET_LOOK_MIN_USEC (50 * USEC_PER_MSEC)
+#define QUIET_LOOK_MAX_USEC (10 * USEC_PER_SEC)
+#define STATUS_SIZE_MAX ((size_t) 1024 * 1024)
 #define ACCURACY_USEC USEC_PER_MSEC
 
 /* Descriptors that are not clients', beside those from the start: the program's own. */
 #define DESCRIPTORS_OWN 17U
 #define PIPES_MAX 64U
+#define FLOWS_MAX 16384U /* some 40 MiB of the kernel's memory */
 
 typedef enum FrontState {
         FRONT_IDLE,
@@ -77,6 +93,7 @@ typedef enum FrontTimer {
         TIMER_PATIENCE,
         TIMER_LINGER,
         TIMER_PAUSE,
+        TIMER_QUIET,
         TIMER_EXIT,
         TIMER_DRAIN,
         _FRONT_TIMER_MAX,
@@ -85,11 +102,12 @@ typedef enum FrontTimer {
 struct Front {
         sd_event *event;
         FrontOptions options;
-        size_t clients_max;
+        size_t clients_max, flows_max;
         Reactor *reactor;
         Forwarder *forwarder;
         Clients *clients;
         Listeners *listeners;
+        Udp *udp;
         FrontState state;
         Hold *hold;
         bool seen_active; /* this Hold has seen the stack waking or awake */
@@ -167,15 +185,28 @@ static bool front_was_unused(Front *front, FrontTimer timer, uint64_t span_usec)
         return false;
 }
 
+static size_t front_waiting(Front *front) {
+        return clients_waiting(front->clients) + udp_waiting(front->udp);
+}
+
+/* Whoever needs the stack, waiting or served. */
+static size_t front_holding(Front *front) {
+        return clients_holding(front->clients) + udp_count(front->udp);
+}
+
 /* Whether nobody needs the Hold, and whether nobody needs us. */
 static bool front_can_linger(Front *front) {
-        return clients_total(front->clients) == clients_count(front->clients, CLIENT_CLOSING) &&
-               !front_is_watched(front) && front->state != FRONT_IDLE && front->state != FRONT_PAUSED;
+        return front_holding(front) == 0 && !front_is_watched(front) && front->state != FRONT_IDLE &&
+               front->state != FRONT_PAUSED;
 }
 
 static bool front_can_exit(Front *front) {
-        return clients_total(front->clients) == 0 && !front_is_watched(front) && front->state != FRONT_PAUSED &&
-               front->options.exit_idle_usec != USEC_INFINITY;
+        return clients_total(front->clients) + udp_count(front->udp) == 0 && !front_is_watched(front) &&
+               front->state != FRONT_PAUSED && front->options.exit_idle_usec != USEC_INFINITY;
+}
+
+static uint64_t front_quiet_look_usec(const Front *front) {
+        return CLAMP(front->options.idle_bytes_usec / QUIET_LOOKS, QUIET_LOOK_MIN_USEC, QUIET_LOOK_MAX_USEC);
 }
 
 /* Something about the clients has changed: from when on there are none. The timers run on when somebody comes, and
@@ -192,11 +223,19 @@ static void front_update(Front *front) {
                 front->unused_usec[TIMER_EXIT] = USEC_INFINITY;
         else if (front->unused_usec[TIMER_EXIT] == USEC_INFINITY)
                 front_note_unused(front, TIMER_EXIT, front->options.exit_idle_usec);
+
+        if (front->options.idle_bytes_usec == 0)
+                return;
+        if (clients_total(front->clients) == 0)
+                front_timer_stop(front, TIMER_QUIET);
+        else if (!front_timer_is_on(front, TIMER_QUIET))
+                front_timer_start(front, TIMER_QUIET, front_quiet_look_usec(front));
 }
 
 /* No Hold, and none wanted, until a client comes. */
 static void front_rest(Front *front) {
         front->hold = hold_free(front->hold);
+        udp_drop(front->udp);
         front_timer_stop(front, TIMER_DIAL);
         front_timer_stop(front, TIMER_PATIENCE);
         front->losses = front->busy = 0;
@@ -255,7 +294,7 @@ static uint64_t growing(uint64_t first_usec, unsigned n, uint64_t max_usec) {
 
 /* (2) */
 static void front_dial_if_waiting(Front *front) {
-        if (clients_waiting(front->clients) > 0)
+        if (front_waiting(front) > 0)
                 front_dial_after(front, growing(BUSY_PAUSE_USEC, front->busy++, BUSY_PAUSE_MAX_USEC));
         else
                 front_rest(front);
@@ -263,9 +302,9 @@ static void front_dial_if_waiting(Front *front) {
 
 /* (4) */
 static void front_lose(Front *front) {
-        bool waiting = clients_waiting(front->clients) > 0 || front_is_watched(front);
+        bool waiting = front_waiting(front) > 0 || front_is_watched(front);
 
-        if (!waiting && clients_count(front->clients, CLIENT_FORWARDED) == 0)
+        if (!waiting && front_holding(front) == 0)
                 front_rest(front);
         else if (front->losses < LOSSES_MAX)
                 front_dial_after(front, growing(LOSS_PAUSE_USEC, front->losses++, LOSS_PAUSE_MAX_USEC));
@@ -285,8 +324,18 @@ static void front_note_stopping(Front *front) {
                         sentence = NULL;
                 (void) front_answer(front, sentence, USEC_PER_SEC);
         }
+        if (front->seen_active)
+                udp_drop(front->udp);
+        else
+                udp_hold(front->udp);
         front->seen_active = false;
         front_set_state(front, FRONT_STOPPING);
+}
+
+static void front_use_backends(Front *front, Backends *backends) {
+        clients_connect_waiting(front->clients, backends);
+        (void) backends_free(front->backends);
+        front->backends = backends;
 }
 
 static void front_note_awake(Front *front, const Status *status) {
@@ -303,9 +352,8 @@ static void front_note_awake(Front *front, const Status *status) {
                 return;
 
         front_set_state(front, FRONT_AWAKE);
-        clients_connect_waiting(front->clients, backends);
-        (void) backends_free(front->backends);
-        front->backends = TAKE_PTR(backends);
+        front_use_backends(front, TAKE_PTR(backends));
+        udp_forward(front->udp, front->backends);
 }
 
 static void front_on_status(Hold *hold, const Status *status, void *userdata) {
@@ -331,6 +379,7 @@ static void front_on_status(Hold *hold, const Status *status, void *userdata) {
         default:
                 front->seen_active = front->seen_active || status->state == SERVICE_WAKING;
                 clients_hold_waiting(front->clients);
+                udp_hold(front->udp);
                 front_set_state(front, FRONT_WAKING);
         }
         front_update(front);
@@ -387,26 +436,72 @@ static bool front_has_room(void *userdata) {
         return clients_total(front->clients) < front->clients_max;
 }
 
-static void front_on_client(int fd, void *userdata) {
+static void front_on_connection(int fd, void *userdata) {
         Front *front = ASSERT_PTR(userdata);
-        Client *client = clients_take(front->clients, fd);
 
-        if (!client)
-                return;
-        switch (front->state) {
-        case FRONT_AWAKE:
+        clients_take(front->clients, fd);
+        front_update(front);
+}
+
+/* The stack may be awake though we do not hold it, which the waker does for a while after the last client. Only an
+ * ignored client asks: anybody else dials. */
+static bool front_find_awake(Front *front) {
+        _cleanup_(backends_freep) Backends *backends = NULL;
+        _cleanup_(status_freep) Status *status = NULL;
+        _cleanup_free_ char *text = NULL;
+        json_object *object;
+        int r;
+
+        if (front->state == FRONT_AWAKE)
+                return true;
+        r = file_read(front->options.status, STATUS_SIZE_MAX, &text, NULL);
+        if (r < 0)
+                return false;
+        object = json_tokener_parse(text);
+        r = status_from_json(&status, object);
+        json_object_put(object);
+        if (r < 0 || status->state != SERVICE_AWAKE || backends_new(&backends, status->backends) < 0)
+                return false;
+        if (!backends_equal(backends, front->backends))
+                front_use_backends(front, TAKE_PTR(backends));
+        return true;
+}
+
+static void front_take_ignored(Front *front, Client *client) {
+        _cleanup_(answer_unrefp) Answer *answer = NULL;
+        _cleanup_free_ char *sentence = NULL;
+
+        if (front_find_awake(front)) {
                 client_connect(client, front->backends);
-                break;
-        case FRONT_PAUSED:
-                client_close(client, front->answer);
-                break;
-        case FRONT_IDLE:
-                client_hold(client);
-                front_dial(front);
-                break;
-        default:
-                client_hold(client);
+                return;
         }
+        if (asprintf(&sentence, "%s is not awake.", front->options.service) < 0)
+                sentence = NULL;
+        if (sentence)
+                (void) answer_new(&answer, sentence, IGNORED_RETRY_USEC);
+        client_close(client, answer);
+}
+
+static void front_on_client(Client *client, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        if (client_is_ignored(client))
+                front_take_ignored(front, client);
+        else
+                switch (front->state) {
+                case FRONT_AWAKE:
+                        client_connect(client, front->backends);
+                        break;
+                case FRONT_PAUSED:
+                        client_close(client, front->answer);
+                        break;
+                case FRONT_IDLE:
+                        client_hold(client);
+                        front_dial(front);
+                        break;
+                default:
+                        client_hold(client);
+                }
         front_update(front);
 }
 
@@ -501,6 +596,28 @@ static void front_on_exhausted(int error, void *userdata) {
                 listeners_pause(front->listeners, error);
 }
 
+/* Bytes flow again while nothing holds the stack: as good as a new client, but that one has its connection already. */
+static void front_note_quiet(Front *front) {
+        clients_note_quiet(front->clients);
+        if (front->state == FRONT_IDLE && clients_holding(front->clients) > 0)
+                front_dial(front);
+        front_update(front);
+}
+
+static bool front_admits_flow(const struct sockaddr *client, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        return front->state != FRONT_PAUSED && !rules_match_address(&front->options.rules, client);
+}
+
+static void front_on_flows(Udp *udp, void *userdata) {
+        Front *front = ASSERT_PTR(userdata);
+
+        if (front->state == FRONT_IDLE && udp_count(udp) > 0)
+                front_dial(front);
+        front_update(front);
+}
+
 static int front_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Front *front = ASSERT_PTR(userdata);
 
@@ -510,6 +627,8 @@ static int front_on_timer(sd_event_source *source, uint64_t usec, void *userdata
                 front_fail(front, "its waker does not answer");
         else if (source == front->timers[TIMER_PAUSE])
                 front_rest(front);
+        else if (source == front->timers[TIMER_QUIET])
+                front_note_quiet(front);
         else if (source == front->timers[TIMER_LINGER]) {
                 if (front_was_unused(front, TIMER_LINGER, LINGER_USEC))
                         front_rest(front);
@@ -537,12 +656,14 @@ static int front_make_timers(Front *front) {
 
 /* Accepting stops before descriptors run out, so that each accepted client can have its backend, and the Hold its
  * own. */
-static unsigned front_set_limits(Front *front, int listener) {
+static unsigned front_set_limits(Front *front, int listener, bool has_udp) {
         uint64_t all = front->options.descriptors_max;
         unsigned pipes = (unsigned) MIN(all / 64, (uint64_t) PIPES_MAX);
         _cleanup_close_ int next = fcntl(listener, F_DUPFD_CLOEXEC, 0); /* as many as there are already */
         uint64_t own = DESCRIPTORS_OWN + (uint64_t) MAX(next, 0) + 2 * (uint64_t) pipes;
 
+        front->flows_max = has_udp ? (size_t) MIN(all / 4, (uint64_t) FLOWS_MAX) : 0;
+        own += front->flows_max;
         front->clients_max = all > own + 2 ? (size_t) ((all - own) / 2) : 1;
         return pipes;
 }
@@ -575,7 +696,7 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, Store *
         if (!front)
                 return -ENOMEM;
         *front = (Front){ .event = sd_event_ref(event), .options = *options };
-        pipes = front_set_limits(front, first);
+        pipes = front_set_limits(front, first, udp_count_sockets(first, n) > 0);
 
         r = front_make_timers(front);
         if (r >= 0)
@@ -589,6 +710,9 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, Store *
                                                 .service = options->service,
                                                 .page_socket = options->page_socket,
                                                 .page = options->page,
+                                                .proxy_protocol = options->proxy_protocol,
+                                                .rules = &front->options.rules,
+                                                .on_client = front_on_client,
                                                 .on_gone = front_on_client_gone,
                                                 .on_shown = front_on_shown,
                                                 .on_not_shown = front_on_not_shown,
@@ -597,7 +721,10 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, Store *
                                 });
         if (r >= 0)
                 r = listeners_new(&front->listeners, event, front->reactor, first, n, front->options.service,
-                                  front_has_room, front_on_client, front);
+                                  front_has_room, front_on_connection, front);
+        if (r >= 0)
+                r = udp_new(&front->udp, event, front->reactor, first, n, front->flows_max,
+                            front->options.udp_timeout_usec, front_admits_flow, front_on_flows, front);
         if (r < 0)
                 return r;
 
@@ -615,6 +742,7 @@ Front *front_free(Front *front) {
                 return NULL;
 
         listeners_free(front->listeners);
+        udp_free(front->udp);
         hold_free(front->hold);
         clients_free(front->clients);
         forwarder_free(front->forwarder);

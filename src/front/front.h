@@ -4,8 +4,10 @@
  * together. */
 
 #include <systemd/sd-event.h>
+#include "front/rules.h"
 #include "front/store.h"
 #include "model/service.h"
+#include "util/time.h"
 
 typedef struct Front Front;
 
@@ -14,14 +16,19 @@ typedef struct FrontOptions {
         const char *control; /* path of the service's control socket */
         const char *page_socket; /* path of the web service's socket for browsers */
         PageMode page; /* who is passed to it */
+        const char *status; /* path of the service's status file */
+        int proxy_protocol; /* version of the header for backends; 0: none */
+        Rules rules; /* whom to ignore */
+        uint64_t idle_bytes_usec; /* who has sent nothing for so long does not keep the stack awake; 0: everybody does */
         uint64_t exit_idle_usec; /* the loop is left this long after the last client; USEC_INFINITY: never */
         uint64_t drain_usec; /* how long clients may go on when it is to stop */
         uint64_t pause_max_usec; /* longest pause after failed wakes */
+        uint64_t udp_timeout_usec; /* a UDP client has gone when neither side has sent for so long */
         uint64_t descriptors_max; /* RLIMIT_NOFILE */
 } FrontOptions;
 
-/* The options' strings, the store and the `n` listening sockets from descriptor `first` on are borrowed. What is in the
- * store is gone on with. */
+/* The options' strings and lists, the store and the `n` listening and datagram sockets from descriptor `first` on are
+ * borrowed. What is in the store is gone on with. */
 int front_new(Front **ret, sd_event *event, const FrontOptions *options, Store *store, int first, size_t n);
 Front *front_free(Front *front);
 DEFINE_CLEANUP(Front *, front_free);

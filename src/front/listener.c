@@ -5,6 +5,7 @@
 
 #include "catalog/messages.h"
 #include "front/listener.h"
+#include "front/udp-socket.h"
 #include "util/log.h"
 #include "util/time.h"
 
@@ -63,7 +64,7 @@ static int listeners_start(Listeners *listeners) {
                 Listener *listener = &listeners->all[i];
                 int r;
 
-                if (listener->watch.added)
+                if (listener->watch.added || !listener->watch.handler)
                         continue;
                 r = reactor_add_level(listeners->reactor, &listener->watch, listeners->first + (int) i, EPOLLIN);
                 if (r < 0)
@@ -183,6 +184,8 @@ int listeners_new(Listeners **ret, sd_event *event, Reactor *reactor, int first,
         for (; listeners->n < n; listeners->n++) {
                 int fd = first + (int) listeners->n, flags = fcntl(fd, F_GETFL);
 
+                if (udp_socket_is_one(fd))
+                        continue;
                 if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
                         return -errno;
                 /* Those for TCP fail on a Unix socket, and are not missed there. */

@@ -11,7 +11,7 @@ typedef bool (*ListenersRoomHandler)(void *userdata);
 /* A connection: non-blocking, and the handler's. */
 typedef void (*ListenersClientHandler)(int fd, void *userdata);
 
-/* The sockets are borrowed. `service`: whose they are, for the journal. */
+/* The sockets are borrowed. `service`: whose they are, for the journal. Those for datagrams are left alone. */
 int listeners_new(Listeners **ret, sd_event *event, Reactor *reactor, int first, size_t n, const char *service,
                   ListenersRoomHandler has_room, ListenersClientHandler on_client, void *userdata);
 Listeners *listeners_free(Listeners *listeners);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "front/options.h"
+#include "front/udp-socket.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/time.h"
@@ -47,8 +48,8 @@ static int check_sockets(int n) {
                 r = sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, /* listening= */ true);
                 if (r < 0)
                         return log_error_errno(r, "Failed to look at a passed socket: %m");
-                if (r == 0) {
-                        log_error("A passed descriptor is no listening stream socket.");
+                if (r == 0 && !udp_socket_is_one(fd)) {
+                        log_error("A passed descriptor is neither a listening stream socket nor one for UDP.");
                         return -EINVAL;
                 }
         }
@@ -106,11 +107,11 @@ static int add_signals(sd_event *event, Front *front) {
 }
 
 static int run(int argc, char *argv[]) {
+        _cleanup_(options_done) FrontOptions options = {};
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(store_passed_close) StorePassed passed = STORE_PASSED_NONE;
         _cleanup_(store_freep) Store *store = NULL;
         _cleanup_(front_freep) Front *front = NULL;
-        FrontOptions options;
         int n, r;
 
         r = options_parse(&options, argc, argv);

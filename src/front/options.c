@@ -24,6 +24,25 @@ static int take_span(void *member, const char *text) {
         return span_from_string(text, member);
 }
 
+static int take_version(void *member, const char *text) {
+        if (!streq(text, "v1") && !streq(text, "v2"))
+                return -EINVAL;
+        *(int *) member = text[1] - '0';
+        return 0;
+}
+
+static int take_address(void *member, const char *text) {
+        return rules_add_address(member, text);
+}
+
+static int take_user_agent(void *member, const char *text) {
+        return rules_add_user_agent(member, text);
+}
+
+static int take_url_path(void *member, const char *text) {
+        return rules_add_path(member, text);
+}
+
 static int take_page(void *member, const char *text) {
         static const char *const names[_PAGE_MODE_MAX] = {
                 [PAGE_AUTO] = "auto",
@@ -45,11 +64,23 @@ static const Option table[] = {
           offsetof(FrontOptions, drain_usec) },
         { "exit-idle-time", "TIME", "End this long after the last client (10s)", take_span,
           offsetof(FrontOptions, exit_idle_usec) },
+        { "idle-bytes", "TIME", "Who has sent nothing for so long does not count", take_span,
+          offsetof(FrontOptions, idle_bytes_usec) },
+        { "ignore-address", "PREFIX", "Ignore clients of this address or network", take_address,
+          offsetof(FrontOptions, rules) },
+        { "ignore-path", "PATH", "Ignore requests for this path", take_url_path, offsetof(FrontOptions, rules) },
+        { "ignore-user-agent", "TEXT", "Ignore requests of this agent", take_user_agent,
+          offsetof(FrontOptions, rules) },
         { "page", "WHO", "Who sees a page: auto, always or never", take_page, offsetof(FrontOptions, page) },
         { "page-socket", "PATH", "Where the web service takes browsers", take_path,
           offsetof(FrontOptions, page_socket) },
         { "pause-max", "TIME", "Longest pause after failed wakes (1min)", take_span,
           offsetof(FrontOptions, pause_max_usec) },
+        { "proxy-protocol", "VERSION", "Introduce clients to the backend: v1 or v2", take_version,
+          offsetof(FrontOptions, proxy_protocol) },
+        { "udp-timeout", "TIME", "A UDP client has gone after this long (1min)", take_span,
+          offsetof(FrontOptions, udp_timeout_usec) },
+        { "status", "PATH", "The service's status file", take_path, offsetof(FrontOptions, status) },
 };
 
 #define CODE_FIRST 0x100 /* of the table's rows, for getopt */
@@ -70,7 +101,7 @@ static int help(void) {
 }
 
 static int take_service(FrontOptions *options, const char *name) {
-        static char control[128];
+        static char control[128], status[128];
 
         if (!service_name_is_valid(name)) {
                 log_error("'%s' is no name of a service.", name);
@@ -81,6 +112,10 @@ static int take_service(FrontOptions *options, const char *name) {
                 (void) snprintf(control, sizeof(control), "/run/wakechain/control/%s.sock", name);
                 options->control = control;
         }
+        if (!options->status) {
+                (void) snprintf(status, sizeof(status), "/run/wakechain/status/%s.json", name);
+                options->status = status;
+        }
         return 1;
 }
 
@@ -89,11 +124,12 @@ int options_parse(FrontOptions *ret, int argc, char *argv[]) {
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, 'v' },
         };
-        FrontOptions options = {
+        _cleanup_(options_done) FrontOptions options = {
                 .page_socket = "/run/wakechain/page.sock",
                 .drain_usec = 10 * USEC_PER_SEC,
                 .exit_idle_usec = 10 * USEC_PER_SEC,
                 .pause_max_usec = USEC_PER_MINUTE,
+                .udp_timeout_usec = USEC_PER_MINUTE,
         };
         int c, r;
 
@@ -123,7 +159,13 @@ int options_parse(FrontOptions *ret, int argc, char *argv[]) {
                 return -EINVAL;
         }
         r = take_service(&options, argv[optind]);
-        if (r > 0)
+        if (r > 0) {
                 *ret = options;
+                options.rules = (Rules){};
+        }
         return r;
+}
+
+void options_done(FrontOptions *options) {
+        rules_done(&options->rules);
 }

@@ -15,7 +15,10 @@
  * The web service is not believed: an answer that was not asked for, or is anything else, a failure to reach it, and
  * ANSWER_USEC without an answer mean that all who are on offer are refused; the next offer tries again. When the
  * connection ends, those who were under way are refused and the others have another one, unless nobody was under way on
- * the first. They are told from the loop, also when it is known at once. */
+ * the first. They are told from the loop, also when it is known at once.
+ *
+ * Nobody has two owners: the web service takes those only whose `+` it could send. So before anybody is refused it can
+ * send no more, and what it had sent counts. */
 
 #define ANSWER_USEC (2 * USEC_PER_SEC)
 #define UNDER_WAY_MAX 32U
@@ -59,10 +62,37 @@ static void page_refuse(PageQueue *queue) {
         }
 }
 
+/* 1: one; 0: none now. -ECONNRESET: the end. */
+static int page_take_answer(Page *page) {
+        char answer[2];
+        PageOffer *offer;
+        ssize_t n;
+
+        /* Descriptors that come along are closed by the kernel. */
+        n = recv(page->fd, answer, sizeof(answer), MSG_DONTWAIT | MSG_TRUNC);
+        if (n < 0)
+                return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        if (n == 0)
+                return -ECONNRESET;
+        offer = TAILQ_FIRST(&page->sent);
+        if (n != 1 || (answer[0] != '+' && answer[0] != '-') || !offer)
+                return -EBADMSG;
+
+        TAILQ_REMOVE(&page->sent, offer, entry);
+        page->n_sent--;
+        page_arm(page, ANSWER_USEC);
+        offer->handler(offer, answer[0] == '+', offer->userdata);
+        return 1;
+}
+
 /* Who is offered while this goes on is a new attempt. */
 static void page_fail(Page *page) {
         PageQueue refused = TAILQ_HEAD_INITIALIZER(refused);
 
+        if (page->fd >= 0)
+                (void) shutdown(page->fd, SHUT_RD);
+        while (page->fd >= 0 && page_take_answer(page) > 0)
+                continue;
         page_disconnect(page);
         TAILQ_CONCAT(&refused, &page->sent, entry);
         TAILQ_CONCAT(&refused, &page->waiting, entry);
@@ -157,25 +187,13 @@ static int page_on_end(Page *page) {
 
 /* Negative: the connection is of no more use. */
 static int page_receive(Page *page) {
-        char answer[2];
-        PageOffer *offer;
-        ssize_t n;
+        int r;
 
-        /* Descriptors that come along are closed by the kernel. */
-        n = recv(page->fd, answer, sizeof(answer), MSG_DONTWAIT | MSG_TRUNC);
-        if (n < 0)
-                return errno == EAGAIN || errno == EINTR ? 0 : errno == ECONNRESET ? page_on_end(page) : -errno;
-        if (n == 0)
+        r = page_take_answer(page);
+        if (r == -ECONNRESET)
                 return page_on_end(page);
-        offer = TAILQ_FIRST(&page->sent);
-        if (n != 1 || (answer[0] != '+' && answer[0] != '-') || !offer)
-                return -EBADMSG;
-
-        TAILQ_REMOVE(&page->sent, offer, entry);
-        page->n_sent--;
-        page_arm(page, ANSWER_USEC);
-        offer->handler(offer, answer[0] == '+', offer->userdata);
-
+        if (r <= 0)
+                return r;
         if (!page->io_source)
                 return 0;
         if (TAILQ_EMPTY(&page->sent) && TAILQ_EMPTY(&page->waiting)) {
@@ -258,7 +276,7 @@ void page_offer(Page *page, PageOffer *offer, int fd) {
         r = first ? page_start(page) : page_send(page);
         if (r < 0) {
                 log_debug_errno(r, "Failed to pass a client to the web service: %m");
-                page_disconnect(page);
+                page->io_source = sd_event_source_disable_unref(page->io_source);
                 page_arm(page, 0);
         }
 }

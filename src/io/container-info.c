@@ -35,6 +35,7 @@ ContainerInfo *container_info_free(ContainerInfo *info) {
         free(info->networks);
         free(info->bindings);
         free(info->exposed);
+        free(info->exposed_udp);
         free(info->name);
         free(info->id);
         free(info->error);
@@ -263,17 +264,25 @@ static uint16_t port_from_string(const char *text, const char **ret_end) {
         return port <= UINT16_MAX ? (uint16_t) port : 0;
 }
 
-/* "80/tcp", "53/udp". 0: malformed. */
-static uint16_t parse_port_key(const char *key, bool *ret_tcp) {
-        const char *end;
-        uint16_t port = port_from_string(key, &end);
+typedef struct PortKey {
+        uint16_t port; /* 0: malformed */
+        bool tcp, udp;
+} PortKey;
 
-        *ret_tcp = streq(end, "/tcp") || *end == '\0';
-        return *ret_tcp || *end == '/' ? port : 0;
+/* "80/tcp", "53/udp" */
+static PortKey parse_port_key(const char *text) {
+        const char *end;
+        PortKey key = { .port = port_from_string(text, &end) };
+
+        key.tcp = streq(end, "/tcp") || *end == '\0';
+        key.udp = streq(end, "/udp");
+        if (!key.tcp && *end != '/')
+                key.port = 0;
+        return key;
 }
 
 /* One {"HostIp", "HostPort"}. Those without a fixed port say nothing about where clients come from. */
-static int parse_binding(ContainerInfo *info, uint16_t container_port, bool tcp, json_object *entry) {
+static int parse_binding(ContainerInfo *info, PortKey key, json_object *entry) {
         json_object *ip = member(entry, "HostIp"), *port = member(entry, "HostPort");
         const char *end, *host_ip = json_object_is_type(ip, json_type_string) ? json_object_get_string(ip) : "";
         struct in6_addr address;
@@ -291,9 +300,10 @@ static int parse_binding(ContainerInfo *info, uint16_t container_port, bool tcp,
         binding = array_grow(&info->bindings, &info->n_bindings, sizeof(PortBinding));
         if (!binding)
                 return -ENOMEM;
-        binding->container_port = container_port;
+        binding->container_port = key.port;
         binding->host_port = host_port;
-        binding->tcp = tcp;
+        binding->tcp = key.tcp;
+        binding->udp = key.udp;
         binding->host_ip = strdup(host_ip);
         return binding->host_ip ? 0 : -ENOMEM;
 }
@@ -302,13 +312,12 @@ static int parse_bindings(json_object *value, void *target) {
         if (!json_object_is_type(value, json_type_object))
                 return -EBADMSG;
 
-        json_object_object_foreach(value, key, entries) {
-                bool tcp;
-                uint16_t port = parse_port_key(key, &tcp);
+        json_object_object_foreach(value, text, entries) {
+                PortKey key = parse_port_key(text);
                 size_t n = json_object_is_type(entries, json_type_array) ? json_object_array_length(entries) : 0;
 
-                for (size_t i = 0; port > 0 && i < n; i++) {
-                        int r = parse_binding(target, port, tcp, json_object_array_get_idx(entries, i));
+                for (size_t i = 0; key.port > 0 && i < n; i++) {
+                        int r = parse_binding(target, key, json_object_array_get_idx(entries, i));
                         if (r < 0)
                                 return r;
                 }
@@ -322,19 +331,20 @@ static int parse_exposed(json_object *value, void *target) {
         if (!json_object_is_type(value, json_type_object))
                 return -EBADMSG;
 
-        json_object_object_foreach(value, key, unused) {
-                bool tcp;
-                uint16_t port = parse_port_key(key, &tcp), *element;
+        json_object_object_foreach(value, text, unused) {
+                PortKey key = parse_port_key(text);
+                uint16_t *element;
 
                 (void) unused;
-                if (port == 0 || !tcp)
+                if (key.port == 0 || !(key.tcp || key.udp))
                         continue;
-                if (info->n_exposed >= ENTRIES_MAX)
+                if (info->n_exposed + info->n_exposed_udp >= ENTRIES_MAX)
                         return 0;
-                element = array_grow(&info->exposed, &info->n_exposed, sizeof(uint16_t));
+                element = key.tcp ? array_grow(&info->exposed, &info->n_exposed, sizeof(uint16_t))
+                                  : array_grow(&info->exposed_udp, &info->n_exposed_udp, sizeof(uint16_t));
                 if (!element)
                         return -ENOMEM;
-                *element = port;
+                *element = key.port;
         }
         return 0;
 }

@@ -39,7 +39,7 @@ typedef struct PortBinding {
         uint16_t container_port;
         uint16_t host_port;
         char *host_ip; /* "" is every address of both families */
-        bool tcp;
+        bool tcp, udp; /* neither: SCTP */
 } PortBinding;
 
 typedef struct ContainerInfo {
@@ -59,6 +59,8 @@ typedef struct ContainerInfo {
         size_t n_bindings;
         uint16_t *exposed; /* TCP ports of Config.ExposedPorts */
         size_t n_exposed;
+        uint16_t *exposed_udp; /* the same for UDP */
+        size_t n_exposed_udp;
         char *compose_project, *compose_service; /* labels, or NULL */
         char *restart_policy; /* "no", "always", "unless-stopped", "on-failure"; never NULL */
         int stop_signal; /* Config.StopSignal, else SIGTERM */

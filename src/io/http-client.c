@@ -449,7 +449,9 @@ static int http_request_set_up(HttpRequest *request, const HttpParameters *param
                 SET(CURLOPT_SSL_VERIFYPEER, 0L);
                 SET(CURLOPT_SSL_VERIFYHOST, 0L);
         }
-        if (parameters->fresh) {
+        /* On a connection that was kept and is closed before the first byte of an answer, curl sends the request once more by itself: whoever
+         * asked for a start would then be told "it runs already" about the one that it has begun. */
+        if (parameters->fresh || !streq(parameters->method, "GET")) {
                 SET(CURLOPT_FRESH_CONNECT, 1L);
                 SET(CURLOPT_FORBID_REUSE, 1L);
         }

@@ -1,9 +1,10 @@
 #pragma once
 
 /* HttpClient: HTTP/1.1 requests on an sd-event loop, by libcurl. All requests of one client go to one Unix
- * socket, or to the TCP addresses of their URLs; connections are kept and used again. Every handler is called
- * from the loop, never from inside a function of this header, and may free the request that it is called for,
- * and the client after that. */
+ * socket, or to the TCP addresses of their URLs; connections are kept and used again, but only for what may be
+ * sent twice: anything else than a GET has a connection of its own. Every handler is called from the loop,
+ * never from inside a function of this header, and may free the request that it is called for, and the client
+ * after that. */
 
 #include <systemd/sd-event.h>
 #include "util/macro.h"

@@ -86,8 +86,20 @@ void redirect_write_structure(FILE *stream) {
         fputs("add rule " REDIRECT_TABLE " output meta l4proto tcp jump divert\n", stream);
 }
 
+/* Their connections go on like anybody's, behind the chain that this one was reached from. */
+static void write_uncounted(FILE *stream, const Service *service, const AddressPrefix *prefix) {
+        char text[ADDRESS_PREFIX_TEXT_MAX];
+
+        if (prefix->length == 0)
+                fprintf(stream, "add rule " CHAIN_OF "%s meta nfproto %s return\n", service->name,
+                        prefix->family == AF_INET ? "ipv4" : "ipv6");
+        else
+                fprintf(stream, "add rule " CHAIN_OF "%s %s saddr %s return\n", service->name,
+                        prefix->family == AF_INET ? "ip" : "ip6", address_prefix_to_string(prefix, text));
+}
+
 /* The counter is made anew to begin at 0; nothing refers to it between the flush and the new rule. */
-static void write_chain(FILE *stream, const Service *service, bool up) {
+static void write_chain(FILE *stream, const Service *service, const RedirectBindings *bindings, bool up) {
         const char *name = service->name;
 
         fprintf(stream, "add chain " CHAIN_OF "%s\n", name);
@@ -100,11 +112,19 @@ static void write_chain(FILE *stream, const Service *service, bool up) {
         }
         fprintf(stream, "delete counter " CHAIN_OF "%s\n", name);
         fprintf(stream, "add counter " CHAIN_OF "%s\n", name);
+        for (char **address = service->ignore_addresses; address && *address; address++) {
+                AddressPrefix prefix;
+
+                if (address_prefix_parse(&prefix, *address) >= 0)
+                        write_uncounted(stream, service, &prefix);
+        }
+        for (size_t i = 0; i < bindings->n_uncounted; i++)
+                write_uncounted(stream, service, &bindings->uncounted[i]);
         fprintf(stream, "add rule " CHAIN_OF "%s counter name \"" REDIRECT_CHAIN_PREFIX "%s\"\n", name, name);
 }
 
-void redirect_write_service(FILE *stream, const Service *service, bool up) {
-        write_chain(stream, service, up);
+void redirect_write_service(FILE *stream, const Service *service, const RedirectBindings *bindings, bool up) {
+        write_chain(stream, service, bindings, up);
         fprintf(stream, "add element " REDIRECT_TABLE " " REDIRECT_TARGETS " { %u comment \"%s\" }\n",
                 service->redirect_port, service->name);
 }

@@ -22,7 +22,7 @@ int redirect_keys_new(RedirectKey **ret, size_t *ret_n, uint16_t port, const Red
 /* Table, chains with their rules, sets; whatever of it is there already stays, with its elements. */
 void redirect_write_structure(FILE *stream);
 /* The service's chain, its counter and its redirect port. */
-void redirect_write_service(FILE *stream, const Service *service, bool up);
+void redirect_write_service(FILE *stream, const Service *service, const RedirectBindings *bindings, bool up);
 void redirect_write_key(FILE *stream, const Service *service, const RedirectKey *key);
 void redirect_write_deletion(FILE *stream, const SnapshotElement *element);
 /* The chain and counter of a service that no element refers to any more. */

@@ -220,7 +220,8 @@ static int write_change(FILE *stream, const RedirectSnapshot *snapshot, Redirect
                 if (entries[i].aim == REDIRECT_GONE)
                         write_gone(stream, snapshot, entries[i].service);
                 else
-                        redirect_write_service(stream, entries[i].service, entries[i].aim == REDIRECT_UP);
+                        redirect_write_service(stream, entries[i].service, &entries[i].bindings,
+                                               entries[i].aim == REDIRECT_UP);
         for (size_t i = 0; i < claims.n; i++)
                 write_claim(stream, &claims.claims[i], &entries[claims.claims[i].entry]);
         return 0;
@@ -297,8 +298,8 @@ int redirect_up(Redirect *redirect, const Service *service, const RedirectBindin
 }
 
 /* Without a look at the table, as if the service's elements were there, and nobody else's: only then can it succeed. */
-static int redirect_lift_blindly(Redirect *redirect, const Service *service, const RedirectKey *keys,
-                                 size_t n_keys) {
+static int redirect_lift_blindly(Redirect *redirect, const Service *service, const RedirectBindings *bindings,
+                                 const RedirectKey *keys, size_t n_keys) {
         _cleanup_free_ char *commands = NULL;
         FILE *stream;
         size_t size;
@@ -306,7 +307,7 @@ static int redirect_lift_blindly(Redirect *redirect, const Service *service, con
         stream = open_memstream(&commands, &size);
         if (!stream)
                 return -ENOMEM;
-        redirect_write_service(stream, service, /* up= */ false);
+        redirect_write_service(stream, service, bindings, /* up= */ false);
         for (size_t i = 0; i < n_keys; i++)
                 redirect_write_key(stream, service, &keys[i]);
         return redirect_commit(redirect, stream, &commands);
@@ -330,7 +331,7 @@ int redirect_lift(Redirect *redirect, const Service *service, const RedirectBind
                 return r;
 
         redirect->rival[0] = '\0';
-        r = redirect_lift_blindly(redirect, service, keys, n_keys);
+        r = redirect_lift_blindly(redirect, service, bindings, keys, n_keys);
         if (r >= 0 || r == -ENOMEM || r == -EPERM)
                 return r;
         return redirect_apply_one(redirect, service, bindings, REDIRECT_LIFTED);

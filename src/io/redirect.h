@@ -9,6 +9,7 @@
  * alone. */
 
 #include "io/engine.h"
+#include "io/socket-table.h"
 #include "model/service.h"
 #include "util/macro.h"
 
@@ -16,6 +17,9 @@ typedef struct RedirectBindings {
         bool known; /* false: loopback of both families */
         bool any_ipv4, any_ipv6; /* published on the wildcard address */
         char **addresses; /* published on these only, both families, as inet_ntop() writes them */
+        /* Whose connections are not counted while it is lifted, beside the service's `ignore`. Borrowed, and not kept. */
+        const AddressPrefix *uncounted;
+        size_t n_uncounted;
 } RedirectBindings;
 
 void redirect_bindings_done(RedirectBindings *bindings);
@@ -38,7 +42,7 @@ Redirect *redirect_free(Redirect *redirect);
 DEFINE_CLEANUP(Redirect *, redirect_free);
 const char *redirect_error(const Redirect *redirect); /* of the last failed call, one line; never NULL */
 
-/* Of a service, these use its name, port and redirect_port.
+/* Of a service, these use its name, port, redirect_port and ignore_addresses.
  *
  * An address and port belong to one service. Whoever has them keeps them until it is gone from the table or its bindings
  * name them no more, whatever another service asks for: that one gets the others of its addresses, and what was denied

@@ -83,6 +83,16 @@ int address_prefix_parse(AddressPrefix *ret, const char *text) {
         return 0;
 }
 
+const char *address_prefix_to_string(const AddressPrefix *prefix, char buffer[static ADDRESS_PREFIX_TEXT_MAX]) {
+        char address[INET6_ADDRSTRLEN];
+
+        assert(prefix);
+
+        (void) inet_ntop(prefix->family, &prefix->ipv6, address, sizeof(address));
+        (void) snprintf(buffer, ADDRESS_PREFIX_TEXT_MAX, "%s/%u", address, prefix->length);
+        return buffer;
+}
+
 static bool bits_equal(const uint8_t *a, const uint8_t *b, unsigned length) {
         unsigned whole = length / 8, rest = length % 8;
 
@@ -221,8 +231,6 @@ static bool socket_line_is_in_use(const SocketLine *line) {
 }
 
 static bool peer_is_ignored(const SocketLine *line, int family, const SocketFilter *filter) {
-        if (address_is_loopback(family, line->remote))
-                return true;
         for (size_t i = 0; i < filter->n_ignored; i++)
                 if (address_prefix_matches(&filter->ignored[i], family, line->remote))
                         return true;
@@ -246,8 +254,12 @@ static void socket_table_add(SocketTable *table, int family, const char *text, c
                         table->listening_hash = 1;
                 table->n_listening++;
         } else if (filter->port > 0 && line.local_port == filter->port && socket_line_is_in_use(&line) &&
-                   !peer_is_ignored(&line, family, filter))
-                table->n_established++;
+                   !address_is_loopback(family, line.remote)) {
+                if (peer_is_ignored(&line, family, filter))
+                        table->n_ignored++;
+                else
+                        table->n_established++;
+        }
 }
 
 int socket_table_parse(SocketTable *table, int family, const char *text, uint16_t port,

@@ -14,6 +14,7 @@ typedef struct SocketTable {
         /* Sockets of `port` that are established (or half closed with data under way), without loopback and
          * `ignored` peers. */
         size_t n_established;
+        size_t n_ignored; /* the same, of `ignored` peers */
 } SocketTable;
 
 typedef struct AddressPrefix {
@@ -25,6 +26,8 @@ typedef struct AddressPrefix {
         unsigned length;
 } AddressPrefix;
 
+#define ADDRESS_PREFIX_TEXT_MAX (INET6_ADDRSTRLEN + sizeof("/128"))
+const char *address_prefix_to_string(const AddressPrefix *prefix, char buffer[static ADDRESS_PREFIX_TEXT_MAX]);
 /* "10.0.0.0/8", "::1", "fd00::/8". -EINVAL. */
 int address_prefix_parse(AddressPrefix *ret, const char *text);
 /* An IPv4-mapped IPv6 address matches IPv4 prefixes. */

@@ -9,6 +9,13 @@ bool service_name_is_valid(const char *name) {
         return n > 0 && n <= SERVICE_NAME_MAX && name[n] == '\0' && !streq(name, ".") && !streq(name, "..");
 }
 
+bool service_is_udp(const Service *service) {
+        for (char *const *listen = service->listen; listen && *listen; listen++)
+                if (strncmp(*listen, "udp:", 4) != 0)
+                        return false;
+        return strv_length(service->listen) > 0;
+}
+
 const Dependency *service_main(const Service *service) {
         assert(service);
 

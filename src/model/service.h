@@ -148,6 +148,9 @@ static inline bool service_has_front(const Service *service) {
         return service->port > 0 || service->listen;
 }
 
+/* Its clients speak nothing but UDP: nobody accepts connections. */
+bool service_is_udp(const Service *service);
+
 /* The dependency that is the main container. Never NULL in a config that was loaded. */
 const Dependency *service_main(const Service *service);
 

@@ -1,9 +1,13 @@
 #include <stdio.h>
 
+#include "config/listen.h"
 #include "wake/backend.h"
 
 /* Backend: found from the port bindings of the service's containers, which the engine tells of stopped ones too. A container on the
- * host's network publishes by nature: nothing is bound for it, its own port is the service's. */
+ * host's network publishes by nature: nothing is bound for it, its own port is the service's.
+ *
+ * A service that listens on UDP only is looked for among ports of UDP; one that listens on both has the same port of its backend for
+ * both. */
 
 static const ContainerNetwork *backend_network(const ContainerInfo *info, const char *network) {
         const ContainerNetwork *wanted = network ? container_info_network(info, network) : NULL;
@@ -32,11 +36,15 @@ static int backend_find_publisher(Backend *backend, const Service *service, cons
                 const ContainerInfo *info = infos[i];
 
                 for (size_t j = 0; info && j < info->n_bindings; j++)
-                        if (info->bindings[j].tcp && info->bindings[j].host_port == service->port) {
+                        if ((backend->udp ? info->bindings[j].udp : info->bindings[j].tcp) &&
+                            info->bindings[j].host_port == service->port) {
                                 backend->publisher = i;
                                 backend->publisher_port = info->bindings[j].container_port;
-                                return redirect_bindings_from_ports(&backend->bindings, info->bindings,
-                                                                    info->n_bindings, service->port);
+                                return backend->udp ? 0
+                                                    : redirect_bindings_from_ports(&backend->bindings,
+                                                                                   info->bindings,
+                                                                                   info->n_bindings,
+                                                                                   service->port);
                         }
         }
 
@@ -70,6 +78,35 @@ static int backend_take_configured(Backend *backend, const Service *service) {
         return backend->address ? 0 : -ENOMEM;
 }
 
+/* Would a connection to the service's port on loopback come back to the service? */
+static bool listens_on_own_port(const Service *service) {
+        for (char *const *text = service->listen; text && *text; text++) {
+                ListenAddress address;
+
+                if (listen_address_from_string(&address, *text) >= 0 && address.family != AF_UNIX &&
+                    address.port == service->port &&
+                    (listen_address_is_wildcard(&address) ||
+                     (address.family == AF_INET && address.ipv4.s_addr == htonl(INADDR_LOOPBACK))))
+                        return true;
+        }
+        return false;
+}
+
+/* The only port that the main container exposes; of UDP, also the one of several that is the service's. */
+static bool backend_take_exposed(Backend *backend, const Service *service, size_t main,
+                                 const ContainerInfo *info) {
+        const uint16_t *ports = backend->udp ? info->exposed_udp : info->exposed;
+        size_t n = backend->udp ? info->n_exposed_udp : info->n_exposed;
+
+        for (size_t i = 0; i < n; i++)
+                if (n == 1 || (backend->udp && ports[i] == service->port)) {
+                        backend->member = main;
+                        backend->port = ports[i];
+                        return true;
+                }
+        return false;
+}
+
 static int backend_take_default(Backend *backend, const Service *service, const ContainerInfo *const *infos,
                                 char **reterr_text) {
         size_t main = (size_t) (service_main(service) - service->dependencies);
@@ -80,7 +117,9 @@ static int backend_take_default(Backend *backend, const Service *service, const 
                 backend->port = backend->publisher_port;
                 return 0;
         }
-        if (service->listen && service->port > 0) {
+        if (backend->udp && infos[main] && backend_take_exposed(backend, service, main, infos[main]))
+                return 0;
+        if (service->listen && service->port > 0 && !listens_on_own_port(service)) {
                 if (asprintf(&backend->address, "127.0.0.1:%u", service->port) < 0) {
                         backend->address = NULL;
                         return -ENOMEM;
@@ -98,22 +137,20 @@ static int backend_take_default(Backend *backend, const Service *service, const 
                         }
                         return -ENOENT;
                 }
-        if (infos[main] && infos[main]->n_exposed == 1) {
-                backend->member = main;
-                backend->port = infos[main]->exposed[0];
+        if (infos[main] && backend_take_exposed(backend, service, main, infos[main]))
                 return 0;
-        }
 
         if (service->port == 0)
                 r = asprintf(reterr_text,
-                             "'%s' does not expose exactly one port; say where clients are to go with the member 'backend', for "
+                             "'%s' does not expose exactly one%s port; say where clients are to go with the member 'backend', for "
                              "example \"%s:80\"",
-                             service->container, service->container);
+                             service->container, backend->udp ? " UDP" : "", service->container);
         else
                 r = asprintf(reterr_text,
-                             "no container of it publishes port %u and '%s' does not expose exactly one port; say where clients are to go "
+                             "no container of it publishes%s port %u and '%s' does not expose exactly one%s port; say where clients are to go "
                              "with the member 'backend', for example \"%s:80\"",
-                             service->port, service->container, service->container);
+                             backend->udp ? " UDP" : "", service->port, service->container,
+                             backend->udp ? " UDP" : "", service->container);
         if (r < 0) {
                 *reterr_text = NULL;
                 return -ENOMEM;
@@ -122,7 +159,11 @@ static int backend_take_default(Backend *backend, const Service *service, const 
 }
 
 int backend_resolve(Backend *ret, const Service *service, const ContainerInfo *const *infos, char **reterr_text) {
-        Backend backend = { .member = BACKEND_NO_MEMBER, .publisher = BACKEND_NO_MEMBER };
+        Backend backend = {
+                .member = BACKEND_NO_MEMBER,
+                .publisher = BACKEND_NO_MEMBER,
+                .udp = service_is_udp(service),
+        };
         int r = 0;
 
         assert(ret);

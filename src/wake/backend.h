@@ -11,6 +11,7 @@
 typedef struct Backend {
         size_t member; /* the dependency that clients reach, or BACKEND_NO_MEMBER: `address` */
         uint16_t port; /* inside that container */
+        bool udp; /* that port, and no other, is one of UDP: nobody can look whether somebody accepts there */
         char *address; /* host:port as configured */
         size_t publisher; /* the dependency that publishes service->port, or BACKEND_NO_MEMBER */
         uint16_t publisher_port; /* its inner port */

@@ -12,7 +12,7 @@
  * - Whoever stops a container through the engine sends it a signal first, and the engine tells. A death without that is a crash. But an engine
  *   that goes down stops its containers in the same way, so nothing is concluded before it has answered once more. */
 
-#define BROKEN_ATTEMPTS 5 /* 5xx answers in a row, then it is no passing trouble */
+#define BROKEN_ATTEMPTS 5 /* 5xx answers in a row to more than a look, then it is no passing trouble */
 #define RETRY_FIRST (20 * USEC_PER_MSEC)
 #define RETRY_LAST (5 * USEC_PER_SEC)
 
@@ -219,6 +219,9 @@ static bool container_is_worth_a_try(const Container *container, EngineOutcome o
                 return false;
         /* What serves clients is not given up because the engine stammers. */
         if (container->member.phase == MEMBER_READY || container->member.phase == MEMBER_RECOVERING)
+                return true;
+        /* A start may be answered with 500 for reasons that lie in the container. Who cannot even say what a container is, is ill himself. */
+        if (stages[container->stage].act == container_look)
                 return true;
         return outcome != ENGINE_BROKEN || container->attempts < BROKEN_ATTEMPTS;
 }

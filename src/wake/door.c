@@ -25,6 +25,9 @@ struct Door {
         bool open;
         char rival[SERVICE_NAME_MAX + 1]; /* who has the port instead, as it was said last */
         uint64_t seen_connections;
+        AddressPrefix own[DOOR_OWN_MAX];
+        size_t n_own;
+        AddressPrefix *ignored; /* own, once it is known, and the service's */
 };
 
 int door_new(Door **ret, sd_event *event, const Service *service, const char *root, DoorHandler handler,
@@ -48,6 +51,9 @@ int door_new(Door **ret, sd_event *event, const Service *service, const char *ro
         r = redirect_bindings_load(&door->bindings, root, service->name);
         if (r < 0)
                 return r;
+        door->ignored = new0(AddressPrefix, DOOR_OWN_MAX + strv_length(service->ignore_addresses));
+        if (!door->ignored)
+                return -ENOMEM;
         *ret = TAKE_PTR(door);
         return 0;
 }
@@ -59,6 +65,7 @@ Door *door_free(Door *door) {
         sd_event_source_disable_unref(door->timer);
         redirect_bindings_done(&door->bindings);
         redirect_free(door->redirect);
+        free(door->ignored);
         return mfree(door);
 }
 
@@ -102,6 +109,7 @@ static uint64_t door_count(Door *door, bool *ret_shut) {
 
 static int door_try(Door *door) {
         _cleanup_close_ int lock = -EBADF;
+        RedirectBindings bindings; /* borrows the door's */
         int r;
 
         r = door_load(door);
@@ -116,7 +124,10 @@ static int door_try(Door *door) {
         if (lock < 0)
                 log_debug_errno(lock, "Failed to lock the redirects, going on without: %m");
 
-        return door->move(door->redirect, door->service, &door->bindings);
+        bindings = door->bindings;
+        bindings.uncounted = door->own;
+        bindings.n_uncounted = door->n_own;
+        return door->move(door->redirect, door->service, &bindings);
 }
 
 /* Only when it opens: while a stack sleeps, wakechain-redirect is the one who says so. */
@@ -179,7 +190,14 @@ static void door_start(Door *door, DoorMove move) {
                 door_finish(door, r);
 }
 
-void door_open(Door *door) {
+static void door_note_own(Door *door, const AddressPrefix *own, size_t n_own) {
+        door->n_own = MIN(n_own, (size_t) DOOR_OWN_MAX);
+        if (door->n_own > 0)
+                memmove(door->own, own, door->n_own * sizeof(*own));
+}
+
+void door_open(Door *door, const AddressPrefix *own, size_t n_own) {
+        door_note_own(door, own, n_own);
         door_start(door, redirect_lift);
 }
 
@@ -191,21 +209,39 @@ bool door_is_open(const Door *door) {
         return door->open;
 }
 
-bool door_look(Door *door, pid_t pid, uint16_t port, const AddressPrefix *ignored, size_t n_ignored) {
+/* A connection from one of the stack's own containers to the published port is taken by docker-proxy, which makes another one to the
+ * container from the bridge's address: in the container it looks like anybody's. The host's table has the other end. */
+static bool door_has_clients(Door *door, pid_t pid, uint16_t port) {
+        SocketTable inside, outside = {};
+        size_t n = door->n_own;
+
+        memcpy(door->ignored, door->own, n * sizeof(*door->own));
+        for (char **address = door->service->ignore_addresses; address && *address; address++)
+                if (address_prefix_parse(&door->ignored[n], *address) >= 0)
+                        n++;
+
+        if (pid <= 0)
+                return false;
+        if (socket_table_read(&inside, pid, port, door->ignored, n) < 0)
+                return true;
+        if (inside.n_established == 0 || n == 0)
+                return inside.n_established > 0;
+        (void) socket_table_read(&outside, 0, door->service->port, door->ignored, n);
+        return inside.n_established > outside.n_ignored;
+}
+
+bool door_look(Door *door, pid_t pid, uint16_t port, const AddressPrefix *own, size_t n_own) {
         uint64_t connections;
-        SocketTable table;
         bool used, shut;
 
         connections = door_count(door, &shut);
-        /* A rebuild that read our status a moment too early has closed it again. */
-        if (door->open && shut)
-                door_open(door);
+        /* A rebuild that read our status a moment too early has closed it again; and one at any time has begun to count our own
+         * containers, which it does not know. */
+        if (door->open && (shut || connections < door->seen_connections))
+                door_open(door, own, n_own);
+        else
+                door_note_own(door, own, n_own);
         used = connections != door->seen_connections || connections == UINT64_MAX;
         door->seen_connections = connections;
-        if (used)
-                return true;
-
-        if (pid > 0 && socket_table_read(&table, pid, port, ignored, n_ignored) >= 0)
-                return table.n_established > 0;
-        return pid > 0;
+        return used || door_has_clients(door, pid, port);
 }

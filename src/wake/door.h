@@ -25,11 +25,15 @@ void door_prepare(Door *door);
 /* The addresses that the container publishes the port on; takes over what `bindings` holds. They are kept for the next boot. */
 void door_set_bindings(Door *door, RedirectBindings *bindings);
 
-/* One move at a time; a new one replaces one that still waits for its lock. */
-void door_open(Door *door);
+#define DOOR_OWN_MAX 64
+
+/* One move at a time; a new one replaces one that still waits for its lock. `own` are the stack's own containers, which do not
+ * use it; no more than DOOR_OWN_MAX. */
+void door_open(Door *door, const AddressPrefix *own, size_t n_own);
 void door_close(Door *door);
 bool door_is_open(const Door *door);
 
-/* Has anybody used the open port since the last look? `pid` and `port` are the container's; `ignored` its own stack. A look that
+/* Has anybody used the open port since the last look? `pid` and `port` are the container's. Its own stack has not, by
+ * whatever address, nor has anybody whom the service ignores. A look that
  * fails counts as use: better awake for nothing than asleep under somebody's feet. */
-bool door_look(Door *door, pid_t pid, uint16_t port, const AddressPrefix *ignored, size_t n_ignored);
+bool door_look(Door *door, pid_t pid, uint16_t port, const AddressPrefix *own, size_t n_own);

@@ -66,24 +66,24 @@ static void on_no_request(Control *control, ControlRequest request, WakeTrigger 
 }
 
 /* The config does not let us wake it: told wherever a failed wake is told. */
-static int refuse(sd_event *event, const Passed *passed, const char *message) {
+static int refuse(sd_event *event, const Passed *passed, FailureReason reason, const char *message) {
         _cleanup_(control_freep) Control *control = NULL;
         Status status = {
                 .service = (char *) arg_name,
                 .state = SERVICE_FAILED,
                 .since_usec = time_now(CLOCK_REALTIME),
                 .trigger = TRIGGER_MANUAL,
-                .reason = FAILURE_CONFIG_INVALID,
+                .reason = reason,
                 .error = (char *) message,
         };
 
         record_begin(arg_name, "");
-        record_service(LOG_ERR, WAKECHAIN_MESSAGE_FAILED, SERVICE_FAILED, FAILURE_CONFIG_INVALID,
-                       "%s failed to wake: %s", arg_name, message);
+        record_service(LOG_ERR, WAKECHAIN_MESSAGE_FAILED, SERVICE_FAILED, reason, "%s failed to wake: %s",
+                       arg_name, message);
         (void) report_write(&status, "");
         if (passed->control_fd >= 0 &&
             control_new(&control, event, passed->control_fd, arg_name, no_status, on_no_request, NULL) >= 0)
-                control_fail(control, FAILURE_CONFIG_INVALID, message);
+                control_fail(control, reason, message);
         return EXIT_FAILURE;
 }
 
@@ -110,13 +110,14 @@ static int load(sd_event *event, const Passed *passed, Config **ret, const Servi
         _cleanup_(problem_list_done) ProblemList problems = {};
         _cleanup_free_ char *message = NULL;
         const Service *service;
+        FailureReason reason = FAILURE_CONFIG_INVALID;
         char text[128];
         size_t n = 0;
         int r;
 
         r = config_load(&config, "", NULL, &problems);
         if (r == -ENOENT)
-                return refuse(event, passed, "there is no dependencies.json");
+                return refuse(event, passed, FAILURE_CONFIG_INVALID, "there is no dependencies.json");
         service = r < 0 ? NULL : config_find(config, arg_name);
         if (service) {
                 keep_ports(&config->services[service - config->services]);
@@ -132,17 +133,19 @@ static int load(sd_event *event, const Passed *passed, Config **ret, const Servi
                 if (problem->level != PROBLEM_ERROR || (problem->service && !streq(problem->service, arg_name)))
                         continue;
                 log_error("%s", strempty(line));
-                if (!message)
+                if (!message) {
                         message = strdup(strempty(line));
+                        reason = problem->cycle ? FAILURE_DEPENDENCY_CYCLE : FAILURE_CONFIG_INVALID;
+                }
                 n++;
         }
         if (n == 0 && r < 0) {
                 (void) snprintf(text, sizeof(text), "dependencies.json cannot be read: %s", strerror(-r));
-                return refuse(event, passed, text);
+                return refuse(event, passed, FAILURE_CONFIG_INVALID, text);
         }
         if (n == 0)
-                return refuse(event, passed, "dependencies.json has no such service");
-        return refuse(event, passed, strempty(message));
+                return refuse(event, passed, FAILURE_CONFIG_INVALID, "dependencies.json has no such service");
+        return refuse(event, passed, reason, strempty(message));
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {

@@ -121,6 +121,7 @@ void waker_begin_recovering(Waker *waker);
 void waker_go_on_recovering(Waker *waker);
 
 /* waker-sleep.c */
+void waker_open_door(Waker *waker);
 void waker_fail(Waker *waker, FailureReason reason, const char *format, ...) _printf_(3, 4);
 void waker_sleep(Waker *waker, SleepCause cause);
 bool waker_is_used(void *userdata);

@@ -5,7 +5,6 @@
 /* Waker, the way down: a failed wake, idleness, an administrator. All end in the same stop, which takes the port back first and then
  * stops each member when those that need it have stopped. Only idleness can be called off, by a client that came in between. */
 
-#define OWN_ADDRESSES_MAX 64
 #define DRAIN_LOOK_PAUSE (20 * USEC_PER_MSEC)
 
 static void waker_begin_stopping(Waker *waker);
@@ -124,7 +123,7 @@ static void waker_begin_stopping_containers(Waker *waker) {
 }
 
 /* Connections among the stack's own containers are no clients. */
-static size_t waker_own_addresses(Waker *waker, AddressPrefix prefixes[static OWN_ADDRESSES_MAX]) {
+static size_t waker_own_addresses(Waker *waker, AddressPrefix prefixes[static DOOR_OWN_MAX]) {
         size_t n = 0;
 
         for (size_t i = 0; i < waker->service->n_dependencies; i++) {
@@ -133,10 +132,10 @@ static size_t waker_own_addresses(Waker *waker, AddressPrefix prefixes[static OW
                 for (size_t j = 0; info && j < info->n_networks; j++) {
                         const ContainerNetwork *network = &info->networks[j];
 
-                        if (network->ipv4 && n < OWN_ADDRESSES_MAX &&
+                        if (network->ipv4 && n < DOOR_OWN_MAX &&
                             address_prefix_parse(&prefixes[n], network->ipv4) >= 0)
                                 n++;
-                        if (network->ipv6 && n < OWN_ADDRESSES_MAX &&
+                        if (network->ipv6 && n < DOOR_OWN_MAX &&
                             address_prefix_parse(&prefixes[n], network->ipv6) >= 0)
                                 n++;
                 }
@@ -144,12 +143,18 @@ static size_t waker_own_addresses(Waker *waker, AddressPrefix prefixes[static OW
         return n;
 }
 
+void waker_open_door(Waker *waker) {
+        AddressPrefix own[DOOR_OWN_MAX];
+
+        door_open(waker->door, own, waker_own_addresses(waker, own));
+}
+
 /* Draining: a connection that is under way when the stack is told to sleep is let finish. New ones go to the front already, or, in proxy
  * mode, are held there. */
 
 static bool waker_is_quiet(Waker *waker) {
         const ContainerInfo *info = waker_infos(waker)[waker->backend.member];
-        AddressPrefix own[OWN_ADDRESSES_MAX];
+        AddressPrefix own[DOOR_OWN_MAX];
         SocketTable table;
 
         return !info || info->pid <= 0 ||
@@ -240,7 +245,7 @@ void waker_sleep(Waker *waker, SleepCause cause) {
 bool waker_is_used(void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
         const ContainerInfo *publisher;
-        AddressPrefix own[OWN_ADDRESSES_MAX];
+        AddressPrefix own[DOOR_OWN_MAX];
 
         if (waker->control && control_holders(waker->control) > 0)
                 return true;
@@ -267,7 +272,7 @@ static void waker_decide_sleep(Waker *waker) {
                 log_debug("A client came in between, %s stays awake.", waker->service->name);
                 waker->phase = WAKER_OPENING;
                 waker->door_moved = false;
-                door_open(waker->door);
+                waker_open_door(waker);
                 return;
         }
         waker_begin_draining(waker);

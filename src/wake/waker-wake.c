@@ -70,7 +70,7 @@ static void waker_open(Waker *waker) {
         waker->phase = WAKER_OPENING;
         waker->door_moved = false;
         if (waker->door && waker->backend.publisher != BACKEND_NO_MEMBER)
-                door_open(waker->door);
+                waker_open_door(waker);
         else
                 waker->door_moved = true;
         waker_changed(waker);
@@ -107,6 +107,11 @@ void waker_reach(Waker *waker) {
                 info = waker_infos(waker)[i];
         if (!info) {
                 waker_fail(waker, FAILURE_NOT_FOUND, "none of its containers exists");
+                return;
+        }
+        /* Nobody accepts on a port of UDP. The front holds what it refuses. */
+        if (waker->backend.udp) {
+                waker_open(waker);
                 return;
         }
         r = probe_new(&waker->reach_probe, waker->event, waker->engine, &waker->reach, info, NULL, 0,
@@ -189,7 +194,7 @@ void waker_resolve_backend(Waker *waker) {
         backend_done(&waker->backend);
         waker->backend = backend;
         waker->backend_resolved = true;
-        if (waker->backend.member != BACKEND_NO_MEMBER)
+        if (waker->backend.member != BACKEND_NO_MEMBER && !waker->backend.udp)
                 container_set_backend_port(waker->members[waker->backend.member], waker->backend.port);
         if (waker->door)
                 door_set_bindings(waker->door, &waker->backend.bindings);

@@ -5,9 +5,9 @@
 
 /* Dashboard: the files of assets/dashboard/. Browsers keep them and ask whether they are still the same. */
 
-#define POLICY                                                                                                \
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " \
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+static const char policy[] =
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /* If-None-Match: a list of tags, or anything. */
 static bool is_known(const char *header, const char *tag) {
@@ -37,7 +37,7 @@ static void answer_asset(Call *call, const char *name) {
                                         "Cache-Control",
                                         "no-cache",
                                         "Content-Security-Policy",
-                                        POLICY,
+                                        policy,
                                         "X-Content-Type-Options",
                                         "nosniff",
                                         "X-Frame-Options",

@@ -9,6 +9,7 @@
  * there. Numbers count from the start of this process, which each id therefore names. */
 
 #define HEARTBEAT (15 * USEC_PER_SEC)
+#define ACCURACY USEC_PER_MSEC
 #define TEXT_BEGIN "retry: 1000\n\n"
 #define TEXT_HEARTBEAT ": heartbeat\n\n"
 
@@ -249,7 +250,7 @@ int events_new(Events **ret, sd_event *event, Store *store, uint64_t heartbeat_u
                 .epoch = time_now(CLOCK_REALTIME),
                 .heartbeat_usec = heartbeat_usec ?: HEARTBEAT,
         };
-        r = sd_event_add_time_relative(event, &events->timer, CLOCK_MONOTONIC, events->heartbeat_usec, 0,
+        r = sd_event_add_time_relative(event, &events->timer, CLOCK_MONOTONIC, events->heartbeat_usec, ACCURACY,
                                        events_on_timer, events);
         if (r < 0)
                 return r;

@@ -23,7 +23,7 @@
 #define LOCAL_MAX 512U
 #define PASSED_MAX 4096U
 /* Room for the request as the front peeks at it, and what is made of it. */
-#define POOL_SIZE ((size_t) 20 * 1024)
+#define POOL_SIZE ((size_t) 16 * 1024)
 #define STREAM_BLOCK ((size_t) 2048)
 /* Of a body, of which no request of ours has a use. */
 #define BODY_MAX 4096

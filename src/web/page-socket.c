@@ -8,7 +8,10 @@
 #include "web/page-socket.h"
 
 /* Page socket: fronts read what the internet sends, so they are not believed: a packet has a size, a valid name, and one descriptor, which is a
- * connected stream socket, or its sender is disconnected. What a front has on its way then, it answers by itself. */
+ * connected stream socket, or its sender is disconnected. What a front has on its way then, it answers by itself.
+ *
+ * A client has one owner. Fronts do not wait for ever, so the answer is sent first: if it cannot be delivered, the front has the client for
+ * itself, and not a byte of it is read here. */
 
 #define PEERS_MAX 1024U
 #define DESCRIPTORS_MAX 8U /* room for more than there may be, to close them */
@@ -27,6 +30,7 @@ struct Peer {
 struct PageSocket {
         sd_event *event; /* borrowed */
         int fd; /* borrowed */
+        PageSocketRoomHandler has_room;
         PageSocketHandler handler;
         void *userdata;
         sd_event_source *listening, *again;
@@ -56,7 +60,7 @@ static int take_descriptor(struct msghdr *message) {
 }
 
 static bool is_client(int fd) {
-        struct sockaddr_storage address;
+        struct sockaddr_storage address = {};
         socklen_t size = sizeof(int);
         int type;
 
@@ -117,18 +121,19 @@ static Peer *peer_free(Peer *peer) {
 static int peer_take_one(Peer *peer) {
         PageSocket *socket = peer->socket;
         char service[SERVICE_NAME_MAX + 1];
-        int client, r;
-        bool taken;
+        _cleanup_close_ int client = -EBADF;
+        bool take;
+        int r;
 
         r = page_message_receive(peer->fd, service, &client);
         if (r <= 0)
                 return r;
-        taken = socket->handler(service, client, socket->userdata);
-        if (!taken)
-                (void) fd_close(client);
+        take = socket->has_room(service, socket->userdata);
         /* Who does not read the answers would wait for them in vain. */
-        if (send(peer->fd, taken ? "+" : "-", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        if (send(peer->fd, take ? "+" : "-", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
                 return -errno;
+        if (take)
+                socket->handler(service, TAKE_FD(client), socket->userdata);
         return 1;
 }
 
@@ -196,16 +201,20 @@ static int page_socket_on_connection(sd_event_source *source, int fd, uint32_t r
         return 0;
 }
 
-int page_socket_new(PageSocket **ret, sd_event *event, int fd, PageSocketHandler handler, void *userdata) {
+int page_socket_new(PageSocket **ret, sd_event *event, int fd, PageSocketRoomHandler has_room,
+                    PageSocketHandler handler, void *userdata) {
         _cleanup_(page_socket_freep) PageSocket *socket = new0(PageSocket, 1);
         int r;
 
         assert(ret);
+        assert(has_room);
         assert(handler);
 
         if (!socket)
                 return -ENOMEM;
-        *socket = (PageSocket){ .event = event, .fd = fd, .handler = handler, .userdata = userdata };
+        *socket = (PageSocket){
+                .event = event, .fd = fd, .has_room = has_room, .handler = handler, .userdata = userdata
+        };
         if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
                 return -errno;
         r = sd_event_add_time(event, &socket->again, CLOCK_MONOTONIC, 0, 0, page_socket_on_again, socket);

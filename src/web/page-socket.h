@@ -8,11 +8,14 @@
 
 typedef struct PageSocket PageSocket;
 
-/* Takes the fd if it returns true, which means `+`. */
-typedef bool (*PageSocketHandler)(const char *service, int fd, void *userdata);
+/* Can a client of this service be taken? False means `-`. */
+typedef bool (*PageSocketRoomHandler)(const char *service, void *userdata);
+/* Takes the fd in any case: its front has given it up. */
+typedef void (*PageSocketHandler)(const char *service, int fd, void *userdata);
 
 /* `fd` is the listening socket, borrowed. */
-int page_socket_new(PageSocket **ret, sd_event *event, int fd, PageSocketHandler handler, void *userdata);
+int page_socket_new(PageSocket **ret, sd_event *event, int fd, PageSocketRoomHandler has_room,
+                    PageSocketHandler handler, void *userdata);
 PageSocket *page_socket_free(PageSocket *socket);
 DEFINE_CLEANUP(PageSocket *, page_socket_free);
 

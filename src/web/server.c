@@ -89,23 +89,19 @@ static void server_on_sleeps_end(Sleeps *sleeps, void *userdata) {
         server_arm_idle(ASSERT_PTR(userdata));
 }
 
-static bool server_on_passed(const char *service, int fd, void *userdata) {
+static bool server_has_room(const char *service, void *userdata) {
         Server *server = ASSERT_PTR(userdata);
-        int copy, r;
 
-        if (!store_find(server->site.store, service) || !http_has_room(server->site.http, HTTP_PASSED))
-                return false;
-        /* Http closes what it cannot take, and the caller what was refused. */
-        copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        if (copy < 0)
-                return false;
-        r = http_add(server->site.http, copy, HTTP_PASSED, service);
-        if (r < 0) {
+        return store_find(server->site.store, service) && http_has_room(server->site.http, HTTP_PASSED);
+}
+
+static void server_on_passed(const char *service, int fd, void *userdata) {
+        Server *server = ASSERT_PTR(userdata);
+        int r;
+
+        r = http_add(server->site.http, fd, HTTP_PASSED, service);
+        if (r < 0)
                 log_debug_errno(r, "Failed to take a client of %s: %m", service);
-                return false;
-        }
-        (void) fd_close(fd);
-        return true;
 }
 
 static int listener_on_again(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -157,7 +153,8 @@ int server_add_socket(Server *server, int fd) {
         *listener = (Listener){ .server = server, .fd = fd, .origin = HTTP_TCP };
 
         if (sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, 1) > 0) {
-                r = page_socket_new(&listener->pages, server->event, fd, server_on_passed, server);
+                r = page_socket_new(&listener->pages, server->event, fd, server_has_room, server_on_passed,
+                                    server);
                 if (r >= 0)
                         server->n_listeners++;
                 return r;

@@ -4,8 +4,7 @@
 #include "config/config.h"
 #include "io/status-file.h"
 #include "util/log.h"
-#include "web/describe.h"
-#include "web/store.h"
+#include "web/store-internal.h"
 
 /* Store: one entry for each service of the configuration. What is told of it (the service, each of its parts, the object of the API) is kept
  * as the text that goes out, with the number of the change that made it: whoever follows keeps the number of the last one that he was
@@ -15,31 +14,6 @@
 #define RELOAD_DELAY (100 * USEC_PER_MSEC)
 #define TICK USEC_PER_SEC
 #define FOLDER_EVENTS (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR)
-
-typedef enum ItemKind {
-        ITEM_SERVICE, /* service-update */
-        ITEM_OBJECT, /* the object of the API */
-        ITEM_PARTS, /* dependency-update: from here on, one each */
-} ItemKind;
-
-typedef struct Item {
-        uint64_t version;
-        char *key; /* what has to change to be a change */
-        char *text, *nameless;
-} Item;
-
-struct StoreEntry {
-        Store *store;
-        char *name;
-        const Service *service; /* of the store's configuration */
-        Plan *plan;
-        Status *status;
-        Described described;
-        uint64_t begun_usec; /* of a wake under way, CLOCK_MONOTONIC */
-        Item *items;
-        size_t n_items;
-        bool stale; /* the texts are older than the status */
-};
 
 struct Store {
         sd_event *event;
@@ -55,190 +29,6 @@ struct Store {
         sd_event_source *config_watches[8];
 };
 
-/* Entries */
-
-static void item_done(Item *item) {
-        free(item->key);
-        free(item->text);
-        free(item->nameless);
-}
-
-static void entry_forget_items(StoreEntry *entry) {
-        for (size_t i = 0; i < entry->n_items; i++)
-                item_done(&entry->items[i]);
-        entry->items = mfree(entry->items);
-        entry->n_items = 0;
-}
-
-static StoreEntry *entry_free(StoreEntry *entry) {
-        if (!entry)
-                return NULL;
-
-        entry_forget_items(entry);
-        described_done(&entry->described);
-        plan_free(entry->plan);
-        status_free(entry->status);
-        free(entry->name);
-        return mfree(entry);
-}
-DEFINE_CLEANUP(StoreEntry *, entry_free);
-
-/* What a service is before its first wake, and which parts it has as long as its status does not say. */
-static int status_add_planned(Status *status, const Service *service, const Plan *plan) {
-        if (status->n_dependencies > 0 || plan->n_members == 0)
-                return 0;
-        status->dependencies = new0(DependencyStatus, plan->n_members);
-        if (!status->dependencies)
-                return -ENOMEM;
-        for (size_t i = 0; i < plan->n_members; i++) {
-                const Dependency *dependency = &service->dependencies[plan->members[i].index];
-
-                status->dependencies[i] = (DependencyStatus){
-                        .container = strdup(dependency->name),
-                        .required = dependency->type == DEPENDENCY_REQUIRED,
-                        .step = plan->members[i].step,
-                        .estimate_usec = dependency->estimated_usec,
-                };
-                if (!status->dependencies[i].container)
-                        return -ENOMEM;
-                status->n_dependencies++;
-        }
-        if (status->estimate_usec == 0)
-                status->estimate_usec = plan->estimate_usec;
-        return 0;
-}
-
-static int entry_new_status(const StoreEntry *entry, Status **ret) {
-        _cleanup_(status_freep) Status *status = new0(Status, 1);
-
-        if (!status)
-                return -ENOMEM;
-        *status = (Status){ .service = strdup(entry->name), .state = SERVICE_ASLEEP, .trigger = _TRIGGER_INVALID };
-        if (!status->service)
-                return -ENOMEM;
-        *ret = TAKE_PTR(status);
-        return 0;
-}
-
-/* When did its wake begin? By the wall clock as the waker tells, the first time; a clock that is set does not change it any more. */
-static void entry_set_begin(StoreEntry *entry, const Status *old) {
-        const Status *status = entry->status;
-        uint64_t now = time_now(CLOCK_MONOTONIC);
-
-        if (status->state != SERVICE_WAKING)
-                return;
-        if (old && old->state == SERVICE_WAKING && old->since_usec == status->since_usec)
-                return;
-        entry->begun_usec = usec_sub(now, usec_sub(time_now(CLOCK_REALTIME), status->since_usec));
-        described_begin(&entry->described);
-}
-
-static int entry_read(StoreEntry *entry) {
-        _cleanup_(status_freep) Status *status = NULL, *old = NULL;
-        int r;
-
-        r = status_file_read(&status, entry->store->root, entry->name);
-        if (r < 0) {
-                if (r != -ENOENT)
-                        log_debug_errno(r, "Failed to read the status of %s, taking it for asleep: %m",
-                                        entry->name);
-                r = entry_new_status(entry, &status);
-        }
-        if (r >= 0)
-                r = status_add_planned(status, entry->service, entry->plan);
-        if (r < 0)
-                return r;
-
-        old = entry->status;
-        entry->status = TAKE_PTR(status);
-        entry_set_begin(entry, old);
-        entry->stale = true;
-        return 0;
-}
-
-/* Returns whether it is a change. */
-static bool item_set(Store *store, Item *item, Text *text) {
-        bool changed = !item->key || !streq(item->key, text->key);
-
-        if (changed) {
-                item->version = ++store->version;
-                item_done(item);
-                item->key = TAKE_PTR(text->key);
-                item->text = TAKE_PTR(text->text);
-                item->nameless = TAKE_PTR(text->nameless);
-        }
-        text_done(text);
-        return changed;
-}
-
-static int entry_describe_item(StoreEntry *entry, size_t i, bool *changed) {
-        Text text = {};
-        int r;
-
-        if (i == ITEM_SERVICE)
-                r = describe_service_update(&entry->described, entry->status, &text);
-        else if (i == ITEM_OBJECT)
-                r = describe_service(&entry->described, entry->service, entry->status, &text);
-        else
-                r = describe_dependency_update(&entry->described, entry->status, i - ITEM_PARTS, &text);
-        if (r < 0) {
-                text_done(&text);
-                return r;
-        }
-        if (item_set(entry->store, &entry->items[i], &text))
-                *changed = true;
-        return 0;
-}
-
-/* Brings the texts up to date. Returns whether anything changed. */
-static int entry_update(StoreEntry *entry) {
-        size_t n = ITEM_PARTS + entry->status->n_dependencies;
-        bool changed = false;
-        int r;
-
-        if (!entry->stale && entry->status->state != SERVICE_WAKING)
-                return 0;
-        if (entry->status->state == SERVICE_WAKING)
-                entry->status->elapsed_usec = usec_sub(time_now(CLOCK_MONOTONIC), entry->begun_usec);
-        if (entry->n_items != n) {
-                entry_forget_items(entry);
-                entry->items = new0(Item, n);
-                if (!entry->items)
-                        return -ENOMEM;
-                entry->n_items = n;
-        }
-        r = described_update(&entry->described, entry->status);
-        /* The service last: who is told that it is ready has been told of its parts. */
-        for (size_t i = ITEM_PARTS; i < n && r >= 0; i++)
-                r = entry_describe_item(entry, i, &changed);
-        if (r >= 0)
-                r = entry_describe_item(entry, ITEM_SERVICE, &changed);
-        if (r >= 0)
-                r = entry_describe_item(entry, ITEM_OBJECT, &changed);
-        if (r < 0)
-                return r;
-        entry->stale = false;
-        return changed;
-}
-
-static int entry_new(StoreEntry **ret, Store *store, const Service *service) {
-        _cleanup_(entry_freep) StoreEntry *entry = new0(StoreEntry, 1);
-        int r;
-
-        if (!entry)
-                return -ENOMEM;
-        *entry = (StoreEntry){ .store = store, .name = strdup(service->name), .service = service };
-        if (!entry->name)
-                return -ENOMEM;
-        r = plan_new(&entry->plan, service, NULL);
-        if (r >= 0)
-                r = entry_read(entry);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(entry);
-        return 0;
-}
-
 static int compare_name(const void *name, const void *entry) {
         return strcmp(name, (*(StoreEntry *const *) entry)->name);
 }
@@ -246,14 +36,14 @@ static int compare_name(const void *name, const void *entry) {
 static StoreEntry *store_lookup(const Store *store, const char *service) {
         StoreEntry **found = store->n_entries == 0 ? NULL
                                                    : bsearch(service, store->entries, store->n_entries,
-                                                             sizeof(store->entries[0]), compare_name);
+                                                             sizeof(void *), compare_name);
 
         return found ? *found : NULL;
 }
 
 static void store_drop_entries(Store *store) {
         for (size_t i = 0; i < store->n_entries; i++)
-                (void) entry_free(store->entries[i]);
+                (void) store_entry_free(store->entries[i]);
         store->entries = mfree(store->entries);
         store->n_entries = 0;
 }
@@ -271,7 +61,8 @@ static int store_take_config(Store *store, Config *taken) {
                 return -ENOMEM;
         store->config = TAKE_PTR(config);
         for (size_t i = 0; store->config && i < store->config->n_services; i++) {
-                int r = entry_new(&store->entries[store->n_entries], store, &store->config->services[i]);
+                int r = store_entry_new(&store->entries[store->n_entries], &store->config->services[i],
+                                        store->root, &store->version);
 
                 if (r == -ENOMEM)
                         return r;
@@ -366,9 +157,9 @@ static void store_arm_tick(Store *store) {
 static void store_refresh(Store *store, StoreEntry *entry) {
         int r;
 
-        r = entry_read(entry);
+        r = store_entry_read(entry);
         if (r >= 0)
-                r = entry_update(entry);
+                r = store_entry_update(entry);
         if (r < 0) {
                 log_warning_errno(r, "Failed to take over the status of %s, ignoring: %m", entry->name);
                 return;
@@ -400,7 +191,8 @@ static int store_on_tick(sd_event_source *source, uint64_t usec, void *userdata)
         Store *store = ASSERT_PTR(userdata);
 
         for (size_t i = 0; i < store->n_entries; i++)
-                if (store->entries[i]->status->state == SERVICE_WAKING && entry_update(store->entries[i]) > 0)
+                if (store->entries[i]->status->state == SERVICE_WAKING &&
+                    store_entry_update(store->entries[i]) > 0)
                         store->handler(store, store->entries[i]->name, store->userdata);
         store_arm_tick(store);
         return 0;
@@ -445,6 +237,9 @@ int store_new(Store **ret, sd_event *event, const char *root, StoreHandler handl
         if (r >= 0)
                 r = sd_event_add_inotify(event, &store->status_watch, folder, FOLDER_EVENTS, store_on_status_event,
                                          store);
+        /* What has been written before somebody asks is what he is told. */
+        if (r >= 0)
+                r = sd_event_source_set_priority(store->status_watch, SD_EVENT_PRIORITY_IMPORTANT);
         if (r >= 0)
                 r = store_load(store);
         if (r < 0)
@@ -493,7 +288,7 @@ size_t store_length(const Store *store) {
 }
 
 static StoreEntry *entry_current(StoreEntry *entry) {
-        return entry_update(entry) < 0 ? NULL : entry;
+        return store_entry_update(entry) < 0 ? NULL : entry;
 }
 
 StoreEntry *store_get(Store *store, size_t i) {
@@ -508,40 +303,6 @@ StoreEntry *store_find(Store *store, const char *service) {
         return entry ? entry_current(entry) : NULL;
 }
 
-const Service *store_entry_service(const StoreEntry *entry) {
-        return entry->service;
-}
-
-const Status *store_entry_status(const StoreEntry *entry) {
-        return entry->status;
-}
-
-const Plan *store_entry_plan(const StoreEntry *entry) {
-        return entry->plan;
-}
-
-const char *store_entry_object(const StoreEntry *entry) {
-        return entry->items[ITEM_OBJECT].text;
-}
-
-bool store_entry_next_event(const StoreEntry *entry, uint64_t after, bool nameless, StoreEvent *ret) {
-        const Item *next = NULL;
-
-        for (size_t i = 0; i < entry->n_items; i++)
-                if (i != ITEM_OBJECT && entry->items[i].version > after &&
-                    (!next || entry->items[i].version < next->version))
-                        next = &entry->items[i];
-        if (!next)
-                return false;
-        *ret = (StoreEvent){
-                .version = next->version,
-                .is_service = next == &entry->items[ITEM_SERVICE],
-                .name = next == &entry->items[ITEM_SERVICE] ? "service-update" : "dependency-update",
-                .data = nameless ? next->nameless : next->text,
-        };
-        return true;
-}
-
 bool store_next_event(Store *store, uint64_t after, StoreEvent *ret) {
         const StoreEntry *next = NULL;
 
@@ -552,7 +313,9 @@ bool store_next_event(Store *store, uint64_t after, StoreEvent *ret) {
                 if (version > after && (!next || version < next->items[ITEM_OBJECT].version))
                         next = entry;
         }
-        if (store->config_version > after && (!next || store->config_version < next->items[ITEM_OBJECT].version)) {
+        /* Who has just come has seen no other configuration. */
+        if (after > 0 && store->config_version > after &&
+            (!next || store->config_version < next->items[ITEM_OBJECT].version)) {
                 *ret = (StoreEvent){ .version = store->config_version, .name = "config", .data = "{}" };
                 return true;
         }

@@ -71,7 +71,9 @@ static uint64_t now_nsec(void) {
 }
 
 static struct sockaddr_in loopback(int port) {
-        return (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t) port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        return (struct sockaddr_in){ .sin_family = AF_INET,
+                                     .sin_port = htons((uint16_t) port),
+                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
 static void watch(Peer *peer, uint32_t events, int operation) {
@@ -210,7 +212,8 @@ static void listen_on(int fd, const void *address, socklen_t size, bool control)
         Peer *peer = peer_new(fd);
         int yes = 1;
 
-        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 || bind(fd, address, size) < 0 || listen(fd, 4096) < 0)
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 ||
+            bind(fd, address, size) < 0 || listen(fd, 4096) < 0)
                 die("listen");
         peer->listener = true;
         peer->control = control;
@@ -238,10 +241,12 @@ static void serve(int port, const char *control) {
         struct sockaddr_in address = loopback(port);
         struct sockaddr_un path = { .sun_family = AF_UNIX };
 
-        listen_on(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), &address, sizeof(address), false);
+        listen_on(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), &address, sizeof(address),
+                  false);
         if (control) {
                 snprintf(path.sun_path, sizeof(path.sun_path), "%s", control);
-                listen_on(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), &path, sizeof(path), true);
+                listen_on(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), &path, sizeof(path),
+                          true);
         }
         puts("ready");
         fflush(stdout);
@@ -294,8 +299,9 @@ static void drive_report(Drive *drive, uint64_t now) {
         size_t n = drive->n_samples, kept = n < SAMPLES_MAX ? n : SAMPLES_MAX;
 
         qsort(drive->samples, kept, sizeof(uint32_t), compare);
-        printf("{\"seconds\":%.6f,\"n\":%zu,\"all\":%zu,\"bytes\":%llu,\"p50\":%u,\"p99\":%u}\n", (double) (now - drive->begin) / 1e9, n, drive->answered,
-               (unsigned long long) drive->bytes, kept ? drive->samples[kept / 2] : 0, kept ? drive->samples[kept * 99 / 100] : 0);
+        printf("{\"seconds\":%.6f,\"n\":%zu,\"all\":%zu,\"bytes\":%llu,\"p50\":%u,\"p99\":%u}\n",
+               (double) (now - drive->begin) / 1e9, n, drive->answered, (unsigned long long) drive->bytes,
+               kept ? drive->samples[kept / 2] : 0, kept ? drive->samples[kept * 99 / 100] : 0);
         fflush(stdout);
 }
 
@@ -315,7 +321,8 @@ static void open_one(Drive *drive, bool wait) {
                 die("socket");
         no_delay(peer->fd);
         peer->header = (Header){ .magic = MAGIC, .kind = drive->kind, .size = drive->size };
-        if (connect(peer->fd, (struct sockaddr *) &drive->address, sizeof(drive->address)) < 0 && errno != EINPROGRESS)
+        if (connect(peer->fd, (struct sockaddr *) &drive->address, sizeof(drive->address)) < 0 &&
+            errno != EINPROGRESS)
                 die("connect");
         if (wait && fcntl(peer->fd, F_SETFL, O_NONBLOCK) < 0)
                 die("fcntl");
@@ -337,7 +344,8 @@ static bool read_answer(Drive *drive, Peer *peer) {
                         errno = n < 0 ? errno : EPIPE;
                         die("an answer is missing");
                 }
-                if (peer->in == 0 && (size_t) n >= sizeof(Header) && memcmp(chunk, &peer->header, sizeof(Header)) != 0) {
+                if (peer->in == 0 && (size_t) n >= sizeof(Header) &&
+                    memcmp(chunk, &peer->header, sizeof(Header)) != 0) {
                         fprintf(stderr, "load: another message's answer\n");
                         exit(1);
                 }
@@ -428,7 +436,8 @@ static void drive(const char *kind, int port, size_t connections, size_t size, u
                 if (once && drive.answered == connections) {
                         drive_report(&drive, now_nsec());
                         if (kind[0] == 'i')
-                                (void) poll(&(struct pollfd){ .fd = STDIN_FILENO, .events = POLLHUP | POLLIN }, 1, -1);
+                                (void) poll(&(struct pollfd){ .fd = STDIN_FILENO, .events = POLLHUP | POLLIN }, 1,
+                                            -1);
                         return;
                 }
                 if (once)
@@ -457,7 +466,8 @@ int main(int argc, char *argv[]) {
         if ((argc == 3 || argc == 4) && strcmp(argv[1], "serve") == 0)
                 serve(atoi(argv[2]), argc == 4 ? argv[3] : NULL);
         else if (argc == 7 && strcmp(argv[1], "drive") == 0)
-                drive(argv[2], atoi(argv[3]), (size_t) atol(argv[4]), (size_t) atol(argv[5]), (uint64_t) atol(argv[6]) * 1000000);
+                drive(argv[2], atoi(argv[3]), (size_t) atol(argv[4]), (size_t) atol(argv[5]),
+                      (uint64_t) atol(argv[6]) * 1000000);
         else {
                 fprintf(stderr, "load: usage\n");
                 return 2;

@@ -6,12 +6,13 @@ Configs of tests are the users' own with changes: users_config(clemence={"idleTi
 import json
 import re
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 from machine_test import MachineTest, TimedOut, stacks, trees, wait_for
 
-__all__ = ["MESSAGES", "Client", "ServiceTest", "TimedOut", "dependency", "front_options", "required", "stacks"]
+__all__ = ["MESSAGES", "Client", "Runs", "ServiceTest", "TimedOut", "dependency", "front_options", "required", "stacks"]
 __all__ += ["trees", "users_config", "wait_for"]
 
 MESSAGES = dict(
@@ -48,6 +49,28 @@ def front_options(machine, options):
     text = f"[Service]\nExecStart=\nExecStart=/usr/lib/wakechain/wakechain-front {options} %i\n"
     machine.write("/etc/systemd/system/wake-front@.service.d/options.conf", text)
     machine.systemctl("daemon-reload")
+
+
+class Runs:
+    """How often each container was started and has died since this was made, however long ago that is: the engine keeps its last 256 events."""
+
+    def __init__(self, machine):
+        command = ["docker", "events", "--since", f"{machine.now():.9f}", "--filter", "type=container"]
+        command += ["--filter", "event=start", "--filter", "event=die", "--format", "{{.Actor.Attributes.name}} {{.Action}}"]
+        self._output = tempfile.TemporaryFile("w+")
+        self._process = machine.popen(command, stdout=self._output)
+
+    def of(self, container):
+        """(starts, deaths) that have been told of so far."""
+        assert self._process.poll() is None, "nobody listens to the engine any more"
+        self._output.seek(0)
+        lines = self._output.read().splitlines()
+        return lines.count(f"{container} start"), lines.count(f"{container} die")
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        self._output.close()
 
 
 def _moment(event):
@@ -134,7 +157,7 @@ class ServiceTest(MachineTest):
     # What the engine says
 
     def events(self, since, *actions, containers=None):
-        """[(container, action, exit code or None, ns)], oldest first."""
+        """[(container, action, exit code or None, ns)], oldest first, of the last 256 that the engine keeps. Longer: Runs."""
         found = []
         for event in self.machine.docker_events_since(since):
             action, attributes = event["Action"].partition(":")[0], event["Actor"]["Attributes"]

@@ -1,7 +1,8 @@
 /* simulate: a stand-in for the users' containers.
  *
  * As `server` it is a container's PID 1: after a delay it listens, on IPv4 and IPv6, and answers HTTP with the name of
- * this host and the address of the peer; whatever does not look like HTTP is echoed. As `pg_isready`, `redis-cli`,
+ * this host and the address of the peer; whatever does not look like HTTP is echoed. On the same ports of UDP it is a
+ * name server for which every name is 192.0.2.1, and echoes what is no question to one. As `pg_isready`, `redis-cli`,
  * `mysqladmin` and `curl` it is the health command of the image that it stands in for: it succeeds only when it gets an
  * answer from the port that the real program would ask.
  *
@@ -40,6 +41,7 @@
 #include <unistd.h>
 
 #define BUFFER_SIZE 16384
+#define DATAGRAM_MAX 65536
 #define LISTENERS_MAX 16
 
 typedef enum Mode {
@@ -51,6 +53,7 @@ typedef enum Mode {
 typedef struct Connection {
         int fd;
         int family; /* of a listener's descriptor: AF_UNSPEC */
+        bool datagrams; /* of a listener: UDP */
         Mode mode;
         bool closing; /* nothing more is read; closed when all is written */
         uint64_t skip; /* bytes of a request body still to come */
@@ -113,27 +116,28 @@ static void on_terminate(int sig) {
         _exit(0);
 }
 
-static int listen_on(uint16_t port) {
+static int listen_on(uint16_t port, int type) {
         struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = in6addr_any };
         struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons(port) };
         static const int on = 1, off = 0;
         int fd;
 
-        fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        fd = socket(AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd >= 0) {
                 setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
                 setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-                if (bind(fd, (struct sockaddr *) &in6, sizeof(in6)) >= 0 && listen(fd, 4096) >= 0)
+                if (bind(fd, (struct sockaddr *) &in6, sizeof(in6)) >= 0 &&
+                    (type == SOCK_DGRAM || listen(fd, 4096) >= 0))
                         return fd;
                 close(fd);
         }
 
-        fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0)
                 return -errno;
 
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-        if (bind(fd, (struct sockaddr *) &in4, sizeof(in4)) < 0 || listen(fd, 4096) < 0)
+        if (bind(fd, (struct sockaddr *) &in4, sizeof(in4)) < 0 || (type == SOCK_STREAM && listen(fd, 4096) < 0))
                 return -errno;
 
         return fd;
@@ -384,6 +388,45 @@ static void connection_process(Connection *c) {
                                                                                     : EPOLLIN);
 }
 
+/* The answer to one question (RFC 1035), made of it in place; 0: it is none. */
+static size_t dns_answer(uint8_t *message, size_t size, size_t room) {
+        static const uint8_t record[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 192, 0, 2, 1 };
+        bool is_a;
+        size_t end = 12;
+
+        if (size < 17 || message[2] & 0xf8 || message[4] != 0 || message[5] != 1)
+                return 0;
+        while (end < size && message[end] > 0)
+                end += 1 + message[end];
+        end += 5;
+        if (end > size || end + sizeof(record) > room)
+                return 0;
+        is_a = message[end - 4] == 0 && message[end - 3] == 1;
+
+        message[2] = 0x84 | (message[2] & 1);
+        message[3] = 0x80;
+        memset(message + 6, 0, 6);
+        message[7] = is_a;
+        memcpy(message + end, record, sizeof(record));
+        return is_a ? end + sizeof(record) : end;
+}
+
+static void datagrams_answer(int fd) {
+        static uint8_t buffer[DATAGRAM_MAX];
+
+        for (;;) {
+                struct sockaddr_in6 peer;
+                socklen_t peer_size = sizeof(peer);
+                ssize_t n = recvfrom(fd, buffer, sizeof(buffer), 0, (struct sockaddr *) &peer, &peer_size);
+                size_t size;
+
+                if (n < 0)
+                        return;
+                size = dns_answer(buffer, n, sizeof(buffer));
+                (void) sendto(fd, buffer, size > 0 ? size : (size_t) n, 0, (struct sockaddr *) &peer, peer_size);
+        }
+}
+
 static int run_server(void) {
         struct rlimit files = { .rlim_cur = 1048576, .rlim_max = 1048576 };
         static Connection listeners[LISTENERS_MAX];
@@ -431,21 +474,25 @@ static int run_server(void) {
                         while (ports && *ports && n_listeners < LISTENERS_MAX) {
                                 char *rest;
                                 long port = strtol(ports, &rest, 10);
-                                int fd;
+                                int fd = -1;
 
                                 if (rest == ports || port <= 0 || port > UINT16_MAX)
                                         break;
                                 ports = rest + strspn(rest, ", ");
 
-                                fd = listen_on(port);
+                                for (int udp = 0; udp <= 1; udp++) {
+                                        fd = listen_on(port, udp ? SOCK_DGRAM : SOCK_STREAM);
+                                        if (fd < 0 || n_listeners == LISTENERS_MAX)
+                                                break;
+                                        listeners[n_listeners].fd = fd;
+                                        listeners[n_listeners].datagrams = udp;
+                                        connection_watch(&listeners[n_listeners++], EPOLLIN);
+                                }
                                 if (fd < 0) {
                                         fprintf(stderr, "simulate: cannot listen on %ld: %s\n", port,
                                                 strerror(-fd));
                                         return 1;
                                 }
-
-                                listeners[n_listeners].fd = fd;
-                                connection_watch(&listeners[n_listeners++], EPOLLIN);
                                 printf("listening on %ld\n", port);
                         }
                         listening = true;
@@ -474,7 +521,9 @@ static int run_server(void) {
                 for (int i = 0; i < n; i++) {
                         Connection *c = events[i].data.ptr;
 
-                        if (c->family == AF_UNSPEC)
+                        if (c->datagrams)
+                                datagrams_answer(c->fd);
+                        else if (c->family == AF_UNSPEC)
                                 connection_accept(c->fd);
                         else if (events[i].events & (EPOLLERR | EPOLLHUP) &&
                                  !(events[i].events & (EPOLLIN | EPOLLOUT)))

@@ -90,6 +90,16 @@ class Config(FaultTest):
         self.write({"services": {"clemence": self.config["services"]["clemence"]}})
         self.assert_refused(MEMVID, "memvid", "no such service")
 
+    def test_a_cycle(self):
+        names = ("memvid-api", "redis-shared")
+        needs = [{"container": a, "dependsOn": [b]} for a, b in (names, names[::-1])]
+        self.write(self.changed(dependencies=needs))
+        code, body = self.ask(MEMVID)
+        self.assertEqual(code, 503, body)
+        self.assert_failed("memvid", "dependency_cycle", self.cursor, " → ".join((*names, names[0])))
+        self.wait_unit("wake@memvid.service", "failed")
+        self.assert_sound()
+
     # Replaced
 
     def test_another_container(self):

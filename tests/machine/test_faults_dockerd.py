@@ -3,40 +3,46 @@
 import contextlib
 import time
 
-from fault_test import MEMVID, URL, FaultTest, quick_config, stacks
+from fault_test import MEMVID, URL, FaultTest, dependency, quick_config, stacks, wait_for
 
 NEXTCLOUD, RAGFLOW = "http://127.0.0.1:8080/", "http://127.0.0.1:9500/"
 BOT = "wake@telegram-bot.service"
 REASON = "engine_unavailable"
 
 
-class Dockerd(FaultTest):
+class FivePhases(FaultTest):
     """memvid is awake; telegram-bot, which shares redis with it, is being stopped; nextcloud, which shares it too, is being checked;
     clemence's second container is being started; ragflow sleeps, and is asked for while the engine is away."""
 
     config = quick_config(*stacks.STACKS)
+    PATIENCE = 180  # seven containers that start at once in a new dockerd may take half a minute each on a busy machine
+    # Not ready before the fault, however busy the machine is; quick at the next start.
+    SLOW = {"nextcloud": 20, "wordpress-clemence": 15}
     AWAKE = ("memvid", "nextcloud", "clemence", "ragflow")
     CONTAINERS = {c for name in AWAKE for step in stacks.STACKS[name] for c in step}
-
-    @classmethod
-    def prepare(cls, machine):
-        super().prepare(machine)
-        stacks.set_delay(machine, "nextcloud", 2.5)
 
     def setUp(self):
         m = self.machine
         self.begin()
+        for container, seconds in self.SLOW.items():
+            stacks.set_delay(m, container, seconds)
+        delay_files = stacks.delay_files(m, *self.SLOW)
         self.addCleanup(self.show_engine)
         m.systemctl("reset-failed", "docker.service", check=False)
         m.systemctl("start", "wake@memvid.service", BOT)
         self.assert_served(MEMVID)
         self.cursor, self.since = m.journal_cursor(), m.now()
 
-        self.waiting = {"nextcloud": self.asking(NEXTCLOUD)}
-        self.wait_event("nextcloud", "exec_start", self.since)
+        self.waiting = {"nextcloud": self.asking(NEXTCLOUD, timeout=self.PATIENCE)}
+        self.wait_until_checked("nextcloud")
         self.stop = m.popen(["systemctl", "stop", BOT])
-        self.waiting["clemence"] = self.asking(URL)
+        self.waiting["clemence"] = self.asking(URL, timeout=self.PATIENCE)
         m.follow_docker_events(self.meeting(), self.since)
+        for file in delay_files:
+            m.write(file, str(int(self.delay * 1000)))
+
+    def wait_until_checked(self, container):
+        self.wait_event(container, "exec_start", self.since)
 
     def meeting(self):
         seen, wanted = set(), {("telegram-bot", "die"), ("wordpress-clemence", "start")}
@@ -49,10 +55,11 @@ class Dockerd(FaultTest):
 
     def check(self, gone):
         """After the fault, which took all containers with it (or not): everybody gets what they waited for."""
-        self.waiting.setdefault("ragflow", self.asking(RAGFLOW))
+        if "ragflow" not in self.waiting:
+            self.waiting["ragflow"] = self.asking(RAGFLOW, timeout=self.PATIENCE)
         for name, client in self.waiting.items():
             with self.subTest(name):
-                code, body = self.answered(client)
+                code, body = self.answered(client, self.PATIENCE)
                 self.assertEqual(code, 200, body)
         with self.subTest("telegram-bot"):
             self.stop.wait(60)
@@ -72,6 +79,8 @@ class Dockerd(FaultTest):
         starts = [c for c in self.starts(self.since) if c != "memvid-ui"]
         self.assertEqual(sorted(starts), sorted(expected - {"memvid-ui"}), "started in vain")
 
+
+class Dockerd(FivePhases):
     def test_restarted(self):
         self.restart_engine()
         self.check(gone=True)
@@ -81,20 +90,14 @@ class Dockerd(FaultTest):
         self.machine.run("systemctl stop docker.service; systemctl reset-failed docker.service || true")
         self.check(gone=True)
 
-    def test_killed(self):
-        """Its containers go on until it is back, and ends them."""
-        self.machine.run(["kill", "-KILL", self.engine_pid()])
-        self.wait_unit("docker.service", "active")
-        self.check(gone=True)
-
     def test_stopped_and_started(self):
         """Away for some seconds. Who comes to the stack that was awake is held, too."""
         m = self.machine
         self.hide_engine()
-        self.waiting["ragflow"] = self.asking(RAGFLOW)
+        self.waiting["ragflow"] = self.asking(RAGFLOW, timeout=self.PATIENCE)
         check = "/usr/lib/wakechain/wakechain-redirect check | grep ^memvid"
         m.wait_for(lambda: " up " in m.run(check, check=False).stdout, 10, what="memvid's port to be taken back")
-        self.waiting["memvid"] = self.asking(MEMVID)
+        self.waiting["memvid"] = self.asking(MEMVID, timeout=self.PATIENCE)
         self.remain(3, lambda: all(c.poll() is None for c in self.waiting.values()), "a client was not held")
         self.show_engine()
         self.check(gone=True)
@@ -103,13 +106,36 @@ class Dockerd(FaultTest):
         """Twenty seconds. Containers need no engine: who uses one that is awake notices nothing."""
         with self.engine_stopped():
             begin = time.monotonic()
-            self.waiting["ragflow"] = self.asking(RAGFLOW)
+            self.waiting["ragflow"] = self.asking(RAGFLOW, timeout=self.PATIENCE)
             self.remain(2, lambda: self.ask(MEMVID, timeout=5)[0] == 200, "awake, and not served")
             while time.monotonic() - begin < 20:
                 self.assertEqual({n for n, c in self.waiting.items() if c.poll() is not None}, set(), "a client was not held")
                 self.assertEqual(self.ask(MEMVID, timeout=5)[0], 200)
                 time.sleep(1)
         self.check(gone=False)
+
+
+class DockerdKilled(FivePhases):
+    """By SIGKILL. Its containers go on until it is back, and ends them. Except, with Docker 26, one in which it was just executing a command:
+    containerd then reports its end half a minute late, dockerd takes that for the end of the next run, and from then on says of a container
+    without a file system that it runs. So those that are not ready here are not checked by commands."""
+
+    config = quick_config(*stacks.STACKS)
+    dependency(config, "nextcloud", "nextcloud")["healthCheck"] = {"tcp": 80, "interval": 200, "timeout": 60000}
+    dependency(config, "clemence", "wordpress-clemence")["healthCheck"] = {"tcp": 9000, "interval": 200, "timeout": 60000}
+
+    def wait_until_checked(self, container):
+        self.wait_state("nextcloud", "waking")
+
+        def checked():
+            return any(d["container"] == container and d["state"] == "checking" for d in self.status("nextcloud")["dependencies"])
+
+        wait_for(checked, 30, what=f"{container} to be checked")
+
+    def test_killed(self):
+        self.machine.run(["kill", "-KILL", self.engine_pid()])
+        self.wait_unit("docker.service", "active")
+        self.check(gone=True)
 
 
 class Unavailable(FaultTest):

@@ -1,6 +1,7 @@
 """The units as systemd and an administrator see them: drop-ins, reloads, broken configs, the control socket."""
 
 import json
+import re
 import socket
 import unittest
 
@@ -52,6 +53,21 @@ class Units(ServiceTest):
         files = self.machine.systemctl("show", "wake@clemence.service", "--property=EnvironmentFiles")
         self.assertIn("/opt/wordpress-clemence/.env", files)
         self.assertIn("/etc/wakechain/env/clemence.env", files)
+
+    def test_exposure(self):
+        """What is left out of the sandboxes is said in the units."""
+        m = self.machine
+        for unit, most in (("wake-front@clemence", 1.5), ("wakechain-web", 2.0), ("wake@clemence", 4.0)):
+            with self.subTest(unit):
+                said = m.out(["systemd-analyze", "security", "--no-pager", f"{unit}.service"])
+                self.assertLessEqual(float(re.search(r"exposure level .*: ([0-9.]+) ", said)[1]), most, said)
+
+    def test_front_cannot_open_the_engine(self):
+        m = self.machine
+        who = ["setpriv", "--reuid=wakechain-front", "--regid=wakechain", "--init-groups"]
+        self.assertEqual(m.out([*who, "id", "-nG"]), "wakechain")
+        done = m.run([*who, "curl", "-sS", "--unix-socket", "/run/docker.sock", "http://x/_ping"], check=False)
+        self.assertEqual(done.returncode, 7, done.stderr)
 
     def test_check(self):
         self.assertEqual(self.machine.run(["wakectl", "check"]).returncode, 0)

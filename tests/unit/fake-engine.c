@@ -151,6 +151,11 @@ static void on_inspect(FakeConnection *connection, FakeContainer *container) {
         char ports[128] = "", networks[256] = "", labels[128] = "", signal[64] = "", body[2048];
 
         connection->engine->inspects++;
+        if (container->refused_looks > 0) {
+                container->refused_looks--;
+                answer(connection, 500, "{\"message\":\"no connection to containerd\"}");
+                return;
+        }
         if (container->publishes > 0)
                 (void) snprintf(ports, sizeof(ports), "\"80/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"%u\"}]",
                                 container->publishes);
@@ -292,7 +297,10 @@ static void on_connect(FakeConnection *connection, FakeContainer *container) {
 }
 
 static void on_logs(FakeConnection *connection, FakeContainer *container) {
-        answer(connection, 200, "");
+        char body[128];
+
+        (void) snprintf(body, sizeof(body), "%s cannot go on\n", container->name);
+        answer(connection, 200, body);
 }
 
 static void on_exec_create(FakeConnection *connection, FakeContainer *container) {

@@ -32,6 +32,7 @@ typedef struct FakeContainer {
         unsigned deaths; /* so many more starts are answered with 204, and it exits with 1 */
         unsigned completions; /* the same with 0 */
         bool late_start; /* a start is answered with 304, although it does not run and then does: somebody was faster */
+        unsigned refused_looks; /* so many more inspects are answered with 500 */
         unsigned refused_pauses; /* so many more are answered with 500 */
         bool stubborn; /* paused, it cannot be stopped */
         bool hangs; /* nothing about it is answered; see fake_engine_go_on() */

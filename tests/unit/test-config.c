@@ -336,8 +336,9 @@ static void test_modes(void) {
         assert_warning(SERVICE("'backend':'s:81'"), "services.s.backend", "\"s:81\"", "no effect without 'port'");
         assert_warning(SERVICE("'port':80,'listen':'81','redirectPort':82"), "services.s.redirectPort", "82",
                        "beside 'listen'");
-        assert_warning(SERVICE("'port':80,'proxyProtocol':'v2'"), "services.s.proxyProtocol", "\"v2\"",
-                       "without 'listen'");
+        assert_error(SERVICE("'port':80,'proxyProtocol':'v2'"), "services.s.proxyProtocol", "\"v2\"",
+                     "needs 'listen'");
+        assert_warning(SERVICE("'port':80,'idleBytes':true"), "services.s.idleBytes", "true", "without 'listen'");
 }
 
 static void test_dependencies(void) {
@@ -434,7 +435,9 @@ static void test_cycles_are_named_in_full(void) {
         ASSERT_OK(config_parse(&config, "test.json", text, strlen(text), &problems));
         ASSERT_EQ(problems.n_errors, 3);
         ASSERT_TRUE(strstr(problems.problems[0].text, "a → b → c → a"));
+        ASSERT_TRUE(problems.problems[0].cycle);
         ASSERT_TRUE(strstr(problems.problems[1].text, "has errors itself"));
+        ASSERT_FALSE(problems.problems[1].cycle);
         ASSERT_EQ(config->n_services, 2);
         ASSERT_TRUE(config_find(config, "d") && config_find(config, "e"));
 }

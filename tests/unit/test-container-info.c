@@ -40,6 +40,8 @@ static void test_running_container(void) {
         ASSERT_EQ(info->n_exposed, 2);
         ASSERT_EQ(info->exposed[0], 80);
         ASSERT_EQ(info->exposed[1], 443);
+        ASSERT_EQ(info->n_exposed_udp, 1);
+        ASSERT_EQ(info->exposed_udp[0], 53);
 }
 
 static void test_networks(void) {
@@ -63,7 +65,9 @@ static void test_bindings(void) {
         ASSERT_STREQ(info->bindings[0].host_ip, "");
         ASSERT_STREQ(info->bindings[1].host_ip, "127.0.0.1");
         ASSERT_TRUE(info->bindings[1].tcp);
+        ASSERT_FALSE(info->bindings[1].udp);
         ASSERT_FALSE(info->bindings[2].tcp);
+        ASSERT_TRUE(info->bindings[2].udp);
 }
 
 #define SMALLEST "{\"Id\":\"a\",\"Name\":\"b\",\"State\":{\"Running\":false"

@@ -280,6 +280,8 @@ static char *const watched[] = { (char *) "db", NULL };
 #define EVENTS_HEAD "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 #define RULE_EVENTS \
         { "GET /v1.41/events", EVENTS_HEAD, .times = 0 }
+#define RULE_INSPECT \
+        { "GET /v1.41/containers/db/json HTTP", REPLY("200 OK", "Content-Length: 63\r\n", INSPECT("")) }
 #define RULE_START \
         { "POST /v1.41/containers/db/start HTTP", REPLY_EMPTY("204 No"), .times = 0 }
 
@@ -346,8 +348,7 @@ static void test_an_engine_that_breaks_every_call_off(void) {
         while (scripted_server_requests(fixture.server, "GET /_ping") < 4)
                 ASSERT_OK(sd_event_run(event, TIMEOUT));
         ASSERT_TRUE(time_now(CLOCK_MONOTONIC) - began >= (75 + 150 + 300) * USEC_PER_MSEC);
-        /* curl tries again what was sent on a kept connection. */
-        ASSERT_TRUE(scripted_server_requests(fixture.server, "POST") <= 4 * 2 * N_CALLS);
+        ASSERT_TRUE(scripted_server_requests(fixture.server, "POST") <= 4 * N_CALLS);
 }
 
 static void test_calls_do_not_hurry_a_refused_stream(void) {
@@ -380,6 +381,10 @@ static void test_a_hung_engine_is_asked_by_one(void) {
         while (crowd.n_answers[ENGINE_TIMED_OUT] < 3 * N_CALLS)
                 ASSERT_OK(sd_event_run(event, TIMEOUT));
         crowd_begin(&patient, fixture.engine, USEC_INFINITY);
+        /* From now on all are patient: on a busy machine even an engine that is well may need longer. */
+        crowd.timeout_usec = USEC_INFINITY;
+        for (unsigned n = crowd.n_answers[ENGINE_TIMED_OUT] + N_CALLS; crowd.n_answers[ENGINE_TIMED_OUT] < n;)
+                ASSERT_OK(sd_event_run(event, TIMEOUT));
 
         before = scripted_server_connections(fixture.server);
         scripted_server_suspend(fixture.server, false);
@@ -441,22 +446,28 @@ static void test_version_changes_over_a_restart(void) {
         ASSERT_EQ(seen.lost, 1);
 }
 
+static EngineOutcome asked(Engine *engine, uint64_t timeout_usec) {
+        _cleanup_(reply_done) Reply reply = inspect(engine, "db", timeout_usec);
+
+        return reply.outcome;
+}
+
 /* The first goes on to hold its connections, but answers no more: they must not be used for the second. */
 static void test_socket_is_replaced_while_the_first_hangs(void) {
         _cleanup_(scripted_server_freep) ScriptedServer *second = NULL;
-        _cleanup_(fixture_done) Fixture fixture = FIXTURE(RULE_PING, RULE_START);
-        ScriptedRule rules[] = { RULE_PING, RULE_START };
-        _cleanup_(crowd_done) Crowd crowd = {};
+        _cleanup_(fixture_done) Fixture fixture = FIXTURE(RULE_PING, RULE_INSPECT);
+        ScriptedRule rules[] = { RULE_PING, RULE_INSPECT, RULE_START };
 
-        crowd_begin(&crowd, fixture.engine, USEC_INFINITY);
-        run_until(&crowd.ended);
+        ASSERT_EQ(asked(fixture.engine, TIMEOUT), ENGINE_OK);
+        ASSERT_EQ(scripted_server_connections(fixture.server), 1);
         scripted_server_suspend(fixture.server, true);
         second = scripted_server_new(event, socket_path, rules, ELEMENTSOF(rules));
 
-        ASSERT_EQ(start(fixture.engine, "db", SHORT).outcome, ENGINE_TIMED_OUT);
+        ASSERT_EQ(asked(fixture.engine, SHORT), ENGINE_TIMED_OUT);
         for (unsigned i = 0; i < 6; i++)
-                ASSERT_EQ(start(fixture.engine, "db", TIMEOUT).outcome, ENGINE_OK);
-        ASSERT_EQ(scripted_server_requests(second, "POST"), 6);
+                ASSERT_EQ(asked(fixture.engine, TIMEOUT), ENGINE_OK);
+        ASSERT_EQ(scripted_server_requests(second, "GET /v1.41/containers"), 6);
+        ASSERT_EQ(start(fixture.engine, "db", TIMEOUT).outcome, ENGINE_OK);
 }
 
 /* Streams */

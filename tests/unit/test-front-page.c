@@ -186,8 +186,8 @@ static void test_one_byte_at_a_time(bool is_unix) {
         tls = client_connect(&stage);
         waker = waker_accept(&stage);
         waker_status(waker, "waking", NULL);
-        for (size_t i = 0; i < sizeof(BROWSER) - 1; i++)
-                send_all(client, BROWSER + i, 1);
+        for (size_t i = 0; i < shown[0].size; i++)
+                send_all(client, &shown[0].data[i], 1);
         web = accept_one(stage.web);
         taken = web_receive(web);
         web_answer(web, "+");
@@ -383,6 +383,56 @@ static void test_a_web_service_that_ends_in_between(void) {
                 fd_close(clients[i]);
         }
         ASSERT_EQ(n_pages, ELEMENTSOF(clients) - 32);
+        fd_close(web);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+/* The answer and the end of the patience come together: one owner, and it is the web service. */
+static void test_an_answer_at_the_last_moment(void) {
+        int waker, client, web, taken, status;
+        Stage stage;
+
+        stage_open(&stage, false, true);
+        web_listen(&stage);
+        stage_start(&stage, 0, NULL);
+        client = browse(&stage);
+        waker = waker_accept(&stage);
+        web = accept_one(stage.web);
+        taken = web_receive(web);
+        ASSERT_OK(kill(stage.front, SIGSTOP));
+        ASSERT_EQ(waitpid(stage.front, &status, WUNTRACED), stage.front);
+        ASSERT_TRUE(WIFSTOPPED(status));
+        web_answer(web, "+");
+        (void) poll(NULL, 0, 2100); /* longer than its patience */
+        ASSERT_OK(kill(stage.front, SIGCONT));
+        expect_end(web);
+        show_page(taken, &shown[0]);
+        expect_text(client, PAGE);
+        expect_end(client);
+        fd_close(client);
+        fd_close(web);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+/* Nor can it be taken later. */
+static void test_an_answer_after_the_patience(void) {
+        int waker, client, web, taken;
+        Stage stage;
+
+        stage_open(&stage, false, true);
+        web_listen(&stage);
+        stage_start(&stage, 0, NULL);
+        client = browse(&stage);
+        waker = waker_accept(&stage);
+        web = accept_one(stage.web);
+        taken = web_receive(web);
+        expect_503(client, true);
+        ASSERT_EQ(send(web, "+", 1, MSG_NOSIGNAL), -1);
+        ASSERT_EQ(errno, EPIPE);
+        fd_close(taken);
+        fd_close(client);
         fd_close(web);
         fd_close(waker);
         stage_close(&stage);
@@ -654,6 +704,8 @@ static const struct {
         { "a large upload", test_a_large_upload, NULL },
         { "a web service that is broken", test_a_web_service_that_is_broken, NULL },
         { "a web service that ends in between", test_a_web_service_that_ends_in_between, NULL },
+        { "an answer at the last moment", test_an_answer_at_the_last_moment, NULL },
+        { "an answer after the patience", test_an_answer_after_the_patience, NULL },
         { "an answer too many", test_an_answer_too_many, NULL },
         { "five hundred browsers", test_five_hundred_browsers, NULL },
         { "a failed wake has a page", test_a_failed_wake_has_a_page, NULL },

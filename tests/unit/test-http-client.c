@@ -236,6 +236,29 @@ static void test_connection_is_used_again(void) {
         ASSERT_EQ(scripted_server_connections(server), 2);
 }
 
+/* Carried out, and the server ends before it says so: nobody asks for it again in the caller's name. */
+static void test_post_is_sent_once(void) {
+        _cleanup_(http_client_freep) HttpClient *client = NULL;
+        _cleanup_(scripted_server_freep) ScriptedServer *server = NULL;
+        ScriptedRule rules[] = {
+                { "GET /x", REPLY_EMPTY("200 OK") },
+                { "POST /x", "", .close = true, .times = 1 },
+                { "POST /x", REPLY_EMPTY("304 Not Modified") },
+        };
+        Answer before = {}, answer = {};
+
+        server = scripted_server_new(event, socket_path, rules, ELEMENTSOF(rules));
+        ASSERT_OK(http_client_new(&client, event, socket_path));
+        begin(&before, client, "GET", NULL, false, USEC_INFINITY);
+        run_until(&before.ended);
+        ASSERT_EQ(before.status, 200);
+
+        begin(&answer, client, "POST", NULL, false, USEC_INFINITY);
+        run_until(&answer.ended);
+        ASSERT_EQ(answer.error, -ECONNRESET);
+        ASSERT_EQ(scripted_server_requests(server, "POST /x"), 1);
+}
+
 static void test_post_has_a_body_or_none(void) {
         _cleanup_(http_client_freep) HttpClient *client = NULL;
         _cleanup_(scripted_server_freep) ScriptedServer *server = NULL;
@@ -336,6 +359,7 @@ int main(void) {
         test_lines_after_the_body_are_no_header();
         test_nobody_listens();
         test_connection_is_used_again();
+        test_post_is_sent_once();
         test_post_has_a_body_or_none();
         test_cancelled_request_is_silent();
         test_request_may_be_freed_while_it_streams();

@@ -342,7 +342,7 @@ static int listen_at(uint16_t port) {
 }
 
 static void test_same_port_is_kept(void) {
-        _cleanup_close_ int a = listen_at(29001), z = listen_at(29002);
+        _unused_ _cleanup_close_ int a = listen_at(29001), z = listen_at(29002);
 
         make_two();
         bad("check", NULL, "clients reach the service that had the port first: z");
@@ -368,7 +368,7 @@ static void test_same_port_is_kept(void) {
 }
 
 static void test_same_port_is_inherited(void) {
-        _cleanup_close_ int a = listen_at(29001), z = listen_at(29002);
+        _unused_ _cleanup_close_ int a = listen_at(29001), z = listen_at(29002);
         _cleanup_free_ char *mark = NULL;
 
         /* At once when the socket of the first one is gone. */
@@ -397,7 +397,7 @@ static void test_same_port_is_inherited(void) {
 
 /* Between its wakes: a socket went down, and its redirect stayed. */
 static void test_strays(void) {
-        _cleanup_close_ int first = listen_at(23000), second = listen_at(23001);
+        _unused_ _cleanup_close_ int first = listen_at(23000), second = listen_at(23001);
         _cleanup_free_ char *mark = NULL;
 
         make_many();
@@ -423,7 +423,7 @@ static void test_strays(void) {
 
 static void test_closed_without_a_word(void) {
         int first = listen_at(23000);
-        _cleanup_close_ int second = listen_at(23001);
+        _unused_ _cleanup_close_ int second = listen_at(23001);
 
         make_many();
         good("up", "s0", NULL);

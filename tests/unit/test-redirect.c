@@ -246,6 +246,38 @@ static void test_counter(void) {
         ASSERT_EQ(look(&everywhere).new_connections, 0);
 }
 
+/* Who is ignored, and the stack's own containers, get through like anybody, and are no activity. */
+static void test_some_are_not_counted(void) {
+        RedirectBindings bindings = everywhere;
+        Service ignoring = clemence;
+        AddressPrefix prefixes[2];
+        char *lists[][2] = { { (char *) "10.77.0.0/24", NULL }, { (char *) "0.0.0.0/0", NULL } };
+
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++) {
+                ignoring.ignore_addresses = lists[i];
+                ASSERT_OK(redirect_lift(redirect, &ignoring, &everywhere));
+                ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+                ASSERT_EQ(look(&everywhere).new_connections, 0);
+                ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
+                ASSERT_EQ(look(&everywhere).new_connections, 1);
+        }
+
+        ASSERT_OK(address_prefix_parse(&prefixes[0], "fd77::/64"));
+        ASSERT_OK(address_prefix_parse(&prefixes[1], "192.0.2.1"));
+        bindings.uncounted = prefixes;
+        bindings.n_uncounted = ELEMENTSOF(prefixes);
+        ASSERT_OK(redirect_lift(redirect, &clemence, &bindings));
+        ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
+        ASSERT_EQ(look(&everywhere).new_connections, 0);
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+        ASSERT_EQ(look(&everywhere).new_connections, 1);
+
+        /* Asleep, they come to the front, which knows them. */
+        ASSERT_OK(redirect_up(redirect, &ignoring, &bindings));
+        assert_all_ways(FRONT);
+        ASSERT_TRUE(look(&everywhere).up);
+}
+
 static void assert_count(uint64_t connections, bool up) {
         uint64_t found_connections = UINT64_MAX;
         bool found_up;
@@ -617,7 +649,8 @@ static void test_a_guess_is_not_held_against_what_is_there(void) {
         moved.port = PORT + 1;
         ASSERT_OK(redirect_look(redirect, &moved, &unknown, &state));
         ASSERT_FALSE(state.listed);
-        ASSERT_OK(redirect_clear(redirect));
+        /* Who had the port first would keep it. */
+        ASSERT_OK(redirect_down(redirect, clemence.name));
 }
 
 static void test_names(void) {
@@ -792,6 +825,7 @@ int main(void) {
         test_only_what_is_published();
         test_own_group_is_exempt();
         test_counter();
+        test_some_are_not_counted();
         test_count_alone();
         test_connections_under_way_are_left_alone();
         test_outgoing_connection_from_a_redirect_port();

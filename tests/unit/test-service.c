@@ -46,6 +46,15 @@ static void test_mode_follows_port_and_listen(void) {
         ASSERT_TRUE(!service_is_redirected(&bot) && !service_has_front(&bot));
 }
 
+static void test_udp_is_all_or_nothing(void) {
+        char *both[] = { (char *) "80", (char *) "udp:80", NULL },
+             *only[] = { (char *) "udp:80", (char *) "udp:81", NULL };
+
+        ASSERT_FALSE(service_is_udp(&(Service){ .port = 80 }));
+        ASSERT_FALSE(service_is_udp(&(Service){ .listen = both }));
+        ASSERT_TRUE(service_is_udp(&(Service){ .listen = only }));
+}
+
 static void test_types_have_names(void) {
         ASSERT_EQ(dependency_type_from_string("required"), DEPENDENCY_REQUIRED);
         ASSERT_EQ(dependency_type_from_string("optional"), DEPENDENCY_OPTIONAL);
@@ -59,6 +68,7 @@ int main(void) {
         test_find_is_by_name();
         test_main_is_a_container();
         test_mode_follows_port_and_listen();
+        test_udp_is_all_or_nothing();
         test_types_have_names();
         ASSERT_NULL(config_free(NULL));
         return 0;

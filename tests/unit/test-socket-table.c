@@ -128,6 +128,7 @@ static void test_ipv6_and_mapped_peers(void) {
                                      LINE4(MAPPED PEER4 ":0050", MAPPED PEER4 ":9C42", "01", NO_QUEUES, "3"), 80,
                                      &lan, 1));
         ASSERT_EQ(table.n_established, 0);
+        ASSERT_EQ(table.n_ignored, 1);
 }
 
 static void test_nonsense_is_skipped(void) {
@@ -267,6 +268,19 @@ static void test_gone_process(void) {
         ASSERT_ERROR(socket_table_pulse(INT32_MAX, &pulse), ENOENT);
 }
 
+static void test_prefixes_are_written(void) {
+        static const char *const texts[] = { "10.0.0.0/8", "0.0.0.0/0", "fd00::/8", "::/0" };
+        char buffer[ADDRESS_PREFIX_TEXT_MAX];
+        AddressPrefix prefix;
+
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+                ASSERT_OK(address_prefix_parse(&prefix, texts[i]));
+                ASSERT_STREQ(address_prefix_to_string(&prefix, buffer), texts[i]);
+        }
+        ASSERT_OK(address_prefix_parse(&prefix, "::1"));
+        ASSERT_STREQ(address_prefix_to_string(&prefix, buffer), "::1/128");
+}
+
 int main(void) {
         /* Without the machine's own sockets, where that is allowed. */
         (void) unshare(CLONE_NEWNET);
@@ -278,6 +292,7 @@ int main(void) {
         test_ipv6_and_mapped_peers();
         test_nonsense_is_skipped();
         test_a_line_without_inode_still_listens();
+        test_prefixes_are_written();
         test_prefixes();
         test_own_namespace();
         test_pulse_tells_of_a_new_listener();

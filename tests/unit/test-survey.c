@@ -164,7 +164,7 @@ static void test_late_engine(void) {
                 { ASKED("a"), FOUND("a"), .close = true },
                 { ASKED("b"), FOUND("b"), .close = true },
         };
-        _cleanup_close_ int refusing = bind_only();
+        _unused_ _cleanup_close_ int refusing = bind_only();
         _cleanup_(survey_freep) Survey *survey = NULL;
         pid_t engine = fork_engine(rules, ELEMENTSOF(rules), 150);
 
@@ -174,7 +174,7 @@ static void test_late_engine(void) {
 }
 
 static void test_refusal(void) {
-        _cleanup_close_ int refusing = bind_only();
+        _unused_ _cleanup_close_ int refusing = bind_only();
         _cleanup_(survey_freep) Survey *once = take((char **) two, SURVEY_ONCE, LONG);
         _cleanup_(survey_freep) Survey *patient = take((char **) two, SURVEY_UNTIL_ANSWERED, SHORT);
         EngineOutcome outcome;
@@ -193,7 +193,7 @@ static void test_no_engine(void) {
 }
 
 static void test_nothing_to_ask(void) {
-        _cleanup_close_ int refusing = bind_only();
+        _unused_ _cleanup_close_ int refusing = bind_only();
         _cleanup_(survey_freep) Survey *survey = take(NULL, SURVEY_UNTIL_ANSWERED, LONG);
 
         ASSERT_NULL(survey_find(survey, "a", NULL));

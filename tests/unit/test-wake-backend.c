@@ -8,9 +8,10 @@ static ContainerNetwork two_networks[] = {
 static PortBinding binding_9002[] = {
         { .container_port = 443, .host_port = 9443, .host_ip = (char *) "", .tcp = true },
         { .container_port = 80, .host_port = 9002, .host_ip = (char *) "127.0.0.1", .tcp = true },
-        { .container_port = 53, .host_port = 9002, .host_ip = (char *) "", .tcp = false },
+        { .container_port = 53, .host_port = 9002, .host_ip = (char *) "", .udp = true },
+        { .container_port = 99, .host_port = 9003, .host_ip = (char *) "" }, /* SCTP */
 };
-static uint16_t one_port[] = { 9000 }, two_ports[] = { 80, 443 };
+static uint16_t one_port[] = { 9000 }, two_ports[] = { 80, 443 }, udp_ports[] = { 5353, 53 };
 
 static const ContainerInfo publisher = {
         .bindings = binding_9002,
@@ -25,6 +26,14 @@ static const ContainerInfo exposes_one = {
         .n_networks = 1,
 };
 static const ContainerInfo exposes_two = { .exposed = two_ports, .n_exposed = 2 };
+static const ContainerInfo exposes_udp = {
+        .exposed = one_port,
+        .n_exposed = 1,
+        .exposed_udp = udp_ports,
+        .n_exposed_udp = ELEMENTSOF(udp_ports),
+        .networks = two_networks,
+        .n_networks = 1,
+};
 static const ContainerInfo unpublished = {};
 static const ContainerInfo on_host = { .network_mode = (char *) "host" };
 
@@ -193,7 +202,74 @@ static void test_stopped_container_has_no_address(void) {
         ASSERT_EQ(strv_length(list), 0);
 }
 
+/* A connection to it would come back to the front. */
+static void test_own_address_is_no_default(void) {
+        static char *const own[] = { (char *) "9002", (char *) "127.0.0.1:9002", (char *) "0.0.0.0:9002",
+                                     (char *) "udp:9002" };
+        const ContainerInfo *infos[] = { &exposes_one, &unpublished }, *unknown[] = { &exposes_two, &unpublished };
+
+        for (size_t i = 0; i < ELEMENTSOF(own); i++) {
+                char *listen[] = { (char *) "/run/x.sock", own[i], NULL };
+                Service service = make_service(9002);
+                _cleanup_(backend_done) Backend backend = {};
+                _cleanup_free_ char *text = NULL;
+
+                service.listen = listen;
+                ASSERT_OK(backend_resolve(&backend, &service, infos, &text));
+                ASSERT_EQ(backend.member, 0);
+                ASSERT_EQ(backend.port, 9000);
+                ASSERT_ERROR(backend_resolve(&backend, &service, unknown, &text), ENODATA);
+        }
+}
+
+static Backend resolve_udp(uint16_t port, const char *address, const ContainerInfo *info, int error) {
+        char *listen[] = { (char *) address, NULL };
+        const ContainerInfo *infos[] = { info, &unpublished };
+        Service service = make_service(port);
+        Backend backend = {};
+        _cleanup_free_ char *text = NULL;
+
+        service.listen = listen;
+        ASSERT_ERROR(backend_resolve(&backend, &service, infos, &text), error);
+        ASSERT_TRUE(error != 0 ? !!strstr(text, "UDP") : backend.udp);
+        return backend;
+}
+
+static void test_udp_goes_to_a_port_of_udp(void) {
+        _cleanup_(backend_done) Backend published = resolve_udp(9002, "udp:53", &publisher, 0);
+        _cleanup_(backend_done) Backend same = resolve_udp(53, "udp:53", &exposes_udp, 0);
+        _cleanup_(backend_done) Backend host = resolve_udp(7, "udp:53", &exposes_udp, 0);
+
+        ASSERT_EQ(published.member, 0);
+        ASSERT_EQ(published.port, 53);
+        ASSERT_FALSE(published.bindings.known);
+        ASSERT_EQ(same.member, 0);
+        ASSERT_EQ(same.port, 53);
+        ASSERT_TRUE(host.member == BACKEND_NO_MEMBER);
+        ASSERT_STREQ(host.address, "127.0.0.1:7");
+        /* A port of TCP is none. */
+        (void) resolve_udp(53, "udp:53", &exposes_one, ENODATA);
+        (void) resolve_udp(9003, "udp:9003", &publisher, ENODATA);
+}
+
+static void test_udp_beside_tcp_has_the_same_port(void) {
+        char *listen[] = { (char *) "10.0.0.1:53", (char *) "udp:10.0.0.1:53", NULL };
+        const ContainerInfo *infos[] = { &exposes_udp, &publisher };
+        Service service = make_service(9002);
+        _cleanup_(backend_done) Backend backend = {};
+        _cleanup_free_ char *text = NULL;
+
+        service.listen = listen;
+        ASSERT_OK(backend_resolve(&backend, &service, infos, &text));
+        ASSERT_FALSE(backend.udp);
+        ASSERT_EQ(backend.member, 1);
+        ASSERT_EQ(backend.port, 80);
+}
+
 int main(void) {
+        test_own_address_is_no_default();
+        test_udp_goes_to_a_port_of_udp();
+        test_udp_beside_tcp_has_the_same_port();
         test_container_that_publishes_the_port();
         test_only_exposed_port_of_the_main_container();
         test_nothing_tells_where_clients_go();

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -897,6 +898,30 @@ static void test_crash_is_forgiven_twice(void) {
         bench_close(&bench);
 }
 
+/* What is logged goes to stderr here, and from there into a file. */
+static void test_crash_is_told_with_status_and_last_lines(void) {
+        _cleanup_close_ int file = -EBADF, kept = -EBADF;
+        char text[4096] = {};
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        file = open(in_root(&bench, "log"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        kept = dup(STDERR_FILENO);
+        ASSERT_TRUE(file >= 0 && kept >= 0 && dup2(file, STDERR_FILENO) >= 0);
+        fake_engine_kill(bench.fake, "app", 139);
+        run_until(&wake, MEMBER_RECOVERING);
+        run_until(&wake, MEMBER_READY);
+        ASSERT_TRUE(dup2(kept, STDERR_FILENO) >= 0);
+        ASSERT_TRUE(pread(file, text, sizeof(text) - 1, 0) > 0);
+        if (!strstr(text, "dependency app exited with status 139, its last lines:\napp cannot go on\n"))
+                TEST_FAIL("%s", text);
+        put_to_sleep(&wake, STOP_SLEEP);
+        bench_close(&bench);
+}
+
 static void test_crashes_are_forgotten_in_time(void) {
         Bench bench;
         Wake wake;
@@ -1161,6 +1186,25 @@ static void test_engine_that_comes_back_with_its_containers(void) {
         bench_close(&bench);
 }
 
+/* It is ill itself: that is waited out, for as long as the wake may take, and no fault of the container's. */
+static void test_engine_that_cannot_say_what_it_is_is_asked_again(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        bench.app->refused_looks = 6;
+        member_prepare(wake.member);
+        while (bench.app->refused_looks > 0)
+                ASSERT_TRUE(sd_event_run(bench.event, PATIENCE_USEC) > 0);
+        ASSERT_EQ(member_phase(wake.member), MEMBER_PREPARING);
+        run_until(&wake, MEMBER_PREPARED);
+        member_start(wake.member);
+        run_until(&wake, MEMBER_READY);
+        put_to_sleep(&wake, STOP_SLEEP);
+        bench_close(&bench);
+}
+
 static void test_engine_that_is_gone_is_not_asked(void) {
         unsigned requests;
         Bench bench;
@@ -1358,6 +1402,7 @@ int main(void) {
         test_what_cannot_be_paused_is_stopped();
 
         test_crash_is_forgiven_twice();
+        test_crash_is_told_with_status_and_last_lines();
         test_crashes_are_forgotten_in_time();
         test_another_signal_is_no_stop();
         test_restart_policy_is_faster();
@@ -1372,6 +1417,7 @@ int main(void) {
         test_one_shot_that_the_engine_ended_is_run_again();
         test_engine_that_takes_long_to_go_down();
         test_engine_that_comes_back_with_its_containers();
+        test_engine_that_cannot_say_what_it_is_is_asked_again();
         test_engine_that_is_gone_is_not_asked();
         test_engine_that_is_not_there_yet_is_waited_for();
         test_stop_waits_for_the_engine();

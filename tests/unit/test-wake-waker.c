@@ -239,6 +239,31 @@ static void test_next_step_waits_for_a_check_that_succeeds(void) {
         world_close(&world);
 }
 
+/* Its own step comes after db's, and db is not ready: who says what it needs waits for that alone. */
+static void test_named_needs_are_enough_to_start(void) {
+        World world;
+
+        world_open(&world,
+                   "\"name\":\"web\",\"dependencies\":[" REQUIRED("db", "1") "," REQUIRED(
+                                   "cache",
+                                   "1") ",{\"container\":\"web\",\"startOrder\":2,\"dependsOn\":[\"cache\"]," CHECK("web") "}]");
+        fake_engine_find(world.engine, "db")->failing_checks = UINT32_MAX;
+        world_run_waker(&world);
+        world_run_until_line(&world, "ready web");
+        ASSERT_TRUE(world_is(&world, SERVICE_WAKING));
+        ASSERT_FALSE(strv_contains(fake_engine_lines(world.engine), "ready db"));
+        fake_engine_find(world.engine, "db")->failing_checks = 0;
+        world_run_until(&world, SERVICE_AWAKE);
+
+        /* Down again, who is needed stops after who needs it. */
+        fake_engine_forget_lines(world.engine);
+        world_put_to_sleep(&world);
+        for (char *const *line = fake_engine_lines(world.engine); *line && !streq(*line, "stop web"); line++)
+                ASSERT_FALSE(streq(*line, "stop cache"));
+        ASSERT_EQ(strv_length(fake_engine_lines(world.engine)), 3);
+        world_close(&world);
+}
+
 static void test_optional_that_is_missing_costs_nothing(void) {
         _cleanup_(status_freep) Status *status = NULL;
         World world;
@@ -507,9 +532,9 @@ static void test_death_after_readiness_is_mended_in_a_wake_under_way(void) {
         fake_engine_forget_lines(world.engine);
         fake_engine_kill(world.engine, "db", 137);
         world_run_until_line(&world, "ready db");
+        ASSERT_TRUE(strv_contains(fake_engine_lines(world.engine), "start db"));
         fake_engine_find(world.engine, "web")->failing_checks = 0;
         world_run_until(&world, SERVICE_AWAKE);
-        ASSERT_TRUE(fake_engine_find(world.engine, "db")->running);
         world_put_to_sleep(&world);
         world_close(&world);
 }
@@ -526,6 +551,23 @@ static void test_death_after_readiness_for_good_fails_a_wake_under_way(void) {
         ASSERT_EQ(world_run_to_the_end(&world), 1);
         expect_failed(&world, FAILURE_CONTAINER_EXITED, "db: ");
         ASSERT_FALSE(fake_engine_find(world.engine, "web")->running);
+        world_close(&world);
+}
+
+/* Whether there is a system bus here or not: why it cannot be had is the business of its own test. */
+static void test_required_unit_that_cannot_be_had(void) {
+        _cleanup_(status_freep) Status *status = NULL;
+        World world;
+
+        world_open(&world,
+                   "\"name\":\"web\",\"globalTimeout\":\"10s\",\"dependencies\":[{\"unit\":\"wakechain-test-nowhere.service\"}," REQUIRED(
+                                   "web", "2") "]");
+        world_run_waker(&world);
+        ASSERT_EQ(world_run_to_the_end(&world), 1);
+        status = world_status(&world);
+        ASSERT_EQ(status->state, SERVICE_FAILED);
+        ASSERT_TRUE(strstr(status->error, "wakechain-test-nowhere.service: "));
+        expect_lines(&world, "");
         world_close(&world);
 }
 
@@ -1027,9 +1069,31 @@ static void test_backend_container_that_fails_fails_the_wake(void) {
         world_close(&world);
 }
 
+/* Nothing accepts at either: with UDP, that is no reason to wait. */
+static void test_backend_of_udp_need_not_accept(void) {
+        static const char *const backends[] = { "127.0.0.1:2", "proxy:2" };
+
+        for (size_t i = 0; i < ELEMENTSOF(backends); i++) {
+                _cleanup_free_ char *text = NULL;
+                World world;
+
+                ASSERT_TRUE(asprintf(&text,
+                                     "\"listen\":\"udp:127.0.0.1:1\",\"backend\":\"%s\",\"name\":\"web\","
+                                     "\"dependencies\":[" REQUIRED("web", "1") "," REQUIRED("proxy", "2") "]",
+                                     backends[i]) > 0);
+                world_open(&world, text);
+                world_run_waker(&world);
+                world_run_until(&world, SERVICE_AWAKE);
+                world_put_to_sleep(&world);
+                world_close(&world);
+        }
+}
+
 static void (*const tests[])(void) = {
+        test_backend_of_udp_need_not_accept,
         test_steps_in_order_and_back,
         test_next_step_waits_for_a_check_that_succeeds,
+        test_named_needs_are_enough_to_start,
         test_optional_that_is_missing_costs_nothing,
         test_optional_that_is_never_ready_is_not_waited_for,
         test_optional_that_the_engine_has_trouble_with_is_not_waited_for,
@@ -1049,6 +1113,7 @@ static void (*const tests[])(void) = {
         test_engine_that_is_not_there,
         test_death_after_readiness_is_mended_in_a_wake_under_way,
         test_death_after_readiness_for_good_fails_a_wake_under_way,
+        test_required_unit_that_cannot_be_had,
         test_stop_in_the_middle_of_a_wake,
         test_stop_before_anything_is_known,
         test_stop_twice_is_one_stop,

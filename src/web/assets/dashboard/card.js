@@ -35,12 +35,13 @@ export class Card {
     async ask(what) {
         const button = this[what];
 
+        /* Not "disabled", which would take the focus from it. */
+        if (button.getAttribute('aria-disabled') === 'true')
+            return;
         setText(this.answer, '');
-        button.disabled = true;
-        const problem = await this.act(this.service.name, what);
-        button.disabled = false;
-        if (problem)
-            setText(this.answer, problem);
+        button.setAttribute('aria-disabled', 'true');
+        setText(this.answer, await this.act(this.service.name, what) ?? '');
+        button.removeAttribute('aria-disabled');
     }
 
     update(service) {

@@ -21,6 +21,12 @@ void clients_start_ticking(Clients *clients) {
                            sd_event_source_set_enabled(clients->keeper, SD_EVENT_ONESHOT) >= 0;
 }
 
+static void client_keep(Client *client) {
+        (void) forward_keep(&client->forward);
+        if (client->forward.record > 0)
+                store_ledger(client->clients->store)->records[client->forward.record].ignored = client->ignored;
+}
+
 static int clients_on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         Clients *clients = ASSERT_PTR(userdata);
         bool more = false;
@@ -35,7 +41,7 @@ static int clients_on_tick(sd_event_source *source, uint64_t usec, void *userdat
                 if (age > AGE)
                         break;
                 if (age == AGE && client->forward.record == 0)
-                        (void) forward_keep(&client->forward);
+                        client_keep(client);
                 more = more || age < AGE;
         }
         store_flush(clients->store);
@@ -70,7 +76,7 @@ void client_keep_forwarded(Client *client) {
 
         client->tick = clients->tick;
         if (client->forward.record > 0)
-                (void) forward_keep(&client->forward);
+                client_keep(client);
         else
                 clients_start_ticking(clients);
 }
@@ -110,6 +116,8 @@ static bool client_resume(Client *client, LedgerState state, uint32_t record, in
         Clients *clients = client->clients;
 
         client->looked = true;
+        if (store_ledger(clients->store)->records[record].ignored && !client->ignored)
+                client_set_ignored(client);
         if (state == LEDGER_HELD) {
                 (void) fd_close(backend);
                 client->forward.record = record;
@@ -171,10 +179,13 @@ void clients_hand_over(Clients *clients) {
 
         for (client = TAILQ_FIRST(&clients->lists[CLIENT_FORWARDED]); client; client = TAILQ_NEXT(client, entry))
                 if (client->forward.record == 0)
-                        (void) forward_keep(&client->forward);
+                        client_keep(client);
         for (client = TAILQ_FIRST(&clients->lists[CLIENT_HELD]); client; client = TAILQ_NEXT(client, entry))
                 client_keep_held(client);
         for (client = TAILQ_FIRST(&clients->lists[CLIENT_CONNECTING]); client; client = TAILQ_NEXT(client, entry))
+                client_keep_held(client);
+        /* Of whom it is not known whether they are to be ignored. */
+        for (client = TAILQ_FIRST(&clients->lists[CLIENT_ASKED]); client; client = TAILQ_NEXT(client, entry))
                 client_keep_held(client);
         /* Who has not been told yet waits again. */
         for (client = TAILQ_FIRST(&clients->lists[CLIENT_CLOSING]); client; client = TAILQ_NEXT(client, entry))

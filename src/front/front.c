@@ -730,7 +730,7 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, Store *
 
         clients_resume(front->clients);
         /* The waker has lost a Hold with the program before. */
-        if (clients_total(front->clients) > 0)
+        if (front_holding(front) > 0)
                 front_dial(front);
         front_update(front);
         *ret = TAKE_PTR(front);

@@ -32,7 +32,7 @@ typedef struct LedgerRecord {
         uint32_t state;
         uint32_t crashes; /* of programs that had it in hand */
         uint32_t counted; /* both are TCP: their counters tell what is where */
-        uint32_t reserved;
+        uint32_t ignored; /* keeps nothing awake */
         LedgerFlow flows[2]; /* the client's bytes, the backend's */
 } LedgerRecord;
 

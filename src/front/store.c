@@ -463,17 +463,20 @@ static int store_index(Store *store, StoreKey **ret, size_t *ret_n) {
         return 0;
 }
 
-/* Of a program whose ledger cannot be read: who has not been served yet can be held on. */
-static void store_sort_unknown(Store *store, int fd) {
+/* Of a program whose ledger cannot be read: who has not been served yet can be held on. What has been under way is reset, for
+ * an end would say that it was complete. */
+static void store_sort_unknown(Store *store, int fd, int letter) {
+        uint32_t record = 0;
         Counter counter;
-        uint32_t record;
 
-        if (counter_get(&counter, fd) < 0 || counter.read > 0 || counter.written > 0 || counter.closed) {
+        if (counter_get(&counter, fd) < 0 || (counter.ended && counter.finished)) {
                 (void) fd_close(fd);
                 return;
         }
-        record = ledger_take_record(store->ledger);
+        if (letter == LETTER_CLIENT && counter.read == 0 && counter.written == 0)
+                record = ledger_take_record(store->ledger);
         if (record == 0 || !store_make_entry(store, record)) {
+                (void) connect(fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr));
                 (void) fd_close(fd);
                 return;
         }
@@ -506,8 +509,8 @@ static void store_sort(Store *store, const StoreKey *keys, size_t n, int fd, int
                 return;
         }
         found = key.cookie != 0 && n > 0 ? bsearch(&key, keys, n, sizeof(*keys), key_compare) : NULL;
-        if (!found && store->foreign && letter == LETTER_CLIENT) {
-                store_sort_unknown(store, fd);
+        if (!found && store->foreign) {
+                store_sort_unknown(store, fd, letter);
                 return;
         }
         if (!found || store->entries[found->record].fds[found->which] >= 0) {

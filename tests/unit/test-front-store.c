@@ -98,6 +98,227 @@ static void test_held(bool is_unix, int signal) {
         stage_close(&stage);
 }
 
+/* One connection that has been put into the store. */
+static int kept_one(Stage *stage, bool is_unix, int *ret_waker, int *ret_backend) {
+        int client;
+
+        stage_open(stage, is_unix, true);
+        stage_manage(stage);
+        stage_start(stage, 0, NULL);
+        client = serve_one(stage, ret_waker, ret_backend);
+        wait_kept(stage, LEDGER_FORWARDED, 1);
+        return client;
+}
+
+/* The store has a duplicate of it, and yet it ends as any other: by an end, by a reset, before and after a kill. */
+static void test_ends(bool is_unix, bool by_reset, bool killed) {
+        Stage stage;
+        int client, backend, waker;
+
+        client = kept_one(&stage, is_unix, &waker, &backend);
+        if (killed)
+                stage_kill(&stage, SIGKILL);
+        if (by_reset) {
+                reset(client);
+                if (is_unix)
+                        expect_end(backend);
+                else
+                        expect_reset(backend);
+        } else {
+                ASSERT_OK(shutdown(client, SHUT_WR));
+                expect_end(backend);
+                send_text(backend, "after the end");
+                fd_close(backend);
+                expect_text(client, "after the end");
+                expect_end(client);
+                fd_close(client);
+        }
+        if (by_reset)
+                fd_close(backend);
+        wait_kept(&stage, LEDGER_FORWARDED, 0);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+/* The front is dead while they end. */
+static void test_end_meanwhile(bool is_unix, bool by_reset) {
+        Stage stage;
+        int client, backend, waker, status;
+
+        client = kept_one(&stage, is_unix, &waker, &backend);
+        ASSERT_OK(kill(stage.front, SIGKILL));
+        ASSERT_EQ(waitpid(stage.front, &status, 0), stage.front);
+        stage_listen(&stage);
+        send_text(client, "last words");
+        if (by_reset)
+                reset(client);
+        else
+                fd_close(client);
+        stage_start(&stage, 0, NULL);
+        if (by_reset && !is_unix)
+                expect_reset(backend);
+        else {
+                expect_text(backend, "last words");
+                expect_end(backend);
+        }
+        fd_close(backend);
+        wait_kept(&stage, LEDGER_FORWARDED, 0);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+/* One direction has ended before. */
+static void test_half_closed(bool is_unix) {
+        Stage stage;
+        int client, backend, waker;
+
+        client = kept_one(&stage, is_unix, &waker, &backend);
+        ASSERT_OK(shutdown(client, SHUT_WR));
+        expect_end(backend);
+        for (int i = 0; i < 3; i++) {
+                stage_kill(&stage, SIGKILL);
+                send_text(backend, "still");
+                expect_text(client, "still");
+        }
+        fd_close(backend);
+        expect_end(client);
+        fd_close(client);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_short_connections_cost_nothing(void) {
+        Stage stage;
+        int client, backend, waker;
+
+        stage_open(&stage, false, true);
+        stage_manage(&stage);
+        stage_start(&stage, 0, NULL);
+        client = serve_one(&stage, &waker, &backend);
+        for (int i = 0; i < 1000; i++) {
+                fd_close(client);
+                expect_end(backend);
+                fd_close(backend);
+                client = client_connect(&stage);
+                backend = accept_one(stage.backend);
+        }
+        expect_echo(client, backend);
+        stage_listen(&stage);
+        ASSERT_EQ(stage.n_notified, 0);
+        fd_close(client);
+        fd_close(backend);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+/* What the front has left is changed before the next one finds it. */
+static Ledger *stage_ledger(Stage *stage) {
+        Ledger *ledger;
+        int status;
+
+        ASSERT_OK(kill(stage->front, SIGKILL));
+        ASSERT_EQ(waitpid(stage->front, &status, 0), stage->front);
+        stage_listen(stage);
+        ASSERT_OK(ledger_open(&ledger, fcntl(stage_kept(stage, "wakechain-ledger"), F_DUPFD_CLOEXEC, 3)));
+        return ledger;
+}
+
+static void test_poisoned(void) {
+        Stage stage;
+        Ledger *ledger;
+        int client, other, backend, other_backend, waker;
+
+        client = kept_one(&stage, false, &waker, &backend);
+        other = client_connect(&stage);
+        other_backend = accept_one(stage.backend);
+        wait_kept(&stage, LEDGER_FORWARDED, 2);
+
+        ledger = stage_ledger(&stage);
+        ledger->records[1].crashes = LEDGER_CRASHES_MAX;
+        ledger_free(ledger);
+        stage_start(&stage, 0, NULL);
+        expect_reset(client);
+        expect_reset(backend);
+        expect_echo(other, other_backend);
+        fd_close(client);
+        fd_close(backend);
+        fd_close(other);
+        fd_close(other_backend);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+/* A front of another version: it knows nothing of those that were forwarded, and sees which ones were not. */
+static void test_other_version(void) {
+        Stage stage;
+        Ledger *ledger;
+        int client, held, backend, waker, next;
+
+        client = kept_one(&stage, false, &waker, &backend);
+        waker_status(waker, "waking", NULL);
+        held = client_connect(&stage);
+        send_text(held, "not http\n");
+        wait_kept(&stage, LEDGER_HELD, 1);
+
+        ledger = stage_ledger(&stage);
+        ledger->head->version++;
+        ledger_free(ledger);
+        stage_start(&stage, 0, NULL);
+        expect_reset(client);
+        expect_reset(backend);
+        next = waker_accept(&stage);
+        waker_status(next, "awake", stage.backend_address);
+        /* The front before may have connected it, before it heard that the stack is waking again. */
+        do {
+                fd_close(backend);
+                backend = accept_one(stage.backend);
+        } while (recv(backend, &(char){ 0 }, 1, MSG_PEEK) == 0);
+        expect_text(backend, "not http\n");
+        expect_echo(held, backend);
+        fd_close(client);
+        fd_close(held);
+        fd_close(backend);
+        fd_close(waker);
+        fd_close(next);
+        stage_close(&stage);
+}
+
+/* Many, so that duplicates of those that went are cleared away and the rest goes on. */
+static void test_many(void) {
+        enum { N = 300 };
+        int clients[N], backends[N], waker = -EBADF;
+        Stage stage;
+
+        stage_open(&stage, false, true);
+        stage_manage(&stage);
+        stage_start(&stage, 0, NULL);
+        for (int i = 0; i < N; i++) {
+                clients[i] = client_connect(&stage);
+                if (waker < 0) {
+                        waker = waker_accept(&stage);
+                        waker_status(waker, "awake", stage.backend_address);
+                }
+                backends[i] = accept_one(stage.backend);
+        }
+        wait_kept(&stage, LEDGER_FORWARDED, N);
+        for (int i = 0; i < N; i += 3)
+                fd_close(clients[i]);
+        for (int i = 0; i < N; i += 3)
+                expect_end(backends[i]);
+        stage_kill(&stage, SIGKILL);
+        for (int i = 0; i < N; i++)
+                if (i % 3 != 0)
+                        expect_echo(clients[i], backends[i]);
+        for (int i = 0; i < N; i++) {
+                if (i % 3 != 0)
+                        fd_close(clients[i]);
+                fd_close(backends[i]);
+        }
+        ASSERT_EQ(stage.n_notified, 3);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
 /* Streams */
 
 typedef struct End {
@@ -291,6 +512,16 @@ int main(int argc, char *argv[]) {
         test_held(false, SIGKILL);
         test_held(true, SIGABRT);
         test_held(false, SIGUSR1);
+        test_short_connections_cost_nothing();
+        test_poisoned();
+        test_other_version();
+        test_many();
+        for (unsigned i = 0; i < 8; i++)
+                test_ends(i & 1, i & 2, i & 4);
+        for (unsigned i = 0; i < 4; i++)
+                test_end_meanwhile(i & 1, i & 2);
+        test_half_closed(false);
+        test_half_closed(true);
         for (unsigned i = 0; i < 2; i++) {
                 test_streams(i > 0, 1, 1, 64 << 20, 20);
                 test_streams(i > 0, 2, 12, 16 << 20, 50);

@@ -43,7 +43,7 @@ static int ledger_map(Ledger **ret, int fd) {
         base = mmap(NULL, TOTAL_SIZE, PROT_READ | PROT_WRITE, fd < 0 ? flags | MAP_ANONYMOUS : flags, fd, 0);
         if (base == MAP_FAILED) {
                 free(ledger);
-                return -errno;
+                return -ENOMEM; /* whatever it was: there is none to be had here */
         }
         *ledger = (Ledger){
                 .fd = fd,

@@ -3,6 +3,7 @@
 
 #include "ctl/ctl.h"
 #include "io/printable.h"
+#include "io/status-file.h"
 #include "io/varlink.h"
 #include "model/service.h"
 #include "model/status.h"
@@ -13,7 +14,6 @@
  * woken by the connection just as far as the waker has to know what of it runs. If the waker is killed on the way, its
  * successor is asked again: it would otherwise leave what it has not started itself. */
 
-#define STATUS_FILE_MAX ((size_t) 1024 * 1024)
 #define TEXT_MAX ((size_t) 1024)
 #define ATTEMPTS_MAX 5U
 
@@ -62,28 +62,17 @@ static void sleep_on_message(Varlink *varlink, json_object *message, void *userd
 
 /* What became of it: an exit code, or -EAGAIN if that is not the end of it. */
 static int sleep_outcome(const Sleep *sleep) {
-        _cleanup_free_ char *path = NULL, *text = NULL;
         _cleanup_(status_freep) Status *status = NULL;
-        json_object *object;
         int r;
 
         if (!sleep->accepted)
                 return -EAGAIN;
-        if (asprintf(&path, "/run/wakechain/status/%s.json", sleep->name) < 0) {
-                path = NULL;
-                return log_oom();
-        }
-        r = file_read(path, STATUS_FILE_MAX, &text, NULL);
+        r = status_file_read(&status, "", sleep->name);
         if (r == -ENOENT)
                 return CTL_FINE;
-        if (r >= 0) {
-                object = json_tokener_parse(text);
-                r = status_from_json(&status, object);
-                json_object_put(object);
-        }
         if (r < 0) {
-                log_error("Failed to read '%s', so whether %s sleeps is not known: %s", path, sleep->name,
-                          strerror(-r));
+                log_error("Failed to read " STATUS_FOLDER "/%s.json, so whether %s sleeps is not known: %s",
+                          sleep->name, sleep->name, strerror(-r));
                 return CTL_FAILED;
         }
 

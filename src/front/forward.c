@@ -234,8 +234,8 @@ static ssize_t side_read(Forward *forward, Side *source, Side *target, int *ret_
 
         if (pipe) {
                 n = side_splice(forward, source, pipe);
-                /* Not to and fro at a size that is about the limit. */
-                source->large = n >= (ssize_t) (from / 2);
+                /* Not to and fro at a size that is about the limit, nor because the sender was slower. */
+                source->large = n >= (ssize_t) (from / 2) || n == -EAGAIN;
                 /* Not every kind of socket can be spliced. */
                 if (n != -EINVAL)
                         return n;

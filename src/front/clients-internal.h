@@ -11,12 +11,12 @@ typedef TAILQ_HEAD(ClientList, Client) ClientList;
 struct Client {
         Clients *clients;
         TAILQ_ENTRY(Client) entry;
-        ClientState state;
-        bool looked; /* its first bytes have been judged, or will not be */
-        bool ignored; /* by the rules: neither wakes nor keeps awake */
-        bool quiet; /* forwarded, and has not sent anything for a while: does not keep awake */
+        uint8_t state; /* a ClientState; small, as all of this: there may be ten thousand */
+        bool looked : 1; /* its first bytes have been judged, or will not be */
+        bool ignored : 1; /* by the rules: neither wakes nor keeps awake */
+        bool quiet : 1; /* forwarded, and has not sent anything for a while: does not keep awake */
+        uint16_t watched; /* what the watch waits for, EPOLLET aside */
         int fd; /* -EBADF once it is the forward's */
-        uint32_t watched; /* what the watch waits for */
         uint32_t drained;
         uint32_t tick; /* when forwarding began */
         PageOffer *offer;
@@ -81,8 +81,8 @@ void client_ask(Client *client);
 /* Whether its first bytes may still make it see a page. */
 bool client_is_open_to_page(const Client *client);
 bool client_wants_page(const Client *client, const Request *request);
-/* Offers the client to the web service. */
-void client_offer(Client *client);
+/* Offers the client to the web service. False: there is no memory for that, and it stays what it is. */
+bool client_offer(Client *client);
 /* Looks at a held client's first bytes now, and goes on doing so while they are too few. */
 void client_start_looking(Client *client);
 void client_on_held_event(Watch *watch, uint32_t events);

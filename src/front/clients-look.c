@@ -51,18 +51,18 @@ static void client_on_offer_end(PageOffer *offer, bool taken, void *userdata) {
         client_drop(client);
 }
 
-void client_offer(Client *client) {
+bool client_offer(Client *client) {
         client->looked = true;
-        client->timer = sd_event_source_disable_unref(client->timer);
         if (!client->offer)
                 client->offer = malloc(sizeof(*client->offer));
-        /* Without memory for that it stays what it is. */
         if (!client->offer)
-                return;
+                return false;
+        client->timer = sd_event_source_disable_unref(client->timer);
         *client->offer = (PageOffer){ client_on_offer_end, client };
         reactor_remove(client->clients->reactor, &client->forward.client.watch);
         client_set_state(client, CLIENT_OFFERED);
         page_offer(client->clients->page, client->offer, client->fd);
+        return true;
 }
 
 /* `last`: nothing more will come, or not soon enough. */
@@ -75,9 +75,7 @@ static void client_look(Client *client, bool last) {
                 return;
         client->looked = true;
         client->timer = sd_event_source_disable_unref(client->timer);
-        if (verdict == REQUEST_WHOLE && client_wants_page(client, &request))
-                client_offer(client);
-        else
+        if (verdict != REQUEST_WHOLE || !client_wants_page(client, &request) || !client_offer(client))
                 client_keep_held(client);
 }
 

@@ -39,7 +39,7 @@ static bool client_is_passive(const Client *client) {
 static void client_enlist(Client *client, ClientState state) {
         Clients *clients = client->clients;
 
-        client->state = state;
+        client->state = (uint8_t) state;
         TAILQ_INSERT_TAIL(&clients->lists[state], client, entry);
         clients->counts[state]++;
         clients->passive[state] += client_is_passive(client);
@@ -113,7 +113,7 @@ int client_watch(Client *client, uint32_t events, WatchHandler handler) {
                 return 0;
         reactor_remove(client->clients->reactor, watch);
         *watch = (Watch){ handler, client };
-        client->watched = events;
+        client->watched = (uint16_t) events;
         return reactor_add(client->clients->reactor, watch, client->fd, events);
 }
 
@@ -160,10 +160,8 @@ static bool client_answer(Client *client, bool last) {
                 return true;
         if (verdict == REQUEST_MORE || (verdict == REQUEST_PARTIAL && may_see_page && !last))
                 return last;
-        if (may_see_page && client_wants_page(client, &request)) {
-                client_offer(client);
+        if (may_see_page && client_wants_page(client, &request) && client_offer(client))
                 return false;
-        }
 
         client_note_answer(client);
         text = answer_text(client->answer, request.head, &size);

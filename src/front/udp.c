@@ -18,8 +18,9 @@
  * One datagram tries for all flows, because a kernel sends few refusals: six at once, then one a second
  * (icmp_ratelimit, icmp(7)). Hence the pace after six refusals: silence would mean nothing if tries came faster.
  *
- * A flow ends when neither side has sent anything for a while, and what it waits for is not the stack. Anybody can make flows by inventing source addresses:
- * their number is limited, and a new one ends the one that has been idle for longest. */
+ * A flow ends when neither side has sent anything for a while, and what it waits for is not the stack. Anybody can
+ * make flows by inventing source addresses: their number is limited, and a new one ends the one that has been idle
+ * for longest. */
 
 #define BATCHES_MAX 8U /* then others have their turn */
 #define SILENCE_USEC (20 * USEC_PER_MSEC)
@@ -108,7 +109,7 @@ static int flow_connect(UdpFlow *flow) {
                 return -errno;
         if (address_is_self_connected(flow->fd, backend))
                 return -ECONNREFUSED;
-        flow->watch = (Watch){ flow_on_event, flow };
+        flow->watch = (Watch){ .handler = flow_on_event, .userdata = flow, .quiet = true };
         r = reactor_add(udp->reactor, &flow->watch, flow->fd, EPOLLIN);
         if (r < 0)
                 return r;
@@ -153,11 +154,19 @@ static bool flow_send(UdpFlow *flow, const void *data, size_t size) {
 static void udp_set_timer(Udp *udp, uint64_t span_usec) {
         int r;
 
+        reactor_wake_event(udp->reactor);
         r = sd_event_source_set_time_relative(udp->timer, span_usec);
         if (r >= 0)
                 r = sd_event_source_set_enabled(udp->timer, SD_EVENT_ONESHOT);
         if (r < 0)
                 log_warning_errno(r, "Failed to set a timer, ignoring: %m");
+}
+
+static void udp_stop_timer(Udp *udp) {
+        if (!udp->timer)
+                return;
+        reactor_wake_event(udp->reactor);
+        (void) sd_event_source_set_enabled(udp->timer, SD_EVENT_OFF);
 }
 
 static bool udp_timer_is_on(Udp *udp) {
@@ -226,7 +235,7 @@ static void udp_open(Udp *udp) {
         udp->tried = 0;
         udp->refusals = 0;
         udp->state = UDP_OPEN;
-        (void) sd_event_source_set_enabled(udp->timer, SD_EVENT_OFF);
+        udp_stop_timer(udp);
         udp_flush(udp);
 }
 
@@ -280,6 +289,7 @@ static void udp_arm_expiry(Udp *udp) {
 
         if (!oldest || udp->state == UDP_HOLDING)
                 return;
+        reactor_wake_event(udp->reactor);
         r = sd_event_source_set_time(udp->expiry, usec_add(oldest->used_usec, udp->timeout_usec));
         if (r >= 0)
                 r = sd_event_source_set_enabled(udp->expiry, SD_EVENT_ONESHOT);
@@ -357,6 +367,7 @@ static void udp_take(Udp *udp, const UdpSocket *socket, const struct mmsghdr *me
         }
 
         if (first) {
+                reactor_wake_event(udp->reactor);
                 udp_arm_expiry(udp);
                 udp->handler(udp, udp->userdata);
         }
@@ -400,7 +411,7 @@ static int udp_take_socket(Udp *udp, int fd) {
         if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &has, &length) >= 0 && has < 2 * size)
                 (void) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
         socket->owner = udp;
-        socket->watch = (Watch){ udp_on_socket_event, socket };
+        socket->watch = (Watch){ .handler = udp_on_socket_event, .userdata = socket, .quiet = true };
         r = reactor_add(udp->reactor, &socket->watch, fd, EPOLLIN);
         if (r < 0)
                 return r;
@@ -535,8 +546,7 @@ void udp_hold(Udp *udp) {
         udp->state = UDP_HOLDING;
         udp->tried = 0;
         udp->refusals = 0;
-        if (udp->timer)
-                (void) sd_event_source_set_enabled(udp->timer, SD_EVENT_OFF);
+        udp_stop_timer(udp);
 }
 
 void udp_drop(Udp *udp) {

@@ -8,3 +8,5 @@
 
 /* -ENOENT: there is none, so the service sleeps. */
 int status_file_read(Status **ret, const char *root, const char *service);
+/* Of whom only the file is known. */
+int status_file_read_at(Status **ret, const char *path);

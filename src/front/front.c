@@ -3,11 +3,7 @@
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
 
-#include "front/clients.h"
-#include "front/front.h"
-#include "front/listener.h"
-#include "front/udp.h"
-#include "io/hold.h"
+#include "front/front-internal.h"
 #include "util/fd.h"
 #include "util/log.h"
 
@@ -62,64 +58,15 @@
 #define BUSY_PAUSE_USEC (5 * USEC_PER_MSEC) /* a waker that is going, or a full backlog */
 #define BUSY_PAUSE_MAX_USEC (250 * USEC_PER_MSEC)
 #define FAILURE_PAUSE_USEC (100 * USEC_PER_MSEC)
-#define TELL_USEC (500 * USEC_PER_MSEC) /* the last word to those who wait when time is up */
 #define PAGELESS_RETRY_USEC (5 * USEC_PER_SEC) /* what a browser is told that no page could be shown to */
-#define IGNORED_RETRY_USEC USEC_PER_MINUTE
 #define QUIET_LOOKS 8U /* per time of idleBytes */
 #define QUIET_LOOK_MIN_USEC (50 * USEC_PER_MSEC)
 #define QUIET_LOOK_MAX_USEC (10 * USEC_PER_SEC)
-#define STATUS_SIZE_MAX ((size_t) 1024 * 1024)
-#define ACCURACY_USEC USEC_PER_MSEC
 
 /* Descriptors that are not clients', beside those from the start: the program's own. */
 #define DESCRIPTORS_OWN 17U
 #define PIPES_MAX 64U
 #define FLOWS_MAX 16384U /* some 40 MiB of the kernel's memory */
-
-typedef enum FrontState {
-        FRONT_IDLE,
-        FRONT_DIALING, /* there is to be a Hold, after a pause */
-        FRONT_WAKING, /* there is a Hold in this and the next two */
-        FRONT_AWAKE,
-        FRONT_STOPPING,
-        FRONT_PAUSED,
-        _FRONT_STATE_MAX,
-        _FRONT_STATE_INVALID = -EINVAL,
-} FrontState;
-
-/* One timer each; all are made at the start and off, so that arming one cannot fail for want of memory. */
-typedef enum FrontTimer {
-        TIMER_DIAL,
-        TIMER_PATIENCE,
-        TIMER_LINGER,
-        TIMER_PAUSE,
-        TIMER_QUIET,
-        TIMER_EXIT,
-        TIMER_DRAIN,
-        _FRONT_TIMER_MAX,
-} FrontTimer;
-
-struct Front {
-        sd_event *event;
-        FrontOptions options;
-        size_t clients_max, flows_max;
-        Reactor *reactor;
-        Forwarder *forwarder;
-        Clients *clients;
-        Listeners *listeners;
-        Udp *udp;
-        FrontState state;
-        Hold *hold;
-        bool seen_active; /* this Hold has seen the stack waking or awake */
-        bool draining, drained;
-        bool shown; /* somebody sees the page of the wake under way */
-        unsigned losses, busy; /* in a row */
-        unsigned failures; /* in a row */
-        Backends *backends; /* the last ones; connecting clients borrow them */
-        Answer *answer; /* of the last failure */
-        sd_event_source *timers[_FRONT_TIMER_MAX];
-        uint64_t unused_usec[_FRONT_TIMER_MAX]; /* since when, for the two that wait for that; or USEC_INFINITY */
-};
 
 static void front_dial(Front *front);
 
@@ -140,49 +87,9 @@ static void front_set_state(Front *front, FrontState state) {
         front->state = state;
 }
 
-static bool front_timer_is_on(Front *front, FrontTimer timer) {
-        int enabled;
-
-        return sd_event_source_get_enabled(front->timers[timer], &enabled) > 0;
-}
-
-static void front_timer_start(Front *front, FrontTimer timer, uint64_t span_usec) {
-        int r;
-
-        reactor_wake_event(front->reactor);
-        r = sd_event_source_set_time_relative(front->timers[timer], span_usec);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(front->timers[timer], SD_EVENT_ONESHOT);
-        if (r < 0)
-                log_warning_errno(r, "Failed to set a timer, ignoring: %m");
-}
-
-static void front_timer_stop(Front *front, FrontTimer timer) {
-        (void) sd_event_source_set_enabled(front->timers[timer], SD_EVENT_OFF);
-}
-
 /* Whoever sees the page of a wake waits for it, too. */
 static bool front_is_watched(const Front *front) {
         return front->shown && (front->state == FRONT_DIALING || front->state == FRONT_WAKING);
-}
-
-static void front_note_unused(Front *front, FrontTimer timer, uint64_t span_usec) {
-        front->unused_usec[timer] = time_now(CLOCK_MONOTONIC);
-        if (!front_timer_is_on(front, timer))
-                front_timer_start(front, timer, span_usec);
-}
-
-/* The timer has come: has it been unused all that time? Otherwise it comes again. */
-static bool front_was_unused(Front *front, FrontTimer timer, uint64_t span_usec) {
-        uint64_t unused_usec;
-
-        if (front->unused_usec[timer] == USEC_INFINITY)
-                return false;
-        unused_usec = usec_sub(time_now(CLOCK_MONOTONIC), front->unused_usec[timer]);
-        if (unused_usec >= span_usec)
-                return true;
-        front_timer_start(front, timer, span_usec - unused_usec);
-        return false;
 }
 
 static size_t front_waiting(Front *front) {
@@ -209,20 +116,18 @@ static uint64_t front_quiet_look_usec(const Front *front) {
         return CLAMP(front->options.idle_bytes_usec / QUIET_LOOKS, QUIET_LOOK_MIN_USEC, QUIET_LOOK_MAX_USEC);
 }
 
-/* Something about the clients has changed: from when on there are none. The timers run on when somebody comes, and
- * look then: to set them for each of many short connections would be system calls. */
-static void front_update(Front *front) {
-        bool linger = front_can_linger(front), can_exit = front_can_exit(front);
-
-        if (!linger)
-                front->unused_usec[TIMER_LINGER] = USEC_INFINITY;
-        else if (front->unused_usec[TIMER_LINGER] == USEC_INFINITY)
+/* Since when is there nobody? */
+void front_update(Front *front) {
+        if (front_can_linger(front))
                 front_note_unused(front, TIMER_LINGER, LINGER_USEC);
-
-        if (!can_exit)
-                front->unused_usec[TIMER_EXIT] = USEC_INFINITY;
-        else if (front->unused_usec[TIMER_EXIT] == USEC_INFINITY)
+        else
+                front_note_used(front, TIMER_LINGER);
+        if (front_can_exit(front))
                 front_note_unused(front, TIMER_EXIT, front->options.exit_idle_usec);
+        else
+                front_note_used(front, TIMER_EXIT);
+
+        front_check_drained(front);
 
         if (front->options.idle_bytes_usec == 0)
                 return;
@@ -245,7 +150,7 @@ static void front_rest(Front *front) {
 }
 
 /* The waiting are told. Where even that takes more memory than there is they go on waiting, for the next event. */
-static size_t front_answer(Front *front, const char *sentence, uint64_t retry_after_usec) {
+size_t front_answer(Front *front, const char *sentence, uint64_t retry_after_usec) {
         _cleanup_(answer_unrefp) Answer *answer = NULL;
 
         if (!sentence || answer_new(&answer, sentence, retry_after_usec) < 0) {
@@ -332,7 +237,7 @@ static void front_note_stopping(Front *front) {
         front_set_state(front, FRONT_STOPPING);
 }
 
-static void front_use_backends(Front *front, Backends *backends) {
+void front_use_backends(Front *front, Backends *backends) {
         clients_connect_waiting(front->clients, backends);
         (void) backends_free(front->backends);
         front->backends = backends;
@@ -443,45 +348,6 @@ static void front_on_connection(int fd, void *userdata) {
         front_update(front);
 }
 
-/* The stack may be awake though we do not hold it, which the waker does for a while after the last client. Only an
- * ignored client asks: anybody else dials. */
-static bool front_find_awake(Front *front) {
-        _cleanup_(backends_freep) Backends *backends = NULL;
-        _cleanup_(status_freep) Status *status = NULL;
-        _cleanup_free_ char *text = NULL;
-        json_object *object;
-        int r;
-
-        if (front->state == FRONT_AWAKE)
-                return true;
-        r = file_read(front->options.status, STATUS_SIZE_MAX, &text, NULL);
-        if (r < 0)
-                return false;
-        object = json_tokener_parse(text);
-        r = status_from_json(&status, object);
-        json_object_put(object);
-        if (r < 0 || status->state != SERVICE_AWAKE || backends_new(&backends, status->backends) < 0)
-                return false;
-        if (!backends_equal(backends, front->backends))
-                front_use_backends(front, TAKE_PTR(backends));
-        return true;
-}
-
-static void front_take_ignored(Front *front, Client *client) {
-        _cleanup_(answer_unrefp) Answer *answer = NULL;
-        _cleanup_free_ char *sentence = NULL;
-
-        if (front_find_awake(front)) {
-                client_connect(client, front->backends);
-                return;
-        }
-        if (asprintf(&sentence, "%s is not awake.", front->options.service) < 0)
-                sentence = NULL;
-        if (sentence)
-                (void) answer_new(&answer, sentence, IGNORED_RETRY_USEC);
-        client_close(client, answer);
-}
-
 static void front_on_client(Client *client, void *userdata) {
         Front *front = ASSERT_PTR(userdata);
 
@@ -532,61 +398,12 @@ static void front_on_not_shown(Client *client, void *userdata) {
                 client_hold(client);
 }
 
-static void front_exit(Front *front) {
-        reactor_wake_event(front->reactor);
-        (void) sd_notify(false, "STOPPING=1");
-        (void) sd_event_exit(front->event, EXIT_SUCCESS);
-}
-
-static void front_check_drained(Front *front) {
-        if (front->draining && clients_total(front->clients) == 0)
-                front_exit(front);
-}
-
-/* Those who still wait are told; then it ends in any case. */
-static void front_end_drain(Front *front) {
-        _cleanup_free_ char *sentence = NULL;
-
-        if (front->drained) {
-                front_exit(front);
-                return;
-        }
-        front->drained = true;
-        front_timer_start(front, TIMER_DRAIN, TELL_USEC);
-        if (clients_total(front->clients) > 0)
-                log_info("Stopping in front of %s: cutting off %zu clients.", front->options.service,
-                         clients_total(front->clients));
-        if (asprintf(&sentence, "%s is being stopped.", front->options.service) < 0)
-                sentence = NULL;
-        if (clients_waiting(front->clients) == 0 || front_answer(front, sentence, USEC_PER_SEC) == 0)
-                front_exit(front);
-}
-
-void front_drain(Front *front) {
-        if (front->draining)
-                return;
-        front->draining = true;
-        front->listeners = listeners_free(front->listeners);
-        (void) sd_notify(false, "STOPPING=1");
-        if (clients_total(front->clients) == 0)
-                front_exit(front);
-        else if (front->options.drain_usec == 0)
-                front_end_drain(front);
-        else
-                front_timer_start(front, TIMER_DRAIN, front->options.drain_usec);
-}
-
-void front_hand_over(Front *front) {
-        clients_hand_over(front->clients);
-}
-
 static void front_on_client_gone(void *userdata) {
         Front *front = ASSERT_PTR(userdata);
 
         if (front->listeners)
                 listeners_resume(front->listeners);
         front_update(front);
-        front_check_drained(front);
 }
 
 static void front_on_exhausted(int error, void *userdata) {
@@ -607,7 +424,8 @@ static void front_note_quiet(Front *front) {
 static bool front_admits_flow(const struct sockaddr *client, void *userdata) {
         Front *front = ASSERT_PTR(userdata);
 
-        return front->state != FRONT_PAUSED && !rules_match_address(&front->options.rules, client);
+        return front->state != FRONT_PAUSED && !front->draining &&
+               !rules_match_address(&front->options.rules, client);
 }
 
 static void front_on_flows(Udp *udp, void *userdata) {
@@ -636,21 +454,6 @@ static int front_on_timer(sd_event_source *source, uint64_t usec, void *userdata
                 front_end_drain(front);
         else if (front_was_unused(front, TIMER_EXIT, front->options.exit_idle_usec))
                 front_exit(front);
-        return 0;
-}
-
-static int front_make_timers(Front *front) {
-        for (FrontTimer timer = 0; timer < _FRONT_TIMER_MAX; timer++) {
-                int r;
-
-                front->unused_usec[timer] = USEC_INFINITY;
-                r = sd_event_add_time(front->event, &front->timers[timer], CLOCK_MONOTONIC, 0, ACCURACY_USEC,
-                                      front_on_timer, front);
-                if (r >= 0)
-                        r = sd_event_source_set_enabled(front->timers[timer], SD_EVENT_OFF);
-                if (r < 0)
-                        return r;
-        }
         return 0;
 }
 
@@ -698,7 +501,7 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, Store *
         *front = (Front){ .event = sd_event_ref(event), .options = *options };
         pipes = front_set_limits(front, first, udp_count_sockets(first, n) > 0);
 
-        r = front_make_timers(front);
+        r = front_make_timers(front, front_on_timer);
         if (r >= 0)
                 r = reactor_new(&front->reactor, event);
         if (r >= 0)
@@ -749,8 +552,7 @@ Front *front_free(Front *front) {
         reactor_free(front->reactor);
         backends_free(front->backends);
         answer_unref(front->answer);
-        for (FrontTimer timer = 0; timer < _FRONT_TIMER_MAX; timer++)
-                sd_event_source_disable_unref(front->timers[timer]);
+        front_free_timers(front);
         sd_event_unref(front->event);
         return mfree(front);
 }

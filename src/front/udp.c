@@ -34,6 +34,7 @@
 #define BACKENDS_MAX 4U
 #define RECEIVE_BUFFER (4 * 1024 * 1024) /* as far as net.core.rmem_max lets us */
 #define ACCURACY_USEC USEC_PER_MSEC
+#define DRAIN_TIMEOUT_USEC USEC_PER_SEC
 #define EXPIRY_ACCURACY_USEC (100 * USEC_PER_MSEC)
 
 static const UdpLimits held_limits = {
@@ -547,6 +548,11 @@ void udp_hold(Udp *udp) {
         udp->tried = 0;
         udp->refusals = 0;
         udp_stop_timer(udp);
+}
+
+void udp_drain(Udp *udp) {
+        udp->timeout_usec = MIN(udp->timeout_usec, DRAIN_TIMEOUT_USEC);
+        udp_arm_expiry(udp);
 }
 
 void udp_drop(Udp *udp) {

@@ -28,5 +28,7 @@ size_t udp_waiting(const Udp *udp);
 void udp_forward(Udp *udp, const Backends *backends);
 /* It is not: whatever comes waits. What it is at the beginning. */
 void udp_hold(Udp *udp);
+/* From now on flows end as soon as they have been silent for a second. */
+void udp_drain(Udp *udp);
 /* Ends all flows, and holds. The handler is not called. */
 void udp_drop(Udp *udp);

@@ -106,6 +106,8 @@ static void stage_open(Stage *stage, const char *listen_host) {
 
 static void stage_start(Stage *stage, rlim_t nofile, const char *option) {
         char control[256], pid[32];
+        /* What clients have left open does not keep a front that is to end. */
+        const char *drain = option && strstr(option, "--drain") ? NULL : "--drain-timeout=0";
 
         snprintf(control, sizeof(control), "--control=%s", stage->control_path);
         stage->front = fork();
@@ -125,8 +127,17 @@ static void stage_start(Stage *stage, rlim_t nofile, const char *option) {
         (void) setenv("LISTEN_PID", pid, true);
         (void) setenv("LISTEN_FDS", stage->stream >= 0 ? "2" : "1", true);
         (void) setenv("SYSTEMD_LOG_LEVEL", "crit", false);
-        execl(arg_program, arg_program, control, "demo", option, NULL);
+        execl(arg_program, arg_program, control, "demo", option ? option : drain, option ? drain : NULL, NULL);
         _exit(127);
+}
+
+static void stage_end(Stage *stage) {
+        fd_close(stage->control);
+        fd_close(stage->listener);
+        fd_close(stage->stream);
+        fd_close(stage->backend);
+        (void) unlink(stage->control_path);
+        ASSERT_OK(rmdir(stage->folder));
 }
 
 static void stage_close(Stage *stage) {
@@ -135,12 +146,7 @@ static void stage_close(Stage *stage) {
         ASSERT_OK(kill(stage->front, SIGTERM));
         ASSERT_EQ(waitpid(stage->front, &status, 0), stage->front);
         ASSERT_EQ(status, 0);
-        fd_close(stage->control);
-        fd_close(stage->listener);
-        fd_close(stage->stream);
-        fd_close(stage->backend);
-        (void) unlink(stage->control_path);
-        ASSERT_OK(rmdir(stage->folder));
+        stage_end(stage);
 }
 
 static int accept_one(int listener) {
@@ -725,6 +731,31 @@ static void test_many_clients_lose_nothing(void) {
         stage_close(&stage);
 }
 
+/* Who is served goes on, nobody new is taken; it ends with the last flow. */
+static void test_drains(void) {
+        int waker, client, other, status;
+        Stage stage;
+
+        stage_open(&stage, "127.0.0.1");
+        stage_start(&stage, 0, "--drain-timeout=1h");
+        client = serve_one(&stage, "127.0.0.1", &waker);
+        other = client_open(&stage, "127.0.0.1");
+        ASSERT_OK(kill(stage.front, SIGTERM));
+        /* The signal is taken before what is sent after it, or as soon as there is nothing to pass on. */
+        for (int i = 0; i < 10; i++)
+                expect_echo(&stage, client, "still here");
+        send_text(other, "too late");
+        expect_echo(&stage, client, "and still");
+        ASSERT_TRUE(nobody_waits(stage.backend));
+
+        ASSERT_EQ(waitpid(stage.front, &status, 0), stage.front);
+        ASSERT_EQ(status, 0);
+        fd_close(client);
+        fd_close(other);
+        fd_close(waker);
+        stage_end(&stage);
+}
+
 int main(int argc, char *argv[]) {
         ASSERT_EQ(argc, 2);
         arg_program = argv[1];
@@ -746,5 +777,6 @@ int main(int argc, char *argv[]) {
         test_ends_the_idlest_flow_when_there_are_too_many();
         test_stands_beside_a_stream_socket();
         test_many_clients_lose_nothing();
+        test_drains();
         return EXIT_SUCCESS;
 }

@@ -26,6 +26,7 @@
 #define PING_TIMEOUT_USEC (10 * USEC_PER_SEC)
 #define PAUSE_FIRST_USEC (100 * USEC_PER_MSEC)
 #define PAUSE_MAX_USEC (2 * USEC_PER_SEC) /* somebody waits for it to come back */
+#define PAUSE_TOLD_USEC USEC_PER_SEC /* a restart is over before the pauses are so long */
 
 uint64_t engine_next_pause(uint64_t *pause_usec, uint64_t max_usec) {
         uint32_t random = 0;
@@ -66,6 +67,17 @@ static void engine_pause_asking(Engine *engine) {
                 log_debug_errno(r, "Failed to arrange for the engine to be asked again: %m");
 }
 
+/* Whoever waits for a wake and looks into the journal should find out why nothing happens. */
+static void engine_tell(Engine *engine, bool answers, const char *why) {
+        if (answers && engine->told_away)
+                log_notice("The container engine answers again.");
+        else if (!answers && !engine->told_away && engine->pause_usec >= PAUSE_TOLD_USEC)
+                log_warning("The container engine does not answer: %s. It is asked again and again.", why);
+        else
+                return;
+        engine->told_away = !answers;
+}
+
 static void engine_on_ping(HttpRequest *request, const HttpResponse *response, void *userdata) {
         Engine *engine = ASSERT_PTR(userdata);
         _cleanup_free_ char *message = NULL;
@@ -76,6 +88,7 @@ static void engine_on_ping(HttpRequest *request, const HttpResponse *response, v
                 engine->version = engine_reply_version(http_request_header(request, "Api-Version"));
                 log_debug("The container engine speaks version 1.%u of the API.", engine->version);
         }
+        engine_tell(engine, outcome == ENGINE_OK, message ? message : "no reason was given");
         engine->ping = http_request_free(engine->ping);
 
         /* No handler runs below: what fails is ended from the event loop. */

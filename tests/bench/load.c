@@ -1,9 +1,10 @@
 /* load: both ends of what the front is measured with: a backend that answers, and a client that asks.
  *
- *     load serve PORT [CONTROL]                    a backend on 127.0.0.1:PORT; with CONTROL, a socket there that answers every Hold of a
- *                                                  front with a stack that is awake, and whose backend is this one
- *     load drive KIND PORT CONNECTIONS SIZE MSEC   asks 127.0.0.1:PORT. Prints "go" when the measured time begins, and one line of JSON
- *                                                  at its end
+ *     load serve PORT [CONTROL]                    a backend on PORT; with CONTROL, a socket there that answers every Hold of a front with
+ *                                                  a stack that is awake, and whose backend is 127.0.0.1:PORT
+ *     load drive KIND PORT CONNECTIONS SIZE MSEC   asks PORT. Prints "go" when the measured time begins, and one line of JSON at its end
+ *
+ * PORT is one of 127.0.0.1, or ADDRESS:PORT.
  *
  * KIND: echo     on each connection a message of SIZE bytes and an answer of the same size, one after the other
  *       up down  bytes as fast as they go
@@ -70,10 +71,18 @@ static uint64_t now_nsec(void) {
         return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
 }
 
-static struct sockaddr_in loopback(int port) {
-        return (struct sockaddr_in){ .sin_family = AF_INET,
-                                     .sin_port = htons((uint16_t) port),
-                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+static struct sockaddr_in parse_address(const char *text) {
+        const char *colon = strchr(text, ':'), *port = colon ? colon + 1 : text;
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t) atoi(port)) };
+        char host[INET_ADDRSTRLEN] = "127.0.0.1";
+
+        if (colon)
+                snprintf(host, sizeof(host), "%.*s", (int) (colon - text), text);
+        if (inet_pton(AF_INET, host, &address.sin_addr) != 1 || address.sin_port == 0) {
+                errno = EINVAL;
+                die(text);
+        }
+        return address;
 }
 
 static void watch(Peer *peer, uint32_t events, int operation) {
@@ -237,8 +246,8 @@ static void serve_accept(Peer *listener) {
         }
 }
 
-static void serve(int port, const char *control) {
-        struct sockaddr_in address = loopback(port);
+static void serve(const char *port, const char *control) {
+        struct sockaddr_in address = parse_address(port);
         struct sockaddr_un path = { .sun_family = AF_UNIX };
 
         listen_on(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), &address, sizeof(address),
@@ -261,7 +270,7 @@ static void serve(int port, const char *control) {
                         if (peer->listener)
                                 serve_accept(peer);
                         else if (peer->control)
-                                serve_control(peer, port);
+                                serve_control(peer, ntohs(address.sin_port));
                         else
                                 serve_peer(peer);
                 }
@@ -409,8 +418,8 @@ static void drive_peer(Drive *drive, Peer *peer) {
                 drive_answered(drive, peer, now_nsec());
 }
 
-static void drive(const char *kind, int port, size_t connections, size_t size, uint64_t span) {
-        Drive drive = { .kind = (uint32_t) kind[0], .address = loopback(port), .size = size };
+static void drive(const char *kind, const char *port, size_t connections, size_t size, uint64_t span) {
+        Drive drive = { .kind = (uint32_t) kind[0], .address = parse_address(port), .size = size };
         bool bulk = kind[0] == 'u' || kind[0] == 'd', once = kind[0] == 'i' || kind[0] == 'f';
         uint64_t warm;
 
@@ -464,9 +473,9 @@ int main(int argc, char *argv[]) {
                 die("epoll_create1");
 
         if ((argc == 3 || argc == 4) && strcmp(argv[1], "serve") == 0)
-                serve(atoi(argv[2]), argc == 4 ? argv[3] : NULL);
+                serve(argv[2], argc == 4 ? argv[3] : NULL);
         else if (argc == 7 && strcmp(argv[1], "drive") == 0)
-                drive(argv[2], atoi(argv[3]), (size_t) atol(argv[4]), (size_t) atol(argv[5]),
+                drive(argv[2], argv[3], (size_t) atol(argv[4]), (size_t) atol(argv[5]),
                       (uint64_t) atol(argv[6]) * 1000000);
         else {
                 fprintf(stderr, "load: usage\n");

@@ -3,6 +3,8 @@
     byte_peer.py serve PORT
     byte_peer.py use ADDRESS PORT DOWNLOAD-BYTES UPLOAD-BYTES BYTES-PER-SECOND REQUESTERS
 
+ADDRESS may be the path of a Unix socket; PORT means nothing then.
+
 `use` opens one connection for a download, one for an upload and some for requests with answers, lets all of them live for two seconds, prints
 "ready", and begins. The requesters go on until stdin is closed and the two streams have ended; then it prints one line of JSON.
 """
@@ -104,7 +106,12 @@ class User:
         self.stopping = threading.Event()
 
     def open(self, kind, size=0):
-        sock = socket.create_connection(self.address, timeout=120)
+        if self.address[0].startswith("/"):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(120)
+            sock.connect(self.address[0])
+        else:
+            sock = socket.create_connection(self.address, timeout=120)
         sock.sendall(struct.pack(">cQ", kind, size))
         if receive(sock, 1) != b"!":
             raise ValueError("not greeted")

@@ -10,10 +10,11 @@ from service_test import ServiceTest, stacks, users_config, wait_for
 from test_modes import member
 
 BYTE_PEER = Path(__file__).resolve().parent / "byte_peer.py"
-FRONT = "wake-front@proxied.service"
-N_KILLS = 50
-GIB = 1024**3
-RATE = 40 * 1024**2  # so that the streams last as long as the kills
+FRONT, MIXED_FRONT = "wake-front@proxied.service", "wake-front@mixed.service"
+MIXED_SOCKET = "/run/mixed.sock"
+N_KILLS, N_KILLS_MIXED = 50, 15
+MIB, GIB = 1024**2, 1024**3
+RATE = 40 * MIB  # so that the streams last as long as the kills
 SEED = os.environ.get("WAKECHAIN_TEST_SEED") or str(random.SystemRandom().randrange(10**6))
 
 
@@ -24,6 +25,16 @@ class FrontKilled(ServiceTest):
             "name": "memvid-ui",
             "port": 3000,
             "listen": ["127.0.0.1:8200"],
+            "backend": "127.0.0.1:8300",
+            "network": "memvid_memvid-network",
+            "drainTimeout": "2s",
+            "idleTimeout": 0,
+            "dependencies": [member("memvid-ui", 3000)],
+        },
+        mixed={
+            "name": "memvid-ui",
+            "port": 3000,
+            "listen": [MIXED_SOCKET],
             "backend": "127.0.0.1:8300",
             "network": "memvid_memvid-network",
             "drainTimeout": "2s",
@@ -61,8 +72,8 @@ class FrontKilled(ServiceTest):
     def stored(self, unit):
         return int(self.machine.show(unit, "NFileDescriptorStore"))
 
-    def use(self, download, upload, requesters):
-        command = ["python3", "-I", str(BYTE_PEER), "use", "127.0.0.1", "8200", download, upload, RATE, requesters]
+    def use(self, download, upload, requesters, address="127.0.0.1"):
+        command = ["python3", "-I", str(BYTE_PEER), "use", address, "8200", download, upload, RATE, requesters]
         process = self.machine.netns_popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(process.kill)
         self.assertEqual(process.stdout.readline(), "ready\n")
@@ -74,24 +85,45 @@ class FrontKilled(ServiceTest):
         self.assertEqual(seen["errors"], [], seen)
         return seen
 
-    def test_every_byte(self):
+    def end_often(self, unit, n):
+        """Kills the front at random moments, has it abort, restarts it, and upgrades it. Returns how many came after it."""
         print(f"WAKECHAIN_TEST_SEED={SEED}", flush=True)
         dice = random.Random(SEED)
+        for _ in range(n):
+            self.machine.run(["sleep", f"{dice.uniform(0, 0.4):.3f}"])
+            self.kill(unit)
+        self.kill(unit, "ABRT")
+        for _ in range(5):
+            self.machine.systemctl("restart", unit)
+        # What a package does: other files, a reload, a restart of what runs.
+        self.machine.install(self.machine.wakechain)
+        self.machine.systemctl("try-restart", unit)
+        return n + 7
+
+    def check_resumed(self, service, cursor, n):
+        """None of the `n` fronts has lost anything."""
+        records = self.records("RESUMED", service, cursor)
+        self.assertEqual(len(records), n)
+        lost = [r["MESSAGE"] for r in records if not r["MESSAGE"].endswith(" 0 were lost.")]
+        self.assertEqual(lost, [])
+
+    def test_every_byte(self):
         cursor = self.machine.journal_cursor()
         process = self.use(GIB, GIB, 200)
         self.assertEqual(self.stored(FRONT), 5)
-        for _ in range(N_KILLS):
-            self.machine.run(["sleep", f"{dice.uniform(0, 0.4):.3f}"])
-            self.kill(FRONT)
-        self.kill(FRONT, "ABRT")
-        for _ in range(5):
-            self.machine.systemctl("restart", FRONT)
+        n = self.end_often(FRONT, N_KILLS)
         seen = self.finish(process)
         self.assertGreater(seen["requests"], 200 * N_KILLS / 5, seen)
-        records = self.records("RESUMED", "proxied", cursor)
-        self.assertEqual(len(records), N_KILLS + 6)
-        lost = [r["MESSAGE"] for r in records if not r["MESSAGE"].endswith(" 0 were lost.")]
-        self.assertEqual(lost, [])
+        self.check_resumed("proxied", cursor, n)
+
+    def test_every_byte_from_a_unix_socket(self):
+        """Whose bytes nobody counts."""
+        cursor = self.machine.journal_cursor()
+        process = self.use(256 * MIB, 256 * MIB, 40, str(self.machine.path(MIXED_SOCKET)))
+        n = self.end_often(MIXED_FRONT, N_KILLS_MIXED)
+        seen = self.finish(process)
+        self.assertGreater(seen["requests"], 40 * N_KILLS_MIXED / 5, seen)
+        self.check_resumed("mixed", cursor, n)
 
     def test_young_ones_survive_a_restart(self):
         """Those that are not in the store yet are put there when a front is asked to hand over."""

@@ -1,5 +1,6 @@
 """The engine's socket is missing, refuses, or answers nonsense, half, or never (sick_engine.py): for ever, for a moment, for a minute."""
 
+import re
 import threading
 import time
 import unittest
@@ -133,6 +134,11 @@ class Outage(SickTest):
             self.assertEqual(self.answered(client)[0], 200)
         self.assertEqual(self.clients[-1].wait(30), 0)
         self.assert_sound(*self.services())
+        self.machine.run(["journalctl", "--sync"])
+        for name in self.services():
+            said = [r["MESSAGE"] for r in self.machine.journal(unit=f"wake@{name}.service") if "The container engine" in r["MESSAGE"]]
+            self.assertEqual([re.sub(": .*", ":", text) for text in said], [
+                "The container engine does not answer:", "The container engine answers again."], said)  # fmt: skip
         for name in self.services():
             with self.subTest(name):
                 self.assertGreater(len(times[name]), self.LENGTH / 10, "it does not try")

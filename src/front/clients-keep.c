@@ -21,10 +21,14 @@ void clients_start_ticking(Clients *clients) {
                            sd_event_source_set_enabled(clients->keeper, SD_EVENT_ONESHOT) >= 0;
 }
 
-static void client_keep(Client *client) {
-        (void) forward_keep(&client->forward);
+static void client_note_ignored(const Client *client) {
         if (client->forward.record > 0)
                 store_ledger(client->clients->store)->records[client->forward.record].ignored = client->ignored;
+}
+
+static void client_keep(Client *client) {
+        (void) forward_keep(&client->forward);
+        client_note_ignored(client);
 }
 
 static int clients_on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -44,7 +48,7 @@ static int clients_on_tick(sd_event_source *source, uint64_t usec, void *userdat
                         client_keep(client);
                 more = more || age < AGE;
         }
-        store_flush(clients->store);
+        (void) store_flush(clients->store);
         clients->untidy = store_tidy(clients->store, clients->untidy >= TIDY_TICKS) ? clients->untidy + 1 : 0;
         if (more || clients->untidy > 0)
                 clients_start_ticking(clients);
@@ -68,7 +72,8 @@ void client_keep_held(Client *client) {
         if (client->forward.record > 0)
                 return;
         client->forward.record = store_add_held(clients->store, client->fd);
-        store_flush(clients->store);
+        client_note_ignored(client);
+        (void) store_flush(clients->store);
 }
 
 void client_keep_forwarded(Client *client) {
@@ -157,6 +162,17 @@ static void on_kept(uint32_t record, int fd, int backend, void *userdata) {
                 (void) fd_close_kept(fd, true);
 }
 
+/* Who is ignored does not wait: it is connected now, or goes. */
+static void clients_take_ignored(Clients *clients) {
+        Client *client, *next;
+
+        for (client = TAILQ_FIRST(&clients->lists[CLIENT_HELD]); client; client = next) {
+                next = TAILQ_NEXT(client, entry);
+                if (client->ignored)
+                        clients->options.on_client(client, clients->options.userdata);
+        }
+}
+
 void clients_resume(Clients *clients) {
         Resumed resumed = { .clients = clients };
         int r;
@@ -165,6 +181,7 @@ void clients_resume(Clients *clients) {
         forwarder_end_resuming(clients->forwarder);
         if (r < 0)
                 log_warning_errno(r, "Failed to go on with the connections of the program before: %m");
+        clients_take_ignored(clients);
         if (resumed.n[LEDGER_HELD] + resumed.n[LEDGER_FORWARDED] + resumed.n[LEDGER_LOST] > 0)
                 log_struct(resumed.n[LEDGER_LOST] > 0 ? LOG_WARNING : LOG_NOTICE,
                            "MESSAGE=%s: going on with %zu held and %zu forwarded connections of the program before, %zu "
@@ -191,5 +208,5 @@ void clients_hand_over(Clients *clients) {
         for (client = TAILQ_FIRST(&clients->lists[CLIENT_CLOSING]); client; client = TAILQ_NEXT(client, entry))
                 if (client->answer)
                         client_keep_held(client);
-        store_flush(clients->store);
+        (void) store_flush(clients->store);
 }

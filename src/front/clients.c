@@ -442,8 +442,15 @@ void clients_connect_waiting(Clients *clients, const Backends *backends) {
 }
 
 void clients_hold_waiting(Clients *clients) {
-        while (!TAILQ_EMPTY(&clients->lists[CLIENT_CONNECTING]))
-                client_hold(TAILQ_FIRST(&clients->lists[CLIENT_CONNECTING]));
+        while (!TAILQ_EMPTY(&clients->lists[CLIENT_CONNECTING])) {
+                Client *client = TAILQ_FIRST(&clients->lists[CLIENT_CONNECTING]);
+
+                /* Nobody would wake the stack for it, or tell it. */
+                if (client->ignored)
+                        client_close(client, NULL);
+                else
+                        client_hold(client);
+        }
 }
 
 size_t clients_answer_waiting(Clients *clients, Answer *answer) {

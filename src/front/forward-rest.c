@@ -79,7 +79,10 @@ bool pipe_claim(Forward *forward, const Side *source, Rest *pipe) {
 
         if (forward->record > 0 && pipe->row == 0) {
                 pipe->row = store_add_pipe(forwarder->store, pipe->in, pipe->out);
-                store_flush(forwarder->store);
+                if (store_flush(forwarder->store) < 0) {
+                        store_remove_pipe(forwarder->store, pipe->row);
+                        pipe->row = 0;
+                }
                 if (pipe->row == 0)
                         return false;
         }

@@ -32,9 +32,9 @@
 int forward_keep(Forward *forward) {
         Forwarder *forwarder = forward->forwarder;
         Side *sides[] = { &forward->client, &forward->backend };
+        bool counted = true, was_held = forward->record > 0;
         LedgerRecord *record;
         Counter counters[2];
-        bool counted = true;
         int r = 0;
 
         for (unsigned i = 0; i < 2 && r != -EAGAIN; i++) {
@@ -60,7 +60,9 @@ int forward_keep(Forward *forward) {
                         record->flows[i].balance = (int64_t) (counters[!i].written + rest - counters[i].read);
                 r = rest_make_known(forward, side);
         }
-        store_flush(forwarder->store);
+        /* A client that was held stays that until its backend is there, too. */
+        if (was_held)
+                (void) store_flush(forwarder->store);
         atomic_signal_fence(memory_order_seq_cst);
         record->state = r < 0 ? LEDGER_LOST : LEDGER_FORWARDED;
         return r;

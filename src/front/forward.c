@@ -300,6 +300,11 @@ static void side_pump(Forward *forward, Side *source) {
                         }
                 }
 
+                if (error == -ENOMEM) {
+                        /* The target is well, and would wait for what is lost. */
+                        forward->client.reset = forward->client.dead = true;
+                        return;
+                }
                 if (error < 0) {
                         rest_end(forward, source, false);
                         source->done = forward->client.reset = true;

@@ -62,7 +62,8 @@ void forward_stop(Forward *forward);
 
 /* Whether the client has sent anything since the last call, or takes a download. */
 bool forward_was_used(Forward *forward);
-/* Keeps the connection in the store; a client that was held is there already. Harmless if it fails. */
+/* Keeps the connection in the store, with the store's next flush; a client that was held is there already, and its
+ * backend is at once. Harmless if it fails. */
 int forward_keep(Forward *forward);
 /* A connection that the program before has kept as `record`, in place of forward_start(). Negative: nothing was taken,
  * and it cannot go on. */

@@ -24,6 +24,13 @@ static bool front_find_awake(Front *front) {
         return true;
 }
 
+bool front_is_asleep(const Front *front) {
+        _cleanup_(status_freep) Status *status = NULL;
+
+        return status_file_read_at(&status, front->options.status) < 0 ||
+               (status->state != SERVICE_AWAKE && status->state != SERVICE_WAKING);
+}
+
 void front_take_ignored(Front *front, Client *client) {
         _cleanup_(answer_unrefp) Answer *answer = NULL;
         _cleanup_free_ char *sentence = NULL;

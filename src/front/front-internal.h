@@ -80,6 +80,9 @@ bool front_was_unused(Front *front, FrontTimer timer, uint64_t span_usec);
 /* A client that the rules ignore: connected if the stack is awake, and turned away otherwise. */
 void front_take_ignored(Front *front, Client *client);
 
+/* By its status file: nobody has woken it, or it is on its way to sleep. */
+bool front_is_asleep(const Front *front);
+
 /* front-drain.c */
 
 /* The loop ends. */

@@ -532,8 +532,9 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, Store *
                 return r;
 
         clients_resume(front->clients);
-        /* The waker has lost a Hold with the program before. */
-        if (front_holding(front) > 0)
+        /* The waker has lost a Hold with the program before. But a stack that was put to sleep is not woken by who is
+         * only connected. */
+        if (front_waiting(front) > 0 || (front_holding(front) > 0 && !front_is_asleep(front)))
                 front_dial(front);
         front_update(front);
         *ret = TAKE_PTR(front);

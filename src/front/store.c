@@ -286,11 +286,11 @@ static int store_repack(Store *store) {
         return r;
 }
 
-void store_flush(Store *store) {
+int store_flush(Store *store) {
         int r;
 
         if (store->batch.n == 0)
-                return;
+                return 0;
         r = chest_put(&store->chests[store->active], &store->batch);
         /* What waits is among what goes on. */
         if (r == -EAGAIN)
@@ -299,13 +299,14 @@ void store_flush(Store *store) {
                 store_complain(store, r);
         store->batch.n = 0;
         store_announce(store);
+        return MIN(r, 0);
 }
 
 static void store_put(Store *store, int fd, int letter) {
         ChestBatch *batch = &store->batch;
 
         if (batch->n == CHEST_BATCH)
-                store_flush(store);
+                (void) store_flush(store);
         batch->letters[batch->n] = (char) letter;
         batch->fds[batch->n++] = fd;
         store->n_live++;
@@ -406,7 +407,7 @@ static void store_forget(Store *store, StoreEntry *entry) {
 void store_remove(Store *store, uint32_t record) {
         if (record == 0)
                 return;
-        store_flush(store);
+        (void) store_flush(store);
         store_forget(store, &store->entries[record]);
         ledger_give_record(store->ledger, record);
 }
@@ -414,7 +415,7 @@ void store_remove(Store *store, uint32_t record) {
 void store_remove_pipe(Store *store, uint32_t row) {
         if (row == 0)
                 return;
-        store_flush(store);
+        (void) store_flush(store);
         store_forget(store, &store->pipes[row]);
         store->ledger->head->pipes[row] = (LedgerPipe){};
 }
@@ -569,8 +570,9 @@ int store_load(Store *store, StorePipeHandler on_pipe, StoreHandler handler, voi
                 return r;
         if (!store_make_entry(store, store->ledger->n_records))
                 return -ENOMEM;
-        /* All of it into the first, and from there, looked at, into the second. */
-        store_move(store, &store->chests[1], &store->chests[0], keys, n, false);
+        /* All of it into the first, and from there into the second. Both times looked at, for the first may have no room
+         * for the other's; but of who is unknown the second look could not tell that it is one. */
+        store_move(store, &store->chests[1], &store->chests[0], keys, n, !store->foreign);
         store_move(store, &store->chests[0], &store->chests[1], keys, n, true);
         store->active = 1;
 

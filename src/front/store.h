@@ -33,7 +33,8 @@ uint32_t store_add_held(Store *store, int client);
 uint32_t store_add_pair(Store *store, uint32_t record, int client, int backend);
 /* A pipe's row in the ledger. */
 uint32_t store_add_pipe(Store *store, int in, int out);
-void store_flush(Store *store);
+/* Negative: some of it could not be kept, which was told. */
+int store_flush(Store *store);
 
 /* The duplicates stay for a while: who wants a connection to end must shut it down. */
 void store_remove(Store *store, uint32_t record);

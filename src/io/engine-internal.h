@@ -24,6 +24,7 @@ struct Engine {
         HttpRequest *ping;
         sd_event_source *pause; /* until the next ping */
         uint64_t pause_usec;
+        uint64_t away_usec; /* the first question without an answer; 0: it answers */
         bool told_away; /* the journal knows that it does not answer */
         EngineCall *waiting_first, *waiting_last; /* for the version */
         size_t n_calls;

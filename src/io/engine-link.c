@@ -3,6 +3,7 @@
 
 #include "io/engine-internal.h"
 #include "util/log.h"
+#include "util/time.h"
 
 /* Whether the engine is there, and which version of the API it speaks. It is
  *
@@ -26,7 +27,7 @@
 #define PING_TIMEOUT_USEC (10 * USEC_PER_SEC)
 #define PAUSE_FIRST_USEC (100 * USEC_PER_MSEC)
 #define PAUSE_MAX_USEC (2 * USEC_PER_SEC) /* somebody waits for it to come back */
-#define PAUSE_TOLD_USEC USEC_PER_SEC /* a restart is over before the pauses are so long */
+#define AWAY_TOLD_USEC (2 * USEC_PER_SEC) /* a restart is over before */
 
 uint64_t engine_next_pause(uint64_t *pause_usec, uint64_t max_usec) {
         uint32_t random = 0;
@@ -68,14 +69,18 @@ static void engine_pause_asking(Engine *engine) {
 }
 
 /* Whoever waits for a wake and looks into the journal should find out why nothing happens. */
-static void engine_tell(Engine *engine, bool answers, const char *why) {
-        if (answers && engine->told_away)
-                log_notice("The container engine answers again.");
-        else if (!answers && !engine->told_away && engine->pause_usec >= PAUSE_TOLD_USEC)
-                log_warning("The container engine does not answer: %s. It is asked again and again.", why);
-        else
+static void engine_tell(Engine *engine, const char *why) {
+        if (engine->told_away || usec_sub(time_now(CLOCK_MONOTONIC), engine->away_usec) < AWAY_TOLD_USEC)
                 return;
-        engine->told_away = !answers;
+        log_warning("The container engine does not answer: %s. It is asked again and again.", why);
+        engine->told_away = true;
+}
+
+static void engine_tell_back(Engine *engine) {
+        if (engine->told_away)
+                log_notice("The container engine answers again.");
+        engine->told_away = false;
+        engine->away_usec = 0;
 }
 
 static void engine_on_ping(HttpRequest *request, const HttpResponse *response, void *userdata) {
@@ -87,8 +92,9 @@ static void engine_on_ping(HttpRequest *request, const HttpResponse *response, v
         if (outcome == ENGINE_OK) {
                 engine->version = engine_reply_version(http_request_header(request, "Api-Version"));
                 log_debug("The container engine speaks version 1.%u of the API.", engine->version);
-        }
-        engine_tell(engine, outcome == ENGINE_OK, message ? message : "no reason was given");
+                engine_tell_back(engine);
+        } else
+                engine_tell(engine, message ? message : "no reason was given");
         engine->ping = http_request_free(engine->ping);
 
         /* No handler runs below: what fails is ended from the event loop. */
@@ -111,6 +117,8 @@ static int engine_ping(Engine *engine) {
                 .limit = ENGINE_ANSWER_MAX,
         };
 
+        if (engine->away_usec == 0)
+                engine->away_usec = time_now(CLOCK_MONOTONIC);
         (void) snprintf(url, sizeof(url), "http://engine-%u/_ping", engine->generation);
         return http_request_new(&engine->ping, engine->http, &parameters, NULL, engine_on_ping, engine);
 }

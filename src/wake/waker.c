@@ -316,7 +316,8 @@ static void waker_take_over(Waker *waker) {
         waker->taken_over = true;
         if (report_read(&status, waker->service->name, waker->options.root) < 0)
                 return;
-        waker->trigger = status->trigger;
+        if (status->trigger >= 0)
+                waker->trigger = status->trigger;
         waker->resume_sleep = status->state == SERVICE_STOPPING || status->state == SERVICE_FAILED;
         if (status->wake_id && strlen(status->wake_id) < SD_ID128_UUID_STRING_MAX)
                 strcpy(waker->wake_id, status->wake_id);

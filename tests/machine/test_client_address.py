@@ -140,6 +140,29 @@ class Ignored(ServiceTest):
         self.assertEqual(len(self.records("WAKING", "memvid", cursor)), 1)
 
 
+class WhoMayConnect(ServiceTest):
+    """allow and deny: systemd keeps their packets from the sockets, asleep and awake."""
+
+    config = {
+        "services": {
+            "denied": stack(listen=["8200"], backend="memvid-api:8100", deny=["198.18.0.0/15"]),
+            "allowed": stack(listen=["8201"], backend="memvid-api:8100", allow=["127.0.0.0/8"]),
+        }
+    }
+
+    def test_who_is_kept_out_wakes_nothing(self):
+        m = self.machine
+        peer = m.add_peer_host()
+        for service, port in (("denied", 8200), ("allowed", 8201)):
+            with self.subTest(service):
+                cursor = m.journal_cursor()
+                outside = ["curl", "-sS", "--max-time", "2", f"http://{peer.machine_ipv4}:{port}/"]
+                self.assertEqual(peer.run(outside, check=False).returncode, 28, "not silence")
+                self.assertEqual(self.records("WAKING", service, cursor), [])
+                self.assertEqual(self.ask(f"http://127.0.0.1:{port}/")[0], 200)
+                self.assertEqual(peer.run(outside, check=False).returncode, 28, "not silence")
+
+
 class RedirectIgnored(ServiceTest):
     """In redirect mode, where connections to an awake stack do not pass through us."""
 

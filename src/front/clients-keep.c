@@ -162,15 +162,21 @@ static void on_kept(uint32_t record, int fd, int backend, void *userdata) {
                 (void) fd_close_kept(fd, true);
 }
 
-/* Who is ignored does not wait: it is connected now, or goes. */
-static void clients_take_ignored(Clients *clients) {
-        Client *client, *next;
+static Client *clients_first_ignored(Clients *clients) {
+        Client *client;
 
-        for (client = TAILQ_FIRST(&clients->lists[CLIENT_HELD]); client; client = next) {
-                next = TAILQ_NEXT(client, entry);
+        for (client = TAILQ_FIRST(&clients->lists[CLIENT_HELD]); client; client = TAILQ_NEXT(client, entry))
                 if (client->ignored)
-                        clients->options.on_client(client, clients->options.userdata);
-        }
+                        return client;
+        return NULL;
+}
+
+/* Who is ignored does not wait: it is connected now, or goes. That may connect all the others, too. */
+static void clients_take_ignored(Clients *clients) {
+        Client *client;
+
+        while ((client = clients_first_ignored(clients)))
+                clients->options.on_client(client, clients->options.userdata);
 }
 
 void clients_resume(Clients *clients) {

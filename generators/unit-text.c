@@ -17,52 +17,40 @@ void unit_text_done(UnitText *text) {
 }
 
 static void unit_text_put(UnitText *text, const char *data, size_t size) {
+        char *larger = NULL;
+
         if (text->error < 0)
                 return;
-        if (size > UNIT_TEXT_MAX - text->size) {
+        if (size > UNIT_TEXT_MAX - text->size)
                 text->error = -EINVAL;
+        else if (!(larger = realloc(text->data, text->size + size + 1)))
+                text->error = -ENOMEM;
+        if (text->error < 0)
                 return;
-        }
-        if (text->size + size > text->allocated) {
-                size_t allocated = MAX(text->size + size, MAX(text->allocated * 2, (size_t) 2048));
-                char *larger = realloc(text->data, allocated);
-
-                if (!larger) {
-                        text->error = -ENOMEM;
-                        return;
-                }
-                text->data = larger;
-                text->allocated = allocated;
-        }
+        text->data = larger;
         memcpy(text->data + text->size, data, size);
         text->size += size;
+        text->data[text->size] = '\0';
 }
 
-void unit_text_raw(UnitText *text, const char *raw) {
-        unit_text_put(text, raw, strlen(raw));
-}
-
-void unit_text_add(UnitText *text, const char *key, const char *format, ...) {
-        char value[256];
+void unit_text_print(UnitText *text, const char *format, ...) {
+        _cleanup_free_ char *made = NULL;
         va_list arguments;
-        int n;
 
         va_start(arguments, format);
-        n = vsnprintf(value, sizeof(value), format, arguments);
+        if (vasprintf(&made, format, arguments) < 0)
+                made = NULL;
         va_end(arguments);
-        assert(n >= 0 && (size_t) n < sizeof(value));
-
-        unit_text_raw(text, key);
-        unit_text_raw(text, "=");
-        unit_text_put(text, value, (size_t) n);
-        unit_text_raw(text, "\n");
+        if (made)
+                unit_text_put(text, made, strlen(made));
+        else
+                text->error = -ENOMEM;
 }
 
 static void unit_text_escape(UnitText *text, const char *value, UnitEscape escape) {
         static const char *const special[] = {
                 [UNIT_PLAIN] = "%",
                 [UNIT_WORD] = "%\"\\",
-                [UNIT_GLOB] = "%*?[\\",
         };
 
         for (const char *c = value; *c;) {
@@ -87,19 +75,14 @@ static bool has_control(const char *value) {
 
 void unit_text_add_user(UnitText *text, const char *key, const char *before, const char *value, const char *after,
                         UnitEscape escape) {
+        const char *quote = escape == UNIT_WORD ? "\"" : "";
         size_t start;
 
-        unit_text_raw(text, key);
-        unit_text_raw(text, "=");
+        unit_text_print(text, "%s=", key);
         start = text->size;
-
-        unit_text_raw(text, before);
-        if (escape == UNIT_WORD)
-                unit_text_raw(text, "\"");
+        unit_text_print(text, "%s%s", before, quote);
         unit_text_escape(text, value, escape);
-        if (escape == UNIT_WORD)
-                unit_text_raw(text, "\"");
-        unit_text_raw(text, after);
+        unit_text_print(text, "%s%s", quote, after);
 
         if (text->error < 0)
                 return;
@@ -111,7 +94,7 @@ void unit_text_add_user(UnitText *text, const char *key, const char *before, con
                 text->error = -EINVAL;
                 return;
         }
-        unit_text_raw(text, "\n");
+        unit_text_print(text, "\n");
 }
 
 int unit_text_finish(const UnitText *text, const char **ret, size_t *ret_size) {

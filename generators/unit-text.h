@@ -9,21 +9,18 @@
 typedef enum UnitEscape {
         UNIT_PLAIN, /* a text, a path or an address by itself: specifiers are escaped */
         UNIT_WORD, /* one word of a list of words, in quotes: RequiresMountsFor= */
-        UNIT_GLOB, /* a path that is matched as a pattern: EnvironmentFile= */
 } UnitEscape;
 
 typedef struct UnitText {
         char *data;
-        size_t size, allocated;
+        size_t size;
         int error;
 } UnitText;
 
 void unit_text_done(UnitText *text);
 
-/* As it is: text of ours, with its newlines. */
-void unit_text_raw(UnitText *text, const char *raw);
-/* KEY=VALUE, where the value is ours: the result of the format must need no escaping. */
-void unit_text_add(UnitText *text, const char *key, const char *format, ...) _printf_(3, 4);
+/* Text of ours, with its newlines: what it is made of must need no escaping. */
+void unit_text_print(UnitText *text, const char *format, ...) _printf_(2, 3);
 /* KEY=, then `before` as it is, then the user's value, escaped, then `after` as it is. A value that no
  * unit file can carry (control characters, a space at its end, a backslash before the end of the line) is
  * the error -EINVAL. */

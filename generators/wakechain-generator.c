@@ -1,16 +1,15 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/config.h"
-#include "config/listen.h"
-#include "unit-text.h"
+#include "service-units.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/safe-file.h"
 
 /* wakechain-generator NORMAL [EARLY LATE]: dependencies.json to unit files. systemd runs it at boot and
  * at each daemon-reload, before there is a bus, a network, an engine, or a file system but those of /usr
@@ -22,35 +21,13 @@
  * theirs are read later, and win. */
 
 #define DROPIN "00-wakechain.conf"
+#define RELOADED "wakechain.reloaded" /* no unit: what wakechain-unsettled.path waits for */
 #define PROBLEMS_SHOWN 20
 #define LOG_LINES 60
 #define LOG_LINE_SIZE 900 /* the kernel refuses records of 1024 bytes, with a prefix of its own */
 
-/* What a waker may need for each of its containers in order to stop them one after the other, where
- * nobody has said anything: the engine's grace period of 10 s and its answer. A waker that knows better
- * asks for more (EXTEND_TIMEOUT_USEC=). */
-#define STOP_BUDGET (15 * USEC_PER_SEC)
-#define STOP_BUDGET_UNIT (105 * USEC_PER_SEC) /* systemd's DefaultTimeoutStopSec= of 90 s instead */
-#define STOP_SLACK (15 * USEC_PER_SEC)
-
-/* What the template puts on the front's command line. The kernel takes 128 KiB for one variable. */
-#define DRAIN_TIMEOUT_USEC (10 * USEC_PER_SEC) /* the front's own */
-#define OPTIONS_VARIABLE "WAKECHAIN_FRONT_OPTIONS"
-#define OPTIONS_MAX ((size_t) 120 * 1024)
-
-typedef struct EngineUnits {
-        const char *group; /* may open the engine's socket */
-        const char *wants, *after;
-} EngineUnits;
-
-static const EngineUnits engine_units[_ENGINE_KIND_MAX] = {
-        [ENGINE_DOCKER] = { "docker", "docker.service", "docker.service docker.socket containerd.service" },
-        [ENGINE_SWARM] = { "docker", "docker.service", "docker.service docker.socket containerd.service" },
-        [ENGINE_PODMAN] = { "podman", "podman.socket", "podman.socket podman.service" },
-};
-
 /* Units that flush the firewall, or begin with an empty one. The same list is in
- * units/wakechain-redirect.service.in. */
+ * units/wakechain-redirect.service.in and units/wakechain-settle.service.in. */
 static const char *const firewalls[] = {
         "nftables.service",  "netfilter-persistent.service",
         "iptables.service",  "ip6tables.service",
@@ -62,7 +39,6 @@ typedef struct Generator {
         int folder_fd;
         bool engine_has_group;
         bool services; /* there is one */
-        bool redirects; /* there is one in redirect mode */
         int error; /* the first; the run goes on */
 } Generator;
 
@@ -175,270 +151,34 @@ static int want(Generator *generator, const char *target, const char *unit, cons
         return symlinkat(file, generator->folder_fd, name) < 0 ? -errno : 0;
 }
 
-static void text_begin(UnitText *text, const Service *service) {
-        size_t n = strlen(arg_root);
+/* For variables in health commands. PID 1 opens it, follows links, and waits if it is a pipe, so it is named only where none but root can
+ * put it. COMPOSEDIR/.env, which is anybody's, is the waker's to read. */
+static bool environment_is_safe(const Service *service) {
+        char path[SERVICE_NAME_MAX + sizeof("/etc/wakechain/env/.env")];
+        _cleanup_free_ char *why = NULL;
+        int r;
 
-        unit_text_raw(text,
-                      "# Written by wakechain-generator(8) at boot and at each daemon-reload: changes are lost.\n"
-                      "# To change this unit, use `systemctl edit`.\n");
-        if (service->remembered)
-                unit_text_raw(text, "# The configuration is broken: this is from when it was last good.\n");
-        unit_text_raw(text, "\n[Unit]\n");
-        /* Without the root of tests. */
-        unit_text_add_user(text, "SourcePath", "",
-                           service->file + (strncmp(service->file, arg_root, n) == 0 ? n : 0), "", UNIT_PLAIN);
-}
-
-static void text_add_span(UnitText *text, const char *key, uint64_t usec) {
-        if (usec >= USEC_INFINITY - USEC_PER_SEC)
-                unit_text_add(text, key, "infinity");
-        else
-                unit_text_add(text, key, "%llus", (unsigned long long) ((usec + USEC_PER_SEC - 1) / USEC_PER_SEC));
-}
-
-/* systemd knows one order only, whatever the lists mean together: who is allowed is served, else who is
- * denied is not, else anybody is. A list of allowed addresses alone is meant to be all of them. */
-static void text_add_access(UnitText *text, const Service *service) {
-        for (char **address = service->allow; address && *address; address++)
-                unit_text_add_user(text, "IPAddressAllow", "", *address, "", UNIT_PLAIN);
-        for (char **address = service->deny; address && *address; address++)
-                unit_text_add_user(text, "IPAddressDeny", "", *address, "", UNIT_PLAIN);
-        if (strv_length(service->allow) > 0 && strv_length(service->deny) == 0)
-                unit_text_add(text, "IPAddressDeny", "any");
-}
-
-/* systemd complains of each socket that has no such option, so those of one kind of socket are for units that have no
- * other. The front sets them again, but not before the first datagram has come: what is asked of the kernel here is
- * which of our addresses that was for, and room for more of them than the usual 200 KiB. */
-static void text_add_listen(UnitText *text, const Service *service) {
-        size_t n = 0, n_unix = 0, n_udp = 0;
-
-        for (char **listen = service->listen; *listen; listen++, n++) {
-                ListenAddress address = {};
-
-                (void) listen_address_from_string(&address, *listen);
-                if (address.udp)
-                        unit_text_add_user(text, "ListenDatagram", "", *listen + strlen("udp:"), "", UNIT_PLAIN);
-                else
-                        unit_text_add_user(text, "ListenStream", "", *listen, "", UNIT_PLAIN);
-                n_unix += address.family == AF_UNIX;
-                n_udp += address.udp;
-        }
-
-        /* Sockets come before the network and its addresses. */
-        if (n > n_unix)
-                unit_text_raw(text, "BindIPv6Only=both\nFreeBind=yes\n");
-        if (n_udp > 0 && n_unix == 0)
-                unit_text_add(text, "PassPacketInfo", "yes");
-        if (n_udp == n)
-                unit_text_add(text, "ReceiveBuffer", "4M");
-        if (n_udp + n_unix == 0)
-                unit_text_add(text, "NoDelay", "yes");
-        if (n_unix > 0)
-                unit_text_add(text, "RemoveOnStop", "yes");
-}
-
-/* wake@NAME.socket */
-static void text_socket(UnitText *text, const Service *service) {
-        text_begin(text, service);
-        if (service_is_redirected(service)) {
-                unit_text_add(text, "Description", "Stack %s while it sleeps: clients of port %u", service->name,
-                              service->port);
-                /* Not ordered after it: see there. */
-                unit_text_raw(text, "Documentation=man:wakechain-generator(8)\n"
-                                    "Wants=wakechain-redirect.service\n\n"
-                                    "[Socket]\n");
-                /* The wildcard, both families: a redirected packet comes to the address of the interface
-                 * that it came in by. */
-                unit_text_add(text, "ListenStream", "%u", service->redirect_port);
-                unit_text_raw(text, "BindIPv6Only=both\n"
-                                    "NoDelay=yes\n"
-                                    "ExecStartPost=" PROGRAM_DIR "/wakechain-redirect up %i\n"
-                                    "ExecStopPost=" PROGRAM_DIR "/wakechain-redirect down %i\n"
-                                    "CapabilityBoundingSet=CAP_NET_ADMIN CAP_DAC_OVERRIDE\n"
-                                    "NoNewPrivileges=yes\n");
-        } else {
-                unit_text_add(text, "Description", "Clients of stack %s", service->name);
-                unit_text_raw(text, "Documentation=man:wakechain-generator(8)\n\n"
-                                    "[Socket]\n");
-                text_add_listen(text, service);
-                text_add_access(text, service);
-        }
-        unit_text_add(text, "Service", "wake-front@%s.service", service->name);
-        if (!service_is_udp(service))
-                unit_text_raw(text, "Backlog=4096\n"
-                                    "KeepAlive=yes\n");
-        unit_text_raw(text, "TriggerLimitIntervalSec=0\n");
-}
-
-static bool path_goes_up(const char *path) {
-        for (const char *part = path; (part = strstr(part, "/..")); part += 3)
-                if (part[3] == '/' || part[3] == '\0')
-                        return true;
+        (void) snprintf(path, sizeof(path), "/etc/wakechain/env/%s.env", service->name);
+        r = safe_file_check(arg_root, path, FILE_OF_ROOT, &why);
+        if (r >= 0 || r == -ENOENT)
+                return true;
+        generator_log(LOG_WARNING, "Service '%s': '%s' is not read: %s", service->name, path, why ?: strerror(-r));
         return false;
 }
 
-/* How long to stop everything may take. To let go of another service takes no time. */
-static uint64_t stop_budget(const Service *service) {
-        static const uint64_t budgets[_DEPENDENCY_KIND_MAX] = {
-                [DEPENDENCY_CONTAINER] = STOP_BUDGET,
-                [DEPENDENCY_UNIT] = STOP_BUDGET_UNIT,
-        };
-        uint64_t usec = STOP_SLACK;
-
-        for (size_t i = 0; i < service->n_dependencies; i++)
-                usec += budgets[service->dependencies[i].kind];
-        return usec;
-}
-
-/* The waker connects to the control sockets of the services that it holds awake, so these come first. It is not ordered after
- * those services themselves, nor after units among its dependencies: it starts them when their turn comes, and with an
- * ordering, its own start would wait for one that somebody else is starting, and its stop, which stops them, would be
- * what their stop waits for. */
-static void text_add_held(UnitText *text, const Config *config, const Service *service) {
-        for (size_t i = 0; i < service->n_dependencies; i++) {
-                const Dependency *dependency = &service->dependencies[i];
-
-                /* A service as it is remembered may name one that is gone. */
-                if (dependency->kind != DEPENDENCY_SERVICE || !config_find(config, dependency->name))
-                        continue;
-                unit_text_add(text, "Wants", "wake-control@%s.socket", dependency->name);
-                unit_text_add(text, "After", "wake-control@%s.socket", dependency->name);
-        }
-}
-
-/* wake@NAME.service.d/ */
-static void text_waker(UnitText *text, const Generator *generator, const Service *service) {
-        const EngineUnits *engine = &engine_units[generator->config->engine];
-        uint64_t stop_usec = stop_budget(service);
-        const char *folder = service->compose_dir;
-        char stack[SERVICE_NAME_MAX + 16];
-
-        /* systemd takes no such path, and what it means without the `..` is known on the running system
-         * only. */
-        if (folder && path_goes_up(folder)) {
-                generator_log(LOG_WARNING, "Service '%s': '%s' has '..' in it, not reading .env there.",
-                              service->name, folder);
-                folder = NULL;
-        }
-
-        text_begin(text, service);
-        (void) snprintf(stack, sizeof(stack), "Stack %s (", service->name);
-        unit_text_add_user(text, "Description", stack,
-                           service->page_title ? service->page_title : service->container, ")", UNIT_PLAIN);
-        unit_text_add(text, "Wants", "%s", engine->wants);
-        unit_text_add(text, "After", "%s", engine->after);
-        text_add_held(text, generator->config, service);
-        if (folder)
-                unit_text_add_user(text, "RequiresMountsFor", "", folder, "", UNIT_WORD);
-
-        unit_text_raw(text, "\n[Service]\n");
-        if (generator->engine_has_group)
-                unit_text_add(text, "SupplementaryGroups", "%s", engine->group);
-        else
-                unit_text_raw(text, "# No SupplementaryGroups=: the engine's group does not exist.\n");
-        /* The waker gives up first, and has the time to undo what it did. */
-        text_add_span(text, "TimeoutStartSec", usec_add(service->global_timeout_usec, stop_usec));
-        text_add_span(text, "TimeoutStopSec", usec_add(service->drain_timeout_usec, stop_usec));
-        /* For variables in health commands. What compose reads as .env and systemd as EnvironmentFile=
-         * differs in interpolation, `export` and comments behind a value; simple KEY=VALUE lines, quoted
-         * or not, are the same in both. */
-        if (folder)
-                unit_text_add_user(text, "EnvironmentFile", "-", folder, "/.env", UNIT_GLOB);
-        unit_text_add_user(text, "EnvironmentFile", "-/etc/wakechain/env/", service->name, ".env", UNIT_GLOB);
-}
-
-/* One more word of the front's command line, as systemd splits the value of a variable there: at blanks, outside of
- * quotes, where a backslash protects what follows. */
-static void options_add(UnitText *options, const char *name, const char *value) {
-        static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:/+,-";
-
-        unit_text_raw(options, options->data[options->size - 1] == '=' ? "--" : " --");
-        unit_text_raw(options, name);
-        unit_text_raw(options, "=");
-        if (value[strspn(value, safe)] == '\0') {
-                unit_text_raw(options, value);
-                return;
-        }
-        unit_text_raw(options, "\"");
-        for (; *value; value++) {
-                if (strchr("\"\\", *value))
-                        unit_text_raw(options, "\\");
-                unit_text_raw(options, (char[]){ *value, '\0' });
-        }
-        unit_text_raw(options, "\"");
-}
-
-static void options_add_all(UnitText *options, const char *name, char *const *values) {
-        for (; values && *values; values++)
-                options_add(options, name, *values);
-}
-
-/* What differs from the front's own defaults: it reads no configuration. */
-static void text_add_options(UnitText *text, const Service *service) {
-        static const char *const pages[_PAGE_MODE_MAX] = { [PAGE_ALWAYS] = "always", [PAGE_NEVER] = "never" };
-        _cleanup_(unit_text_done) UnitText options = {};
-        _cleanup_free_ char *value = NULL, *drain = NULL;
-        const char *data;
-        char span[32];
-        size_t size;
-        int r;
-
-        unit_text_raw(&options, OPTIONS_VARIABLE "=");
-        if (service->drain_timeout_usec != DRAIN_TIMEOUT_USEC) {
-                if (asprintf(&drain, "%" PRIu64 "us", service->drain_timeout_usec) < 0) {
-                        text->error = -ENOMEM;
-                        return;
-                }
-                options_add(&options, "drain-timeout", drain);
-        }
-        if (pages[service->page])
-                options_add(&options, "page", pages[service->page]);
-        if (service->proxy_protocol > 0)
-                options_add(&options, "proxy-protocol", service->proxy_protocol == 1 ? "v1" : "v2");
-        if (service->idle_bytes && service->idle_timeout_usec > 0) {
-                (void) snprintf(span, sizeof(span), "%" PRIu64 "ms", service->idle_timeout_usec / USEC_PER_MSEC);
-                options_add(&options, "idle-bytes", span);
-        }
-        options_add_all(&options, "ignore-address", service->ignore_addresses);
-        options_add_all(&options, "ignore-user-agent", service->ignore_user_agents);
-        options_add_all(&options, "ignore-path", service->ignore_paths);
-
-        r = unit_text_finish(&options, &data, &size);
-        if (r < 0 || size > OPTIONS_MAX) {
-                text->error = MIN(r, -E2BIG);
-                return;
-        }
-        if (size == strlen(OPTIONS_VARIABLE "="))
-                return;
-        value = strndup(data, size);
-        if (!value)
-                text->error = -ENOMEM;
-        else
-                unit_text_add_user(text, "Environment", "", value, "", UNIT_WORD);
-}
-
-/* wake-front@NAME.service.d/ */
-static void text_front(UnitText *text, const Service *service) {
-        text_begin(text, service);
-        unit_text_add(text, "Description", "Front of stack %s", service->name);
-        unit_text_raw(text, "\n[Service]\n");
-        text_add_options(text, service);
-        text_add_span(text, "TimeoutStopSec", usec_add(service->drain_timeout_usec, 5 * USEC_PER_SEC));
-}
-
 static void generate_service(Generator *generator, const Service *service) {
-        _cleanup_(unit_text_done) UnitText socket = {}, waker = {}, front = {};
+        const UnitsWanted wanted = {
+                .config = generator->config,
+                .root = arg_root,
+                .engine_has_group = generator->engine_has_group,
+                .has_environment = environment_is_safe(service),
+        };
+        _cleanup_(service_units_done) ServiceUnits units = {};
         char name[128], link[256];
         bool has_socket = service_has_front(service);
-        int r = 0;
+        int r;
 
-        text_waker(&waker, generator, service);
-        if (has_socket) {
-                text_socket(&socket, service);
-                text_front(&front, service);
-        }
-        if (socket.error < 0 || waker.error < 0 || front.error < 0) {
+        if (service_units_make(&units, &wanted, service) < 0) {
                 generator_log(LOG_ERR,
                               "Service '%s' has a text that no unit file can carry, skipping the service.",
                               service->name);
@@ -446,14 +186,14 @@ static void generate_service(Generator *generator, const Service *service) {
         }
 
         (void) snprintf(name, sizeof(name), "wake@%s.service", service->name);
-        r = dropin_write(generator, name, &waker);
+        r = dropin_write(generator, name, &units.waker);
         if (r >= 0 && has_socket) {
                 (void) snprintf(name, sizeof(name), "wake-front@%s.service", service->name);
-                r = dropin_write(generator, name, &front);
+                r = dropin_write(generator, name, &units.front);
         }
         if (r >= 0 && has_socket) {
                 (void) snprintf(name, sizeof(name), "wake@%s.socket", service->name);
-                r = file_write(generator, name, &socket);
+                r = file_write(generator, name, &units.socket);
         }
 
         if (r >= 0) {
@@ -468,17 +208,6 @@ static void generate_service(Generator *generator, const Service *service) {
         if (r < 0)
                 generator_fail(generator, r, name);
         generator->services = true;
-        if (has_socket && service_is_redirected(service))
-                generator->redirects = true;
-}
-
-/* Looks at boot which stacks run already. */
-static void generate_boot(Generator *generator) {
-        int r;
-
-        r = want(generator, "multi-user.target", "wakechain-boot.service", UNIT_DIR "/wakechain-boot.service");
-        if (r < 0)
-                generator_fail(generator, r, "wakechain-boot.service");
 }
 
 /* The web service's sockets, which fronts of any service may need. */
@@ -496,23 +225,43 @@ static void generate_web(Generator *generator) {
         }
 }
 
-/* What `systemctl enable` would do for the redirects' units, when there is a use for them. A firewall's first start finds
- * wakechain-redirect.service active, and leaves it at that: the check is what looks then. */
-static void generate_redirect(Generator *generator) {
-        static const char setup[] = "wakechain-redirect.service";
-        static const char setup_file[] = UNIT_DIR "/wakechain-redirect.service";
-        static const char check[] = "wakechain-redirect-check.service";
-        static const char check_file[] = UNIT_DIR "/wakechain-redirect-check.service";
+/* What `systemctl enable` would do for those who settle, when there is a use for them. A firewall's first start, and an engine's, finds
+ * wakechain-redirect.service active, and leaves it at that: the other one is what looks then. */
+static void generate_settle(Generator *generator) {
+        static const char redirect[] = "wakechain-redirect.service";
+        static const char redirect_file[] = UNIT_DIR "/wakechain-redirect.service";
+        static const char settle_file[] = UNIT_DIR "/" SETTLE_UNIT;
+        _cleanup_(unit_text_done) UnitText text = {};
         int r;
 
-        r = want(generator, "multi-user.target", setup, setup_file);
+        r = want(generator, "multi-user.target", redirect, redirect_file);
+        if (r >= 0)
+                r = want(generator, engine_units[generator->config->engine].wants, redirect, redirect_file);
         for (size_t i = 0; i < ELEMENTSOF(firewalls) && r >= 0; i++) {
-                r = want(generator, firewalls[i], setup, setup_file);
+                r = want(generator, firewalls[i], redirect, redirect_file);
                 if (r >= 0)
-                        r = want(generator, firewalls[i], check, check_file);
+                        r = want(generator, firewalls[i], SETTLE_UNIT, settle_file);
         }
+
+        /* Who is started together with a socket looks when that listens. */
+        unit_text_print(&text,
+                        "# Written by wakechain-generator(8) at boot and at each daemon-reload: changes are lost.\n\n[Unit]\n");
+        for (size_t i = 0; i < generator->config->n_services; i++)
+                if (service_has_front(&generator->config->services[i]))
+                        unit_text_print(&text, "After=wake@%s.socket\n", generator->config->services[i].name);
+        if (r >= 0)
+                r = dropin_write(generator, SETTLE_UNIT, &text);
         if (r < 0)
-                generator_fail(generator, r, setup);
+                generator_fail(generator, r, SETTLE_UNIT);
+}
+
+/* That the units are other ones now. */
+static void leave_stamp(Generator *generator) {
+        int fd = openat(generator->folder_fd, RELOADED, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+        if (fd < 0)
+                generator_fail(generator, -errno, RELOADED);
+        (void) fd_close(fd);
 }
 
 /* Not getgrnam(): that may ask services which wait for us. */
@@ -576,6 +325,15 @@ static int run(const char *folder) {
         Generator generator;
         int r;
 
+        folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (folder_fd < 0) {
+                r = -errno;
+                generator_log(LOG_ERR, "Failed to open '%s': %s", folder, strerror(-r));
+                return r;
+        }
+        generator = (Generator){ .folder_fd = folder_fd };
+        leave_stamp(&generator);
+
         r = config_load_or_remembered(&config, arg_root, &problems);
         if (r == -ENOENT && problems.n_problems == 0)
                 return 0;
@@ -586,27 +344,14 @@ static int run(const char *folder) {
         }
         show_remembered(config);
 
-        folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (folder_fd < 0) {
-                r = -errno;
-                generator_log(LOG_ERR, "Failed to open '%s': %s", folder, strerror(-r));
-                return r;
-        }
-
-        generator = (Generator){
-                .config = config,
-                .folder_fd = folder_fd,
-                .engine_has_group = group_exists(engine_units[config->engine].group),
-        };
-
+        generator.config = config;
+        generator.engine_has_group = group_exists(engine_units[config->engine].group);
         for (size_t i = 0; i < config->n_services; i++)
                 generate_service(&generator, &config->services[i]);
         if (generator.services) {
-                generate_boot(&generator);
                 generate_web(&generator);
+                generate_settle(&generator);
         }
-        if (generator.redirects)
-                generate_redirect(&generator);
         return generator.error;
 }
 

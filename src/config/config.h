@@ -2,37 +2,12 @@
 
 /* Config file: dependencies.json, and dependencies.d/ beside it, to the model, with all of their errors. */
 
+#include "config/problem.h"
 #include "model/service.h"
 
 #define CONFIG_SIZE_MAX (16 * 1024 * 1024)
 #define CONFIG_SERVICES_MAX 4096
 #define CONFIG_DEPENDENCIES_MAX 256 /* of one service */
-
-typedef enum ProblemLevel {
-        PROBLEM_ERROR, /* costs the service that it names (or, with none, the file) */
-        PROBLEM_WARNING,
-} ProblemLevel;
-
-typedef struct Problem {
-        ProblemLevel level;
-        char *file;
-        char *service; /* NULL: concerns no single service */
-        char *path; /* services.clemence.dependencies[0].healthCheck.interval; "" is the top level */
-        char *value; /* as JSON, shortened; NULL: the member is missing */
-        char *text; /* what was expected, and the nearest known name */
-        bool cycle; /* it is part of things that wait for each other */
-} Problem;
-
-typedef struct ProblemList {
-        Problem *problems;
-        size_t n_problems;
-        size_t n_errors, n_warnings; /* also those that are not kept */
-        size_t n_more; /* how many are not kept: the last one kept says so */
-} ProblemList;
-
-void problem_list_done(ProblemList *list);
-/* One line without a newline: "FILE: PATH: VALUE: TEXT". The caller frees. NULL when out of memory. */
-char *problem_to_string(const Problem *problem);
 
 /* Loads the first file of the search path, or `path` if it is not NULL, below `root` ("" for the real one), and
  * merges dependencies.d/. Returns 0 with a config of the services that are sound, even if there are problems
@@ -41,15 +16,15 @@ char *problem_to_string(const Problem *problem);
  * released by the caller. */
 int config_load(Config **ret, const char *root, const char *path, ProblemList *problems);
 
-/* Keeps the configuration that config_load() finds below `root`, if it has no error at all, as the last good one: all files as
- * one, in ROOT/var/lib/wakechain, which must exist. 1 if it was written, 0 if that file said the same already; -EBADMSG if there
- * are errors, -ENOENT if there is no configuration. */
+/* Keeps the configuration that config_load() finds below `root`, if it has no error at all, as the last good one: all files, as
+ * they are, in one of ROOT/var/lib/wakechain, which must exist. 1 if it was written, 0 if that file said the same already;
+ * -EBADMSG if there are errors, -ENOENT if there is no configuration. */
 int config_remember(const char *root);
 
 /* For the generator, whose sockets must not close over a typing error: as config_load(), but what has errors is taken from the
- * last good configuration: the whole of it if the main file cannot be used or is gone, else the services of a fragment that cannot, and
- * each service that is broken; Config.remembered and Service.remembered tell. What is sound in the files comes first where
- * the two clash. Without a last good configuration, as config_load(). */
+ * last good configuration: the whole of it if the main file cannot be used or is gone, else the services of a fragment that
+ * cannot, and each service that is broken; Config.remembered and Service.remembered tell. What is sound in the files comes first
+ * where the two clash. Without a last good configuration, as config_load(). */
 int config_load_or_remembered(Config **ret, const char *root, ProblemList *problems);
 
 /* config_load() from memory, one file, for tests and the fuzzer. */

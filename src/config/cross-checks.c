@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "config/checks.h"
+#include "config/document.h"
 #include "config/listen.h"
-#include "config/loader.h"
-#include "config/problem.h"
 #include "util/nearest.h"
 
 /* Cross checks: what the services of a config mean together. Of two that want the same thing, the one that
@@ -16,7 +16,7 @@
  * only the engine knows, but a socket of ours on all addresses is in the way of each. */
 
 typedef struct Claim {
-        ServiceEntry *entry;
+        DraftService *entry;
         const char *text; /* of `listen`; NULL: `port` or `redirectPort` */
         ListenAddress address;
         bool published; /* by a container: the member `port` in redirect mode */
@@ -27,16 +27,16 @@ typedef struct ClaimList {
         size_t n_claims, allocated;
 } ClaimList;
 
-static void refuse_doubles(Loader *loader) {
-        for (size_t i = 1; i < loader->n_entries; i++) {
-                ServiceEntry *first = &loader->entries[i - 1], *second = &loader->entries[i];
+static void refuse_doubles(Draft *draft) {
+        for (size_t i = 1; i < draft->n_services; i++) {
+                DraftService *first = &draft->services[i - 1], *second = &draft->services[i];
                 JsonPath path;
 
                 if (!streq(first->service.name, second->service.name))
                         continue;
                 path = json_path_member(&path_services, second->service.name);
                 first->broken = true;
-                loader_refuse(loader, second, &path, "{…}", "is defined in '%s' already", first->file);
+                draft_refuse(draft, second, &path, "{…}", "is defined in '%s' already", first->file);
         }
 }
 
@@ -54,7 +54,7 @@ static int claim(ClaimList *list, Claim claim) {
         return 0;
 }
 
-static int claim_all(ClaimList *list, ServiceEntry *entry) {
+static int claim_all(ClaimList *list, DraftService *entry) {
         const Service *service = &entry->service;
         int r = 0;
 
@@ -135,12 +135,11 @@ static void claim_describe(const Claim *claim, char *buffer, size_t size) {
                 (void) snprintf(buffer, size, "the redirect port %u", claim->address.port);
 }
 
-static void refuse_clash(Loader *loader, const Claim *a, const Claim *b) {
+static void refuse_clash(Draft *draft, const Claim *a, const Claim *b) {
         bool a_is_late = a->entry == b->entry ? b->published : a->entry->order > b->entry->order;
         const Claim *late = a_is_late ? a : b, *early = a_is_late ? b : a;
         const Service *service = &late->entry->service;
         JsonPath path_service = json_path_member(&path_services, service->name), path;
-        bool computed = service->redirect_port == service->port + REDIRECT_PORT_OFFSET;
         char what[160], value[140];
 
         path = json_path_member(&path_service, late->text ? "listen" : late->published ? "port" : "redirectPort");
@@ -150,24 +149,18 @@ static void refuse_clash(Loader *loader, const Claim *a, const Claim *b) {
         else
                 (void) snprintf(value, sizeof(value), "%u", late->address.port);
 
-        if (!late->text && !late->published && computed)
-                loader_refuse(loader, late->entry, &path, value,
-                              "'port' %u + %d clashes with %s of service '%s': expected a 'redirectPort' of its own, "
-                              "below 32768, or 'listen'",
-                              service->port, REDIRECT_PORT_OFFSET, what, early->entry->service.name);
-        else
-                loader_refuse(loader, late->entry, &path, value, "clashes with %s of service '%s'", what,
-                              early->entry->service.name);
+        draft_refuse(draft, late->entry, &path, value, "clashes with %s of service '%s'", what,
+                     early->entry->service.name);
 }
 
-static int check_claims(Loader *loader) {
+static int check_claims(Draft *draft) {
         ClaimList list = {};
         size_t wildcards = 0;
         int r = 0;
 
-        for (size_t i = 0; i < loader->n_entries && r >= 0; i++)
-                if (!loader->entries[i].broken)
-                        r = claim_all(&list, &loader->entries[i]);
+        for (size_t i = 0; i < draft->n_services && r >= 0; i++)
+                if (!draft->services[i].broken)
+                        r = claim_all(&list, &draft->services[i]);
         if (list.n_claims > 1)
                 qsort(list.claims, list.n_claims, sizeof(Claim), compare_claims);
 
@@ -179,16 +172,16 @@ static int check_claims(Loader *loader) {
                 if (compare_places(&list.claims[wildcards], claim_i) != 0)
                         wildcards = i;
                 else if (claims_clash(&list.claims[wildcards], claim_i))
-                        refuse_clash(loader, &list.claims[wildcards], claim_i);
+                        refuse_clash(draft, &list.claims[wildcards], claim_i);
                 else if (claims_clash(&list.claims[i - 1], claim_i))
-                        refuse_clash(loader, &list.claims[i - 1], claim_i);
+                        refuse_clash(draft, &list.claims[i - 1], claim_i);
         }
         free(list.claims);
         return r;
 }
 
 /* The services on the path from `entry` to itself, by name. */
-static char *describe_cycle(ServiceEntry *const *route, size_t n_route, const ServiceEntry *entry) {
+static char *describe_cycle(DraftService *const *route, size_t n_route, const DraftService *entry) {
         char *text = NULL;
         size_t size, from = 0;
         FILE *out;
@@ -207,12 +200,12 @@ static char *describe_cycle(ServiceEntry *const *route, size_t n_route, const Se
 }
 
 typedef struct Search {
-        Loader *loader;
-        ServiceEntry **route;
+        Draft *draft;
+        DraftService **route;
         size_t n_route;
 } Search;
 
-static void refuse_reference(Search *search, ServiceEntry *entry, size_t i, const char *text, const char *more) {
+static void refuse_reference(Search *search, DraftService *entry, size_t i, const char *text, const char *more) {
         JsonPath service = json_path_member(&path_services, entry->service.name);
         JsonPath list = json_path_member(&service, "dependencies");
         JsonPath element = json_path_element(&list, i);
@@ -220,16 +213,16 @@ static void refuse_reference(Search *search, ServiceEntry *entry, size_t i, cons
         char value[SERVICE_NAME_MAX + 3];
 
         (void) snprintf(value, sizeof(value), "\"%s\"", entry->service.dependencies[i].name);
-        loader_refuse(search->loader, entry, &path, value, "%s%s", text, strempty(more));
+        draft_refuse(search->draft, entry, &path, value, "%s%s", text, strempty(more));
 }
 
-static void refuse_unknown(Search *search, ServiceEntry *entry, size_t i) {
+static void refuse_unknown(Search *search, DraftService *entry, size_t i) {
         Nearest nearest = nearest_to(entry->service.dependencies[i].name);
         _cleanup_free_ char *hint = NULL;
 
-        if (!problem_list_is_full(search->loader->problems)) {
-                for (size_t k = 0; k < search->loader->n_entries; k++)
-                        nearest_offer(&nearest, search->loader->entries[k].service.name);
+        if (!problem_list_is_full(search->draft->problems)) {
+                for (size_t k = 0; k < search->draft->n_services; k++)
+                        nearest_offer(&nearest, search->draft->services[k].service.name);
                 if (nearest.name && asprintf(&hint, ", did you mean '%s'?", nearest.name) < 0)
                         hint = NULL;
         }
@@ -238,20 +231,20 @@ static void refuse_unknown(Search *search, ServiceEntry *entry, size_t i) {
 
 /* After this, `entry` is broken if anything that it holds is. The recursion is as deep as there are services,
  * at most. */
-static void follow(Search *search, ServiceEntry *entry) {
+static void follow(Search *search, DraftService *entry) {
         entry->visited = entry->on_path = true;
         search->route[search->n_route++] = entry;
 
         for (size_t i = 0; i < entry->service.n_dependencies; i++) {
                 const Dependency *dependency = &entry->service.dependencies[i];
-                ServiceEntry *next;
+                DraftService *next;
 
                 if (dependency->kind != DEPENDENCY_SERVICE || !dependency->name)
                         continue;
                 /* One that is remembered is there to listen, whatever has become of what it needs. */
                 if (entry->source)
                         continue;
-                next = loader_find(search->loader, dependency->name);
+                next = draft_find(search->draft, dependency->name);
                 if (!next) {
                         refuse_unknown(search, entry, i);
                         continue;
@@ -259,10 +252,10 @@ static void follow(Search *search, ServiceEntry *entry) {
                 if (next->on_path) {
                         _cleanup_free_ char *cycle = NULL;
 
-                        if (!problem_list_is_full(search->loader->problems))
+                        if (!problem_list_is_full(search->draft->problems))
                                 cycle = describe_cycle(search->route, search->n_route, next);
                         refuse_reference(search, entry, i, "services wait for each other: ", cycle);
-                        problem_list_mark_cycle(search->loader->problems);
+                        problem_list_mark_cycle(search->draft->problems);
                         continue;
                 }
                 if (!next->visited)
@@ -274,24 +267,26 @@ static void follow(Search *search, ServiceEntry *entry) {
         entry->on_path = false;
 }
 
-static int check_references(Loader *loader) {
-        Search search = { .loader = loader, .route = new0(ServiceEntry *, loader->n_entries + 1) };
+static int check_references(Draft *draft) {
+        Search search = { .draft = draft, .route = new0(DraftService *, draft->n_services + 1) };
 
         if (!search.route)
                 return -ENOMEM;
-        for (size_t i = 0; i < loader->n_entries; i++)
-                if (!loader->entries[i].visited)
-                        follow(&search, &loader->entries[i]);
+        for (size_t i = 0; i < draft->n_services; i++)
+                if (!draft->services[i].visited)
+                        follow(&search, &draft->services[i]);
         free(search.route);
         return 0;
 }
 
-int config_check(Loader *loader) {
+int services_check(Draft *draft) {
         int r;
 
-        refuse_doubles(loader);
-        r = check_claims(loader);
+        refuse_doubles(draft);
+        r = redirect_ports_assign(draft);
+        if (r >= 0)
+                r = check_claims(draft);
         if (r < 0)
                 return r;
-        return check_references(loader);
+        return check_references(draft);
 }

@@ -27,10 +27,6 @@ static bool has_no_control(const char *text) {
         return true;
 }
 
-static bool is_engine_name(const char *text) {
-        return text[0] != '_' && text[0] != '.' && text[0] != '-' && has_only(text, LETTERS DIGITS "_.-");
-}
-
 /* A unit that can be started and stopped for its own sake: no template, no device, and nothing that merely holds others
  * (a slice, a scope), which a stop would take along. */
 static bool is_unit(const char *text) {
@@ -47,7 +43,7 @@ static bool is_unit(const char *text) {
         return false;
 }
 
-static bool is_folder(const char *text) {
+static bool is_path(const char *text) {
         return text[0] == '/' && has_no_control(text);
 }
 
@@ -63,10 +59,6 @@ static bool is_calendar(const char *text) {
         return has_only(text, LETTERS DIGITS " *:,./~_+-") && text[strspn(text, " ")] != '\0';
 }
 
-static bool is_url_path(const char *text) {
-        return text[0] == '/' && has_no_control(text);
-}
-
 static bool is_host(const char *text) {
         struct in6_addr ipv6;
 
@@ -75,22 +67,14 @@ static bool is_host(const char *text) {
 
 /* HOST:PORT, the host being a name, an IPv4 address, or an IPv6 address in brackets. */
 static bool is_host_and_port(const char *text) {
-        const char *colon = strrchr(text, ':');
         _cleanup_free_ char *host = NULL;
         struct in6_addr ipv6;
-        size_t n;
+        uint16_t port;
 
-        if (!colon || colon == text || port_from_string(colon + 1) == 0)
+        if (host_and_port_from_string(&host, &port, text) < 0)
                 return false;
-        n = (size_t) (colon - text);
-        host = strndup(text, n);
-        if (!host)
-                return false;
-        if (host[0] == '[' && host[n - 1] == ']') {
-                host[n - 1] = '\0';
-                return inet_pton(AF_INET6, host + 1, &ipv6) == 1;
-        }
-        return has_only(host, LETTERS DIGITS "_.-") && host[0] != '-';
+        return strstr(text, "]:") ? text[0] == '[' && inet_pton(AF_INET6, host, &ipv6) == 1
+                                  : has_only(host, LETTERS DIGITS "_.-") && host[0] != '-';
 }
 
 static bool is_url(const char *text) {
@@ -129,26 +113,10 @@ static bool is_url(const char *text) {
         return is_host(authority);
 }
 
-/* An address, or one with the length of its prefix. */
 static bool is_network_address(const char *text) {
-        const char *slash = strchr(text, '/');
-        _cleanup_free_ char *address = NULL;
-        struct in6_addr binary;
-        unsigned bits = 0;
+        AddressPrefix prefix;
 
-        if (slash) {
-                size_t n = strspn(slash + 1, DIGITS);
-
-                if (n == 0 || n > 3 || slash[1 + n] != '\0' || (slash[1] == '0' && n > 1))
-                        return false;
-                bits = (unsigned) strtoul(slash + 1, NULL, 10);
-        }
-        address = slash ? strndup(text, (size_t) (slash - text)) : strdup(text);
-        if (!address)
-                return false;
-        if (inet_pton(AF_INET, address, &binary) == 1)
-                return bits <= 32;
-        return inet_pton(AF_INET6, address, &binary) == 1 && bits <= 128;
+        return address_prefix_parse(&prefix, text) >= 0;
 }
 
 static bool is_listen(const char *text) {
@@ -229,158 +197,60 @@ static int parse_duration(JsonWalk *walk, const JsonPath *path, const JsonField 
         return 0;
 }
 
-#define TYPE_DURATION (JSON_TYPE_NUMBER | JSON_TYPE(string))
 #define TYPE_LIST (JSON_TYPE(string) | JSON_TYPE(array))
+
+/* One table, by what each is made of; `expected` goes on after "expected ". */
+#define NUMBER(kind, parser, least, most, text) \
+        const JsonKind kind = { JSON_TYPE_NUMBER, parser, text, .minimum = least, .maximum = most }
+#define DURATION(kind, least, text)                                                                           \
+        const JsonKind kind = { JSON_TYPE_NUMBER | JSON_TYPE(string), parse_duration, text, .minimum = least, \
+                                .maximum = YEAR_MSEC }
+#define TEXT(kind, bytes, is_valid, text) \
+        const JsonKind kind = { JSON_TYPE(string), json_parse_text, text, .longest = bytes, .valid = is_valid }
+#define TEXTS(kind, least, most, bytes, is_valid, text)                                                      \
+        const JsonKind kind = { TYPE_LIST,        json_parse_texts, text, .minimum = least, .maximum = most, \
+                                .longest = bytes, .valid = is_valid }
 
 const JsonKind kind_boolean = { JSON_TYPE(boolean), json_parse_bool, "true or false" };
 
-const JsonKind kind_port = {
-        JSON_TYPE_NUMBER, parse_port, "a TCP port, 1 to 65535", .minimum = 1, .maximum = UINT16_MAX,
-};
-const JsonKind kind_redirect_port = {
-        JSON_TYPE_NUMBER,
-        parse_port,
-        "a TCP port, 1 to 32767 (from 32768 on, an outgoing connection may hold it)",
-        .minimum = 1,
-        .maximum = REDIRECT_PORT_MAX,
-};
-const JsonKind kind_order = {
-        JSON_TYPE_NUMBER, json_parse_int, "a whole number, 0 to 1000000", .minimum = 0, .maximum = 1000000,
-};
-const JsonKind kind_retries = {
-        JSON_TYPE_NUMBER, json_parse_int, "a whole number, 1 to 100000", .minimum = 1, .maximum = 100000,
-};
+NUMBER(kind_port, parse_port, 1, UINT16_MAX, "a TCP port, 1 to 65535");
+NUMBER(kind_redirect_port, parse_port, 1, REDIRECT_PORT_MAX,
+       "a TCP port, 1 to 32767 (from 32768 on, an outgoing connection may hold it)");
+NUMBER(kind_order, json_parse_int, 0, 1000000, "a whole number, 0 to 1000000");
+NUMBER(kind_retries, json_parse_int, 1, 100000, "a whole number, 1 to 100000");
 
-const JsonKind kind_duration = {
-        TYPE_DURATION,
-        parse_duration,
-        "a duration of at most a year: a whole number of ms, or a text with units such as \"90s\" or \"15min\"",
-        .minimum = 0,
-        .maximum = YEAR_MSEC,
-};
-const JsonKind kind_timeout = {
-        TYPE_DURATION,
-        parse_duration,
-        "a duration of 1 ms to a year: a whole number of ms, or a text with units such as \"90s\" or \"15min\"",
-        .minimum = 1,
-        .maximum = YEAR_MSEC,
-};
-const JsonKind kind_idle_timeout = {
-        TYPE_DURATION,
-        parse_duration,
-        "a duration of at most a year (0: never): a whole number of ms, or a text with units such as \"15min\"",
-        .minimum = 0,
-        .maximum = YEAR_MSEC,
-};
+DURATION(kind_duration, 0,
+         "a duration of at most a year: a whole number of ms, or a text with units such as \"90s\" or \"15min\"");
+DURATION(kind_timeout, 1,
+         "a duration of 1 ms to a year: a whole number of ms, or a text with units such as \"90s\" or \"15min\"");
+DURATION(kind_idle_timeout, 0,
+         "a duration of at most a year (0: never): a whole number of ms, or a text with units such as \"15min\"");
 
-const JsonKind kind_container = {
-        JSON_TYPE(string),
-        json_parse_text,
-        "the name of a container: letters, digits, '_', '.' and '-', the first of them a letter or digit",
-        .longest = 200,
-        .valid = is_engine_name,
-};
-const JsonKind kind_network = {
-        JSON_TYPE(string),
-        json_parse_text,
-        "the name of a network: letters, digits, '_', '.' and '-', the first of them a letter or digit",
-        .longest = 200,
-        .valid = is_engine_name,
-};
-const JsonKind kind_unit = {
-        JSON_TYPE(string),
-        json_parse_text,
-        "the full name of a systemd unit that can be started, such as \"postgresql.service\"",
-        .longest = 255,
-        .valid = is_unit,
-};
-const JsonKind kind_service = {
-        JSON_TYPE(string),
-        json_parse_text,
-        "the name of a service of this file",
-        .longest = SERVICE_NAME_MAX,
-        .valid = service_name_is_valid,
-};
-const JsonKind kind_folder = {
-        JSON_TYPE(string),
-        json_parse_text,
-        "an absolute path without control characters",
-        .valid = is_folder,
-};
-const JsonKind kind_socket = {
-        JSON_TYPE(string), json_parse_text,    "the absolute path of a socket, of at most 107 bytes",
-        .longest = 107,    .valid = is_folder,
-};
-const JsonKind kind_backend = {
-        JSON_TYPE(string), json_parse_text,           "ADDRESS:PORT, [IPV6]:PORT or CONTAINER:PORT",
-        .longest = 255,    .valid = is_host_and_port,
-};
-const JsonKind kind_command = {
-        JSON_TYPE(string), json_parse_text,     "a shell command of at most 65536 bytes, not empty, without NUL",
-        .longest = 65536,  .valid = is_command, /* the kernel takes 128 KiB for one argument */
-};
-const JsonKind kind_url = {
-        JSON_TYPE(string),
-        json_parse_text,
-        "a URL such as \"http://:8080/health\" (no host: the container's address)",
-        .longest = 2048,
-        .valid = is_url,
-};
-const JsonKind kind_tcp = {
-        JSON_TYPE_NUMBER | JSON_TYPE(string),
-        parse_tcp,
-        "a TCP port, 1 to 65535, or \"ADDRESS:PORT\"",
-};
-const JsonKind kind_title = {
-        JSON_TYPE(string), json_parse_text,  "a text of 1 to 200 bytes without control characters",
-        .longest = 200,    .valid = is_text,
-};
-const JsonKind kind_calendar = {
-        JSON_TYPE(string),
-        json_parse_text,
-        "a calendar expression of systemd.time(7), such as \"Mon..Fri 07:30\"",
-        .longest = 200,
-        .valid = is_calendar,
-};
+#define ENGINE_NAME "letters, digits, '_', '.' and '-', the first of them a letter or digit"
+TEXT(kind_container, 200, engine_name_is_valid, "the name of a container: " ENGINE_NAME);
+TEXT(kind_network, 200, engine_name_is_valid, "the name of a network: " ENGINE_NAME);
+TEXT(kind_unit, 255, is_unit,
+     "the full name of a systemd unit that can be started, such as \"postgresql.service\"");
+TEXT(kind_service, SERVICE_NAME_MAX, service_name_is_valid, "the name of a service of this file");
+TEXT(kind_folder, 0, is_path, "an absolute path without control characters");
+TEXT(kind_socket, 107, is_path, "the absolute path of a socket, of at most 107 bytes");
+TEXT(kind_backend, 255, is_host_and_port, "ADDRESS:PORT, [IPV6]:PORT or CONTAINER:PORT");
+/* The kernel takes 128 KiB for one argument. */
+TEXT(kind_command, 65536, is_command, "a shell command of at most 65536 bytes, not empty, without NUL");
+TEXT(kind_url, 2048, is_url, "a URL such as \"http://:8080/health\" (no host: the container's address)");
+const JsonKind kind_tcp = { JSON_TYPE_NUMBER | JSON_TYPE(string), parse_tcp,
+                            "a TCP port, 1 to 65535, or \"ADDRESS:PORT\"" };
+TEXT(kind_title, 200, is_text, "a text of 1 to 200 bytes without control characters");
+TEXT(kind_calendar, 200, is_calendar, "a calendar expression of systemd.time(7), such as \"Mon..Fri 07:30\"");
 
-const JsonKind kind_listen = {
-        TYPE_LIST,
-        json_parse_texts,
-        "one or up to 16 of \"PORT\", \"IPV4:PORT\", \"[IPV6]:PORT\", \"/PATH\", \"@NAME\", \"udp:ADDRESS\"",
-        .minimum = 1,
-        .maximum = 16,
-        .longest = 128,
-        .valid = is_listen,
-};
-const JsonKind kind_networks = {
-        TYPE_LIST,
-        json_parse_texts,
-        "an address or a network such as \"10.0.0.0/8\" or \"fd00::/8\", or up to 128 of them",
-        .maximum = LIST_MAX,
-        .longest = 64,
-        .valid = is_network_address,
-};
-const JsonKind kind_user_agents = {
-        TYPE_LIST,
-        json_parse_texts,
-        "a text of 1 to 256 bytes without control characters, or up to 128 of them",
-        .maximum = LIST_MAX,
-        .longest = 256,
-        .valid = is_text,
-};
-const JsonKind kind_url_paths = {
-        TYPE_LIST,
-        json_parse_texts,
-        "a path that begins with '/', of at most 256 bytes, or up to 128 of them",
-        .maximum = LIST_MAX,
-        .longest = 256,
-        .valid = is_url_path,
-};
-const JsonKind kind_hosts = {
-        TYPE_LIST,           json_parse_texts, "a host name or an address, or up to 128 of them",
-        .maximum = LIST_MAX, .longest = 253,   .valid = is_host,
-};
-const JsonKind kind_dependency_names = {
-        TYPE_LIST,           json_parse_texts, "the name of a dependency of this service, or up to 128 of them",
-        .maximum = LIST_MAX, .longest = 255,   .valid = is_text,
-};
+TEXTS(kind_listen, 1, 16, 128, is_listen,
+      "one or up to 16 of \"PORT\", \"IPV4:PORT\", \"[IPV6]:PORT\", \"/PATH\", \"@NAME\", \"udp:ADDRESS\"");
+TEXTS(kind_networks, 0, LIST_MAX, 64, is_network_address,
+      "an address or a network such as \"10.0.0.0/8\" or \"fd00::/8\", or up to 128 of them");
+TEXTS(kind_user_agents, 0, LIST_MAX, 256, is_text,
+      "a text of 1 to 256 bytes without control characters, or up to 128 of them");
+TEXTS(kind_url_paths, 0, LIST_MAX, 256, is_path,
+      "a path that begins with '/', of at most 256 bytes, or up to 128 of them");
+TEXTS(kind_hosts, 0, LIST_MAX, 253, is_host, "a host name or an address, or up to 128 of them");
+TEXTS(kind_dependency_names, 0, LIST_MAX, 255, is_text,
+      "the name of a dependency of this service, or up to 128 of them");

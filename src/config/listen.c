@@ -7,16 +7,6 @@
 /* Listen address. The forms are those of systemd.socket(5), and nothing that would mean more there: no vsock,
  * no names, no interface scopes, and no character in a path that a unit file reads in a way of its own. */
 
-uint16_t port_from_string(const char *text) {
-        size_t n = strspn(text, "0123456789");
-        unsigned long port;
-
-        if (n == 0 || n > 5 || text[n] != '\0' || text[0] == '0')
-                return 0;
-        port = strtoul(text, NULL, 10);
-        return port <= UINT16_MAX ? (uint16_t) port : 0;
-}
-
 static int unix_from_string(ListenAddress *address, const char *text) {
         size_t n = strlen(text);
 
@@ -31,31 +21,20 @@ static int unix_from_string(ListenAddress *address, const char *text) {
 }
 
 static int inet_from_string(ListenAddress *address, const char *text) {
-        const char *colon = strrchr(text, ':');
-        char host[INET6_ADDRSTRLEN + 2];
-        size_t n;
+        _cleanup_free_ char *host = NULL;
+        int r;
 
-        address->port = port_from_string(colon ? colon + 1 : text);
-        if (address->port == 0)
-                return -EINVAL;
-        if (!colon) {
+        if (!strchr(text, ':')) {
+                address->port = port_from_string(text);
                 address->family = AF_INET6;
                 address->ipv6 = (struct in6_addr) IN6ADDR_ANY_INIT;
-                return 0;
+                return address->port > 0 ? 0 : -EINVAL;
         }
-
-        n = (size_t) (colon - text);
-        if (n >= sizeof(host))
-                return -EINVAL;
-        memcpy(host, text, n);
-        host[n] = '\0';
-        if (n > 2 && host[0] == '[' && host[n - 1] == ']') {
-                host[n - 1] = '\0';
-                address->family = AF_INET6;
-                return inet_pton(AF_INET6, host + 1, &address->ipv6) == 1 ? 0 : -EINVAL;
-        }
-        address->family = AF_INET;
-        return inet_pton(AF_INET, host, &address->ipv4) == 1 ? 0 : -EINVAL;
+        r = host_and_port_from_string(&host, &address->port, text);
+        if (r < 0)
+                return r;
+        address->family = text[0] == '[' ? AF_INET6 : AF_INET;
+        return inet_pton(address->family, host, &address->ipv6) == 1 ? 0 : -EINVAL;
 }
 
 int listen_address_from_string(ListenAddress *ret, const char *text) {

@@ -4,7 +4,7 @@
  * well. */
 
 #include <netinet/in.h>
-#include "util/macro.h"
+#include "util/address.h"
 
 typedef struct ListenAddress {
         bool udp;
@@ -21,6 +21,3 @@ typedef struct ListenAddress {
  * "udp:". */
 int listen_address_from_string(ListenAddress *ret, const char *text);
 bool listen_address_is_wildcard(const ListenAddress *address);
-
-/* A decimal port, 1 to 65535, without leading zeros; 0 if the text is none. */
-uint16_t port_from_string(const char *text);

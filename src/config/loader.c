@@ -1,202 +1,69 @@
-#include <stdarg.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 
+#include "config/checks.h"
 #include "config/kinds.h"
 #include "config/loader.h"
-#include "config/problem.h"
-#include "util/json-scan.h"
+#include "config/members.h"
+#include "util/fd.h"
+#include "util/safe-file.h"
 
-/* Loader. A file is read in three goes: the scan finds what JSON forbids and members given twice, json-c makes
- * values of it, and the tables make a model of those. The first kind of mistake costs the file, all others the
- * service that has them, so one typing error leaves the other services reachable. Whatever was said in the main
- * file for all is not checked again with each service: it is reported once, and its wrong members are done
- * without (but for guards: see JSON_GUARD). */
+/* Loader: files become documents, their members make services of a draft, each is checked by itself, and in the end all of them
+ * together.
+ *
+ * One main file is looked for; the fragments beside it are read in the order of their names, and a fragment that cannot be used
+ * costs nobody but itself, as a mistake in a service costs that alone: one typing error leaves the others reachable. Paths that
+ * are shown or kept are those of the system that is configured, without the root that it may lie below. */
 
-const JsonPath path_services = { .name = "services", .length = 8 };
+static const char *const search_path[] = {
+        CONFIG_PATH,
+        "/run/wakechain/dependencies.json",
+        "/usr/lib/wakechain/dependencies.json",
+        "/opt/docker-autostart/dependencies.json",
+};
 
-static const char *entry_name(const ServiceEntry *entry) {
-        return entry ? entry->service.name : NULL;
-}
+/* One document */
 
-static void add_problem(Loader *loader, ProblemLevel level, ServiceEntry *entry, const JsonPath *path,
-                        const char *value, const char *text) {
-        if (entry && level == PROBLEM_ERROR)
-                entry->broken = true;
-        problem_list_add(loader->problems, level, entry ? entry->file : loader->file, entry_name(entry), path,
-                         value, text);
-        loader->walk.terse = problem_list_is_full(loader->problems);
-}
-
-_printf_(6, 0) static void add_formatted(Loader *loader, ProblemLevel level, ServiceEntry *entry,
-                                         const JsonPath *path, const char *value, const char *format,
-                                         va_list arguments) {
-        _cleanup_free_ char *text = NULL;
-
-        if (!loader->walk.terse && vasprintf(&text, format, arguments) < 0)
-                text = NULL;
-        add_problem(loader, level, entry, path, value, text);
-}
-
-void loader_refuse(Loader *loader, ServiceEntry *entry, const JsonPath *path, const char *value,
-                   const char *format, ...) {
-        va_list arguments;
-
-        va_start(arguments, format);
-        add_formatted(loader, PROBLEM_ERROR, entry, path, value, format, arguments);
-        va_end(arguments);
-}
-
-void loader_warn(Loader *loader, ServiceEntry *entry, const JsonPath *path, const char *value, const char *format,
-                 ...) {
-        va_list arguments;
-
-        if (loader->walk.muted)
-                return;
-        va_start(arguments, format);
-        add_formatted(loader, PROBLEM_WARNING, entry, path, value, format, arguments);
-        va_end(arguments);
-}
-
-static void loader_on_problem(JsonWalk *walk, const JsonPath *path, bool missing, json_object *value,
-                              const char *text) {
-        Loader *loader = (Loader *) walk;
-        _cleanup_free_ char *shown = NULL;
-
-        if (!missing && !walk->terse)
-                shown = json_value_to_string(value);
-        add_problem(loader, PROBLEM_ERROR, loader->entry, path, shown, text);
-}
-
-static int loader_on_marked(JsonWalk *walk, const JsonPath *path) {
-        Loader *loader = (Loader *) walk;
-        _cleanup_free_ char *text = NULL;
-
-        text = json_path_to_string(path);
-        if (!text)
-                return -ENOMEM;
-        return strv_append(loader->entry ? &loader->entry->service.unsupported : &loader->unsupported, text);
-}
-
-int loader_new(Loader **ret, ProblemList *problems) {
-        _cleanup_(loader_freep) Loader *loader = NULL;
-
-        loader = new0(Loader, 1);
-        if (!loader)
-                return -ENOMEM;
-        loader->walk.problem = loader_on_problem;
-        loader->walk.marked = loader_on_marked;
-        loader->problems = problems;
-
-        *ret = TAKE_PTR(loader);
-        return 0;
-}
-
-Loader *loader_free(Loader *loader) {
-        if (!loader)
-                return NULL;
-
-        for (size_t i = 0; i < loader->n_entries; i++)
-                service_done(&loader->entries[i].service);
-        free(loader->entries);
-        strv_free(loader->files);
-        strv_free(loader->unsupported);
-        free(loader->config.engine_socket);
-        strv_free(loader->config.api_hosts);
-        json_object_put(loader->defaults);
-        json_object_put(loader->doubled);
-        for (size_t i = 0; i < loader->n_documents; i++)
-                json_object_put(loader->documents[i].object);
-        free(loader->documents);
-        strv_free(loader->lost);
-        return mfree(loader);
-}
-
-static const char *loader_source_of(const Loader *loader, const char *name) {
-        const char *source = NULL;
-        json_object *value;
-
-        if (json_object_object_get_ex(loader->sources, name, &value))
-                source = json_get_text(value, 0);
-        return source && source[0] == '/' ? source : loader->source;
-}
-
-static int loader_add_entry(Loader *loader, const char *name) {
-        ServiceEntry *entry;
-
-        if (loader->n_entries == loader->allocated_entries) {
-                size_t larger = MAX(2 * loader->allocated_entries, (size_t) 16);
-                ServiceEntry *moved = reallocarray(loader->entries, larger, sizeof(ServiceEntry));
-
-                if (!moved)
-                        return -ENOMEM;
-                loader->entries = moved;
-                loader->allocated_entries = larger;
-        }
-
-        entry = &loader->entries[loader->n_entries];
-        *entry = (ServiceEntry){
-                .file = loader->file,
-                .source = loader_source_of(loader, name),
-                .order = loader->n_entries,
-        };
-        entry->service.name = strdup(name);
-        if (!entry->service.name)
-                return -ENOMEM;
-        loader->n_entries++;
-        loader->entry = entry;
-        return 0;
-}
-
-static int read_service(Loader *loader, const JsonPath *path, const char *name, json_object *value) {
+static int read_service(Draft *draft, const JsonPath *path, const char *name, json_object *value) {
         int r;
 
-        if (loader->n_entries == CONFIG_SERVICES_MAX) {
-                if (!loader->overfull)
-                        loader_refuse(loader, NULL, path, NULL, "is one too many: expected at most %d services",
-                                      CONFIG_SERVICES_MAX);
-                loader->overfull = true;
+        if (draft->n_services == CONFIG_SERVICES_MAX) {
+                if (!draft->overfull)
+                        draft_refuse(draft, NULL, path, NULL, "is one too many: expected at most %d services",
+                                     CONFIG_SERVICES_MAX);
+                draft->overfull = true;
                 return 0;
         }
 
-        r = loader_add_entry(loader, name);
+        r = draft_add(draft, name);
         if (r < 0)
                 return r;
-        if (json_object_object_get_ex(loader->doubled, name, NULL))
-                loader->entry->broken = true;
+        draft->current->broken = json_object_object_get_ex(draft->doubled, name, NULL);
         if (!service_name_is_valid(name))
-                json_walk_refuse(&loader->walk, path, value,
+                json_walk_refuse(&draft->walk, path, value,
                                  "expected the name of a service: 1 to %d letters, digits, '_', '.' and '-'",
                                  SERVICE_NAME_MAX);
         if (json_object_is_type(value, json_type_object)) {
-                r = service_read(loader, path, value);
-                if (r >= 0) {
-                        service_check(loader, path, value);
-                        r = dependencies_check(loader, path, value);
-                }
+                r = service_read(draft, path, value);
+                if (r >= 0)
+                        r = service_check(draft, path, value);
         } else
-                json_walk_refuse(&loader->walk, path, value, "expected an object with 'name'");
-        loader->entry = NULL;
+                json_walk_refuse(&draft->walk, path, value, "expected an object with 'name'");
+        draft->current = NULL;
         return r;
-}
-
-static bool loader_passes_over(const Loader *loader, const char *name) {
-        return (loader->only && !json_object_object_get_ex(loader->only, name, NULL)) ||
-               (loader->except && json_object_object_get_ex(loader->except, name, NULL));
 }
 
 static int parse_services(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
                           void *member) {
         const char *own = walk->own;
-        Loader *loader = member;
         int r = 0;
 
         walk->own = NULL;
         json_object_object_foreach(value, name, service) {
                 JsonPath service_path = json_path_member(path, name);
 
-                if (loader_passes_over(loader, name))
-                        continue;
-                r = read_service(loader, &service_path, name, service);
+                r = read_service(member, &service_path, name, service);
                 if (r < 0)
                         break;
         }
@@ -206,26 +73,19 @@ static int parse_services(JsonWalk *walk, const JsonPath *path, const JsonField 
 
 static int parse_defaults(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
                           void *member) {
-        Loader *loader = member;
+        Draft *draft = member;
 
-        json_object_put(loader->defaults);
-        loader->defaults = json_object_get(value);
-        return service_check_defaults(loader, path, value);
+        json_object_put(draft->defaults);
+        draft->defaults = json_object_get(value);
+        return service_check_defaults(draft, path, value);
 }
 
-static const JsonName engine_names[] = {
-        { "docker", ENGINE_DOCKER }, { "podman", ENGINE_PODMAN }, { "swarm", ENGINE_SWARM }, {}
-};
-static const JsonKind kind_engine = {
-        JSON_TYPE(string),
-        json_parse_name,
-        "\"docker\", \"podman\" or \"swarm\"",
-        .names = engine_names,
-};
+JSON_KIND_OF_NAMES(kind_engine, "\"docker\", \"podman\" or \"swarm\"", { "docker", ENGINE_DOCKER },
+                   { "podman", ENGINE_PODMAN }, { "swarm", ENGINE_SWARM });
 
-static const JsonField api_fields[] = { { "hosts", &kind_hosts, offsetof(Loader, config.api_hosts) },
+static const JsonField api_fields[] = { { "hosts", &kind_hosts, offsetof(Draft, config.api_hosts) },
                                         { "sleepOverTcp", &kind_boolean,
-                                          offsetof(Loader, config.api_sleep_over_tcp) },
+                                          offsetof(Draft, config.api_sleep_over_tcp) },
                                         {} };
 
 static int parse_api(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
@@ -242,82 +102,13 @@ static const JsonKind kind_services = { JSON_TYPE(object), parse_services,
 static const JsonField top_fields[] = {
         { "api", &kind_api, 0, JSON_OWN },
         { "defaults", &kind_defaults, 0, JSON_OWN },
-        { "engine", &kind_engine, offsetof(Loader, config.engine), JSON_OWN | JSON_MARKED_UNLESS, ENGINE_DOCKER },
-        { "engineSocket", &kind_socket, offsetof(Loader, config.engine_socket), JSON_OWN },
+        { "engine", &kind_engine, offsetof(Draft, config.engine), JSON_OWN | JSON_MARKED_UNLESS, ENGINE_DOCKER },
+        { "engineSocket", &kind_socket, offsetof(Draft, config.engine_socket), JSON_OWN },
         { "services", &kind_services, 0 },
         {}
 };
 
-/* A member given twice costs the service that it is in. */
-static int loader_on_duplicate(const JsonPath *path, unsigned line, unsigned column, void *userdata) {
-        const JsonPath *service = NULL, *top = path;
-        _cleanup_free_ char *name = NULL;
-        Loader *loader = userdata;
-        JsonPath shown = *path;
-
-        for (; top->parent; top = top->parent)
-                service = top;
-        if (service && service->name && top->length == path_services.length &&
-            memcmp(top->name, path_services.name, top->length) == 0) {
-                name = strndup(service->name, service->length);
-                if (!name || json_object_object_add(loader->doubled, name, NULL) < 0)
-                        return -ENOMEM;
-        }
-
-        if (loader->walk.terse)
-                problem_list_add(loader->problems, PROBLEM_ERROR, loader->file, NULL, NULL, NULL, NULL);
-        else {
-                _cleanup_free_ char *text = NULL;
-
-                if (asprintf(&text, "line %u, column %u: this object has a member of that name already", line,
-                             column) < 0)
-                        text = NULL;
-                problem_list_add(loader->problems, PROBLEM_ERROR, loader->file, name, &shown, NULL, text);
-        }
-        loader->walk.terse = problem_list_is_full(loader->problems);
-        return 0;
-}
-
-static int loader_read(Loader *loader, const char *text, size_t size, json_object **ret) {
-        JsonMistake mistake;
-        int r;
-
-        json_object_put(loader->doubled);
-        loader->doubled = json_object_new_object();
-        if (!loader->doubled)
-                return -ENOMEM;
-
-        /* Editors of other systems leave a byte order mark, which a reader may skip. */
-        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-                text += 3;
-                size -= 3;
-        }
-        r = json_read(ret, text, size, loader_on_duplicate, loader, &mistake);
-        if (r == -EBADMSG)
-                loader_refuse(loader, NULL, NULL, NULL, "line %u, column %u: %s", mistake.line, mistake.column,
-                              mistake.text);
-        else if (r == -EFBIG) {
-                loader_refuse(loader, NULL, NULL, NULL, "is larger than %d MiB", CONFIG_SIZE_MAX >> 20);
-                r = -EBADMSG;
-        }
-        return r;
-}
-
-static int loader_keep(Loader *loader, json_object *object) {
-        Document *moved;
-
-        if (!loader->keeps)
-                return 0;
-        moved = reallocarray(loader->documents, loader->n_documents + 1, sizeof(Document));
-        if (!moved)
-                return -ENOMEM;
-        loader->documents = moved;
-        loader->documents[loader->n_documents++] = (Document){ loader->file, json_object_get(object) };
-        return 0;
-}
-
-/* Whether a file has services that cannot be told: what should hold them is something else, or may have another name, as
- * there is a member that nobody knows. */
+/* What should hold the services is something else, or may have another name, as there is a member that nobody knows. */
 static bool services_are_lost(json_object *object) {
         json_object *services;
 
@@ -335,146 +126,202 @@ static bool services_are_lost(json_object *object) {
         return false;
 }
 
-static int loader_begin_file(Loader *loader, const char *file) {
+int loader_read(Draft *draft, const Document *document, bool is_main) {
         int r;
 
-        assert(loader);
-        assert(file);
+        draft->walk.terse = problem_list_is_full(draft->problems);
+        draft->doubled = document->doubled;
+        draft->walk.own = is_main ? NULL : "belongs in the main file, dependencies.json";
+        r = json_table_walk(&draft->walk, top_fields, &(JsonSource){ .object = document->object }, draft);
+        draft->doubled = NULL;
+        return r < 0 ? r : services_are_lost(document->object);
+}
 
-        r = strv_append(&loader->files, file);
-        if (r >= 0)
-                loader->file = loader->files[strv_length(loader->files) - 1];
+int loader_read_services(Draft *draft, json_object *services, json_object *defaults) {
+        json_object *others = draft->defaults;
+        int r;
+
+        draft->defaults = defaults;
+        r = parse_services(&draft->walk, &path_services, NULL, services, draft);
+        draft->defaults = others;
         return r;
 }
 
-static int loader_use(Loader *loader, json_object *object, bool is_main) {
+/* The files */
+
+static int add_text(Draft *draft, DocumentList *documents, const char *file, const char *text, size_t size) {
+        const Document *document;
         int r;
 
-        if (!json_object_is_type(object, json_type_object)) {
-                loader_refuse(loader, NULL, NULL, NULL, "expected an object with 'services'");
+        r = document_list_parse(documents, file, text, size, draft->problems);
+        if (r < 0)
+                return r;
+        document = &documents->documents[documents->n_documents - 1];
+        draft->file = document->file;
+        r = loader_read(draft, document, documents->n_documents == 1);
+        return r > 0 ? strv_append(&documents->lost, file) : r;
+}
+
+/* Whoever writes these files decides what root does, and health commands. What is looked for has to be root's word; a file
+ * that somebody names is only looked at. A problem of `file` is reported with -EBADMSG. */
+static int read_file(ProblemList *problems, const char *root, const char *path, bool is_given, char **ret,
+                     size_t *ret_size) {
+        _cleanup_free_ char *below = NULL, *why = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        if (!is_given) {
+                r = safe_file_read(root, path, FILE_OF_ROOT, CONFIG_SIZE_MAX, ret, ret_size, &why);
+                if (!why)
+                        return r;
+                problem_list_add_file(problems, PROBLEM_ERROR, path, "%s", why);
                 return -EBADMSG;
         }
-        r = loader_keep(loader, object);
-        if (r >= 0 && services_are_lost(object))
-                r = strv_append(&loader->lost, loader->file);
-        if (r < 0)
-                return r;
-        loader->walk.own = is_main ? NULL : "belongs in the main file, dependencies.json";
-        return json_table_walk(&loader->walk, top_fields, &(JsonSource){ .object = object }, loader);
-}
-
-int loader_add(Loader *loader, const char *file, const char *text, size_t size, bool is_main) {
-        json_object *object = NULL;
-        int r;
-
-        r = loader_begin_file(loader, file);
-        if (r < 0)
-                return r;
-        r = loader_read(loader, text, size, &object);
-        if (r >= 0) {
-                r = loader_use(loader, object, is_main);
-                json_object_put(object);
-        }
-        if (r == -EBADMSG && strv_append(&loader->lost, file) < 0)
-                r = -ENOMEM;
-        return r;
-}
-
-int loader_add_document(Loader *loader, const char *file, json_object *object, bool is_main) {
-        int r;
-
-        r = loader_begin_file(loader, file);
-        return r < 0 ? r : loader_use(loader, object, is_main);
-}
-
-int loader_add_services(Loader *loader, const char *file, json_object *services, json_object *defaults) {
-        json_object *others = loader->defaults;
-        int r;
-
-        r = loader_begin_file(loader, file);
-        if (r < 0)
-                return r;
-        loader->defaults = defaults;
-        r = parse_services(&loader->walk, &path_services, NULL, services, loader);
-        loader->defaults = others;
-        return r;
-}
-
-static int compare_entries(const void *x, const void *y) {
-        const ServiceEntry *a = x, *b = y;
-        int r = strcmp(a->service.name, b->service.name);
-
-        return r != 0 ? r : (a->order > b->order) - (a->order < b->order);
-}
-
-static int compare_to_entry(const void *name, const void *entry) {
-        return strcmp(name, ((const ServiceEntry *) entry)->service.name);
-}
-
-ServiceEntry *loader_find(Loader *loader, const char *name) {
-        if (loader->n_entries == 0)
-                return NULL;
-        return bsearch(name, loader->entries, loader->n_entries, sizeof(ServiceEntry), compare_to_entry);
-}
-
-static int loader_complete(Loader *loader, Config *config) {
-        static const char *const sockets[] = {
-                [ENGINE_DOCKER] = "/run/docker.sock",
-                [ENGINE_PODMAN] = "/run/podman/podman.sock",
-                [ENGINE_SWARM] = "/run/docker.sock",
-        };
-
-        if (!config->engine_socket)
-                config->engine_socket = strdup(sockets[config->engine]);
-        config->path = strdup(loader->files[0]);
-        config->services = new0(Service, loader->n_entries + 1);
-        if (!config->engine_socket || !config->path || !config->services)
+        if (asprintf(&below, "%s%s", root, path) < 0) {
+                below = NULL;
                 return -ENOMEM;
+        }
+        fd = open(below, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        return fd < 0 ? -errno : fd_read_all(fd, CONFIG_SIZE_MAX, ret, ret_size);
+}
 
-        for (size_t i = 0; i < loader->n_entries; i++) {
-                Service *service;
+static int add_fragment(Draft *draft, DocumentList *documents, const char *root, const char *path, bool is_given) {
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
+        int r;
 
-                if (loader->entries[i].broken)
-                        continue;
-                service = &config->services[config->n_services++];
-                *service = loader->entries[i].service;
-                loader->entries[i].service = (Service){};
-                service->remembered = loader->entries[i].source != NULL;
-                service->file = strdup(service->remembered ? loader->entries[i].source : loader->entries[i].file);
-                if (!service->file)
-                        return -ENOMEM;
-                for (char **path = loader->unsupported; path && *path; path++) {
-                        int r = strv_append(&service->unsupported, *path);
+        r = read_file(draft->problems, root, path, is_given, &text, &size);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0) {
+                if (r != -EBADMSG)
+                        problem_list_add_file(draft->problems, PROBLEM_ERROR, path, "cannot be read: %s",
+                                              strerror(-r));
+                return strv_append(&documents->lost, path);
+        }
+        r = add_text(draft, documents, path, text, size);
+        return r == -EBADMSG ? 0 : r;
+}
 
-                        if (r < 0)
-                                return r;
+static int is_fragment(const struct dirent *entry) {
+        size_t n = strlen(entry->d_name);
+
+        return entry->d_name[0] != '.' && n > 5 && streq(entry->d_name + n - 5, ".json");
+}
+
+static int compare_entries(const struct dirent **a, const struct dirent **b) {
+        return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int add_fragments(Draft *draft, DocumentList *documents, const char *root, const char *main_path,
+                         bool is_given) {
+        const char *slash = strrchr(main_path, '/');
+        _cleanup_free_ char *folder = NULL, *below = NULL, *why = NULL;
+        struct dirent **entries;
+        int n, r = 0;
+
+        if (asprintf(&folder, "%.*sdependencies.d", slash ? (int) (slash - main_path) + 1 : 0, main_path) < 0) {
+                folder = NULL;
+                return -ENOMEM;
+        }
+        if (asprintf(&below, "%s%s", root, folder) < 0) {
+                below = NULL;
+                return -ENOMEM;
+        }
+        /* Before it is looked through: who knows how much somebody has put there. */
+        if (!is_given)
+                (void) safe_file_check(root, folder, FILE_OF_ROOT, &why);
+        n = why ? -1 : scandir(below, &entries, is_fragment, compare_entries);
+        if (n < 0) {
+                if (!why && (errno == ENOENT || errno == ENOTDIR))
+                        return 0;
+                problem_list_add_file(draft->problems, PROBLEM_ERROR, folder, "%s", why ?: strerror(errno));
+                return strv_append(&documents->lost, folder);
+        }
+
+        for (int i = 0; i < n; i++) {
+                _cleanup_free_ char *path = NULL;
+
+                if (r >= 0 && asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0) {
+                        path = NULL;
+                        r = -ENOMEM;
                 }
+                if (r >= 0)
+                        r = add_fragment(draft, documents, root, path, is_given);
+                free(entries[i]);
         }
-        return 0;
+        free(entries);
+        return r;
 }
 
-int loader_finish(Loader *loader, Config **ret) {
-        _cleanup_(config_freep) Config *config = NULL;
+int loader_read_files(Draft *draft, DocumentList *documents, const char *root, const char **path) {
+        _cleanup_free_ char *text = NULL;
+        bool is_given = *path;
+        size_t size = 0;
+        int r = -ENOENT;
+
+        if (is_given)
+                r = read_file(draft->problems, root, *path, is_given, &text, &size);
+        for (size_t i = 0; !*path && i < ELEMENTSOF(search_path); i++) {
+                r = read_file(draft->problems, root, search_path[i], is_given, &text, &size);
+                if (r == -ENOENT || r == -ENOTDIR)
+                        r = -ENOENT;
+                else
+                        *path = search_path[i];
+        }
+        if (r == -EFBIG) {
+                problem_list_add_file(draft->problems, PROBLEM_ERROR, *path, "is larger than %d MiB",
+                                      CONFIG_SIZE_MAX >> 20);
+                return -EBADMSG;
+        }
+        if (r >= 0)
+                r = add_text(draft, documents, *path, text, size);
+        if (r >= 0)
+                r = add_fragments(draft, documents, root, *path, is_given);
+        return r;
+}
+
+int loader_finish(Draft *draft, const char *path, Config **ret) {
         int r;
 
-        assert(loader);
-        assert(loader->files);
+        draft_sort(draft);
+        r = services_check(draft);
+        return r < 0 ? r : draft_take_config(draft, path, ret);
+}
+
+int config_load(Config **ret, const char *root, const char *path, ProblemList *problems) {
+        _cleanup_(document_list_done) DocumentList documents = {};
+        _cleanup_(draft_done) Draft draft;
+        int r;
+
         assert(ret);
+        assert(root);
+        assert(problems);
 
-        if (loader->n_entries > 1)
-                qsort(loader->entries, loader->n_entries, sizeof(ServiceEntry), compare_entries);
-        r = config_check(loader);
-        if (r < 0)
-                return r;
+        *problems = (ProblemList){};
+        draft_init(&draft, problems);
+        r = loader_read_files(&draft, &documents, root, &path);
+        if (r >= 0)
+                r = loader_finish(&draft, path, ret);
+        if (path)
+                problem_list_finish(problems, path);
+        return r;
+}
 
-        config = new0(Config, 1);
-        if (!config)
-                return -ENOMEM;
-        *config = loader->config;
-        loader->config = (Config){};
-        r = loader_complete(loader, config);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(config);
-        return 0;
+int config_parse(Config **ret, const char *file, const char *text, size_t size, ProblemList *problems) {
+        _cleanup_(document_list_done) DocumentList documents = {};
+        _cleanup_(draft_done) Draft draft;
+        int r;
+
+        assert(ret);
+        assert(file);
+        assert(problems);
+
+        *problems = (ProblemList){};
+        draft_init(&draft, problems);
+        r = add_text(&draft, &documents, file, text, size);
+        if (r >= 0)
+                r = loader_finish(&draft, file, ret);
+        problem_list_finish(problems, file);
+        return r;
 }

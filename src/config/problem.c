@@ -1,3 +1,4 @@
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "config/problem.h"
@@ -71,6 +72,17 @@ void problem_list_add(ProblemList *list, ProblemLevel level, const char *file, c
                 problem_done(&problem);
                 list->n_more++;
         }
+}
+
+void problem_list_add_file(ProblemList *list, ProblemLevel level, const char *file, const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list arguments;
+
+        va_start(arguments, format);
+        if (vasprintf(&text, format, arguments) < 0)
+                text = NULL;
+        va_end(arguments);
+        problem_list_add(list, level, file, NULL, NULL, NULL, text);
 }
 
 void problem_list_take_errors(ProblemList *list, ProblemList *from) {

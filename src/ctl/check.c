@@ -1,8 +1,10 @@
-#include <json-c/json.h>
 #include <stdio.h>
 
-#include "config/config.h"
+#include "config/problem.h"
+#include "ctl/check-engine.h"
 #include "ctl/ctl.h"
+#include "ctl/unit.h"
+#include "util/json-members.h"
 #include "util/log.h"
 
 /* wakectl check: what is wrong with a configuration, all of it, and what of it does nothing yet. Problems are
@@ -28,48 +30,41 @@ static void print_text(const Config *config, const ProblemList *problems, const 
                        problems->n_warnings, problems->n_warnings == 1 ? "warning" : "warnings");
 }
 
-static json_object *text_or_null(const char *text) {
-        return text ? json_object_new_string(text) : NULL;
-}
-
-static json_object *problem_to_json(const Problem *problem) {
-        json_object *object = json_object_new_object();
-
-        (void) json_object_object_add(object, "level",
-                                      json_object_new_string(problem->level == PROBLEM_ERROR ? "error"
-                                                                                             : "warning"));
-        (void) json_object_object_add(object, "file", text_or_null(problem->file));
-        (void) json_object_object_add(object, "service", text_or_null(problem->service));
-        (void) json_object_object_add(object, "path", text_or_null(problem->path));
-        (void) json_object_object_add(object, "value", text_or_null(problem->value));
-        (void) json_object_object_add(object, "text", text_or_null(problem->text));
-        return object;
-}
-
 static void print_json(const Config *config, const ProblemList *problems, const char *file) {
-        json_object *object = json_object_new_object(), *services = json_object_new_array();
-        json_object *list = json_object_new_array(), *unsupported = json_object_new_array();
+        _cleanup_(json_freep) json_object *object = json_object_new_object();
+        json_object *services = json_object_new_array(), *list = json_object_new_array(),
+                    *unsupported = json_object_new_array();
+        bool fine = json_add_text(object, "file", config ? config->path : file);
 
-        for (size_t i = 0; config && i < config->n_services; i++) {
-                (void) json_object_array_add(services, json_object_new_string(config->services[i].name));
-                for (char **path = config->services[i].unsupported; path && *path; path++)
-                        (void) json_object_array_add(unsupported, json_object_new_string(*path));
+        fine = json_add(object, "services", services) && fine;
+        fine = json_add_number(object, "errors", problems->n_errors) &&
+               json_add_number(object, "warnings", problems->n_warnings) && fine;
+        fine = json_add(object, "problems", list) && fine;
+        fine = json_add(object, "unsupported", unsupported) && fine;
+
+        for (size_t i = 0; fine && config && i < config->n_services; i++) {
+                fine = json_append(services, json_object_new_string(config->services[i].name));
+                for (char **path = config->services[i].unsupported; fine && path && *path; path++)
+                        fine = json_append(unsupported, json_object_new_string(*path));
         }
-        for (size_t i = 0; i < problems->n_problems; i++)
-                (void) json_object_array_add(list, problem_to_json(&problems->problems[i]));
+        for (size_t i = 0; fine && i < problems->n_problems; i++) {
+                const Problem *problem = &problems->problems[i];
+                json_object *entry = json_object_new_object();
 
-        (void) json_object_object_add(object, "file", text_or_null(config ? config->path : file));
-        (void) json_object_object_add(object, "services", services);
-        (void) json_object_object_add(object, "errors", json_object_new_uint64(problems->n_errors));
-        (void) json_object_object_add(object, "warnings", json_object_new_uint64(problems->n_warnings));
-        (void) json_object_object_add(object, "problems", list);
-        (void) json_object_object_add(object, "unsupported", unsupported);
-        puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-                                                                    JSON_C_TO_STRING_NOSLASHESCAPE));
-        json_object_put(object);
+                fine = json_append(list, entry) &&
+                       json_add_text(entry, "level", problem->level == PROBLEM_ERROR ? "error" : "warning") &&
+                       json_add_text(entry, "file", problem->file) &&
+                       json_add_text(entry, "service", problem->service) &&
+                       json_add_text(entry, "path", problem->path) &&
+                       json_add_text(entry, "value", problem->value) &&
+                       json_add_text(entry, "text", problem->text);
+        }
+        puts(fine ? json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+                                                                           JSON_C_TO_STRING_NOSLASHESCAPE)
+                  : "(out of memory)");
 }
 
-int verb_check(int argc, char **argv) {
+int verb_check(const CtlOptions *options, int argc, char **argv) {
         _cleanup_(problem_list_done) ProblemList problems = {};
         _cleanup_(config_freep) Config *config = NULL;
         const char *path = argc > 0 ? argv[0] : NULL, *file;
@@ -86,9 +81,15 @@ int verb_check(int argc, char **argv) {
                 return CTL_FAILED;
         }
 
-        if (arg_unit && config)
-                return check_unit(config, arg_unit);
-        if (arg_json)
+        if (options->unit && config)
+                return check_unit(config, options->unit);
+        /* A list that is full has told of so much that must be mended first. */
+        if (options->engine && config && !problem_list_is_full(&problems)) {
+                if (check_engine(config, &problems) < 0)
+                        return CTL_FAILED;
+                problem_list_finish(&problems, config->path);
+        }
+        if (options->json)
                 print_json(config, &problems, file);
         else
                 print_text(config, &problems, file);

@@ -11,13 +11,12 @@ enum {
         CTL_USAGE = 2,
 };
 
-extern bool arg_json;
-extern const char *arg_unit;
+typedef struct CtlOptions {
+        bool json;
+        bool engine; /* check: also ask the engine */
+        const char *unit; /* check: only look who depends on this one; NULL: all of it */
+} CtlOptions;
 
-/* Arguments after the verb; each returns an exit code. */
-int verb_check(int argc, char **argv); /* check.c: [FILE] */
-int verb_sleep(int argc, char **argv); /* sleep.c: NAME */
-
-/* unit.c: does a service of this configuration depend on that unit, and is there a file for it? Prints which services do. */
-typedef struct Config Config;
-int check_unit(const Config *config, const char *unit);
+/* wakectl check [FILE], wakectl sleep NAME. They get the arguments after the verb, and return an exit code. */
+int verb_check(const CtlOptions *options, int argc, char **argv);
+int verb_sleep(const CtlOptions *options, int argc, char **argv);

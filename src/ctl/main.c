@@ -6,18 +6,15 @@
 
 /* wakectl: everything a person does by hand, one verb each. */
 
-bool arg_json = false;
-const char *arg_unit = NULL;
-
-typedef struct Verb {
+typedef struct CtlVerb {
         const char *name;
         const char *arguments; /* as shown */
         int min_arguments, max_arguments;
-        int (*run)(int argc, char **argv);
+        int (*run)(const CtlOptions *options, int argc, char **argv);
         const char *help;
-} Verb;
+} CtlVerb;
 
-static const Verb verbs[] = {
+static const CtlVerb verbs[] = {
         { "check", "[FILE]", 0, 1, verb_check, "Print every error of the configuration; exit 1 if there is any" },
         { "sleep", "NAME", 1, 1, verb_sleep, "Put a stack to sleep, also what ran before it was woken" },
 };
@@ -31,12 +28,13 @@ static void print_help(void) {
         printf("\nOptions:\n"
                "  -h --help            Show this help\n"
                "     --version         Show the version\n"
+               "     --engine          check: also ask the container engine and look into the compose folders\n"
                "     --json            Print JSON, for programs\n"
                "     --unit=UNIT       Only check whether a service depends on this systemd unit\n\n"
                "Exit codes: 0 all is well, 1 it failed or there are errors, 2 wrong usage.\n");
 }
 
-static int run_verb(int argc, char **argv) {
+static int run_verb(const CtlOptions *given, int argc, char **argv) {
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
                 if (!streq(verbs[i].name, argv[0]))
                         continue;
@@ -44,7 +42,7 @@ static int run_verb(int argc, char **argv) {
                         log_error("Usage: wakectl %s %s", verbs[i].name, verbs[i].arguments);
                         return CTL_USAGE;
                 }
-                return verbs[i].run(argc - 1, argv + 1);
+                return verbs[i].run(given, argc - 1, argv + 1);
         }
         log_error("Unknown verb '%s', see 'wakectl --help'.", argv[0]);
         return CTL_USAGE;
@@ -52,15 +50,16 @@ static int run_verb(int argc, char **argv) {
 
 int main(int argc, char **argv) {
         enum {
-                ARG_VERSION = 0x100,
+                ARG_ENGINE = 0x100,
                 ARG_JSON,
                 ARG_UNIT,
         };
-        static const struct option options[] = { { "help", no_argument, NULL, 'h' },
-                                                 { "json", no_argument, NULL, ARG_JSON },
-                                                 { "unit", required_argument, NULL, ARG_UNIT },
-                                                 { "version", no_argument, NULL, ARG_VERSION },
-                                                 {} };
+        static const struct option options[] = {
+                { "engine", no_argument, NULL, ARG_ENGINE }, { "help", no_argument, NULL, 'h' },
+                { "json", no_argument, NULL, ARG_JSON },     { "unit", required_argument, NULL, ARG_UNIT },
+                { "version", no_argument, NULL, 'v' },       {}
+        };
+        CtlOptions given = {};
         int c, r;
 
         while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
@@ -68,13 +67,16 @@ int main(int argc, char **argv) {
                 case 'h':
                         print_help();
                         return CTL_FINE;
+                case ARG_ENGINE:
+                        given.engine = true;
+                        break;
                 case ARG_JSON:
-                        arg_json = true;
+                        given.json = true;
                         break;
                 case ARG_UNIT:
-                        arg_unit = optarg;
+                        given.unit = optarg;
                         break;
-                case ARG_VERSION:
+                case 'v':
                         puts("wakechain " VERSION);
                         return CTL_FINE;
                 default:
@@ -85,7 +87,7 @@ int main(int argc, char **argv) {
                 return CTL_USAGE;
         }
 
-        r = run_verb(argc - optind, argv + optind);
+        r = run_verb(&given, argc - optind, argv + optind);
         /* Who reads the output has to know that it is whole. */
         if (fflush(stdout) != 0 || ferror(stdout)) {
                 (void) log_error_errno(-errno, "Failed to write: %m");

@@ -1,63 +1,35 @@
-#include <stdio.h>
 #include <systemd/sd-event.h>
 
+#include "control/status-file.h"
+#include "control/waker-call.h"
 #include "ctl/ctl.h"
-#include "io/printable.h"
-#include "io/status-file.h"
-#include "io/varlink.h"
 #include "model/service.h"
-#include "model/status.h"
-#include "util/fd.h"
 #include "util/log.h"
 
-/* wakectl sleep: calls io.wakechain.Sleep and waits for the end of the waker, which is the end of the connection. A service that sleeps is
- * woken by the connection just as far as the waker has to know what of it runs. If the waker is killed on the way, its
- * successor is asked again: it would otherwise leave what it has not started itself. */
+/* wakectl sleep: asks the waker, and waits for its end. For a service that sleeps the waker looks what of it runs, and wakes nothing. If the
+ * waker is killed on the way, its successor is asked again: it would otherwise leave what it has not started itself. */
 
-#define TEXT_MAX ((size_t) 1024)
-#define ATTEMPTS_MAX 5U
+#define LOSSES_MAX 5U
 
 typedef struct Sleep {
-        sd_event *event;
-        const char *name;
-        Varlink *varlink;
-        bool accepted;
+        sd_event *event; /* borrowed, as are the others */
+        const char *name, *path;
 } Sleep;
 
-static const char *string_member(json_object *object, const char *key) {
-        json_object *value;
-
-        return json_object_is_type(object, json_type_object) && json_object_object_get_ex(object, key, &value) &&
-                                               json_object_is_type(value, json_type_string)
-                               ? json_object_get_string(value)
-                               : NULL;
-}
-
-static void sleep_tell_refusal(const Sleep *sleep, const char *error, json_object *parameters) {
-        const char *text = string_member(parameters, "message") ?: error;
-        _cleanup_free_ char *printable =
-                        printable_copy(text, MIN(strlen(text), TEXT_MAX), /* keep_lines= */ false);
-
-        if (streq(error, "org.varlink.service.PermissionDenied"))
-                log_error("%s was not put to sleep: its waker does not take that from fronts, nor from programs outside of any "
-                          "unit or session.",
+static int sleep_tell_unreachable(const Sleep *sleep, int error) {
+        if (error == -EACCES || error == -EPERM)
+                log_error("You may not put %s to sleep: root and members of the group 'wakechain' may.",
+                          sleep->name);
+        else if (error == -ENOENT)
+                log_error("There is no service '%s': %s does not exist. If it is new in dependencies.json, "
+                          "'systemctl daemon-reload' and 'systemctl start wake-control@%s.socket' bring it up.",
+                          sleep->name, sleep->path, sleep->name);
+        else if (error == -ECONNREFUSED)
+                log_error("Nobody listens on %s: 'systemctl restart wake-control@%s.socket'.", sleep->path,
                           sleep->name);
         else
-                log_error("%s was not put to sleep: %s", sleep->name, strempty(printable));
-}
-
-static void sleep_on_message(Varlink *varlink, json_object *message, void *userdata) {
-        Sleep *sleep = ASSERT_PTR(userdata);
-        const char *error = string_member(message, "error");
-        json_object *parameters = NULL;
-
-        if (!error) {
-                sleep->accepted = true;
-                return;
-        }
-        (void) json_object_object_get_ex(message, "parameters", &parameters);
-        sleep_tell_refusal(sleep, error, parameters);
-        (void) sd_event_exit(sleep->event, CTL_FAILED);
+                log_error("Failed to connect to %s: %s", sleep->path, strerror(-error));
+        return CTL_FAILED;
 }
 
 /* What became of it: an exit code, or -EAGAIN if that is not the end of it. */
@@ -65,8 +37,6 @@ static int sleep_outcome(const Sleep *sleep) {
         _cleanup_(status_freep) Status *status = NULL;
         int r;
 
-        if (!sleep->accepted)
-                return -EAGAIN;
         r = status_file_read(&status, "", sleep->name);
         if (r == -ENOENT)
                 return CTL_FINE;
@@ -90,73 +60,51 @@ static int sleep_outcome(const Sleep *sleep) {
         }
 }
 
-static void sleep_on_end(Varlink *varlink, int error, void *userdata) {
+static void sleep_on_end(WakerCall *call, const CallEnding *ending, void *userdata) {
         Sleep *sleep = ASSERT_PTR(userdata);
-
-        (void) sd_event_exit(sleep->event, sleep_outcome(sleep));
-}
-
-static int sleep_tell_unreachable(const Sleep *sleep, const char *path, int error) {
-        if (error == -EACCES || error == -EPERM)
-                log_error("You may not put %s to sleep: root and members of the group 'wakechain' may.",
-                          sleep->name);
-        else if (error == -ENOENT)
-                log_error("There is no service '%s': %s does not exist. If it is new in dependencies.json, "
-                          "'systemctl daemon-reload' and 'systemctl start wake-control@%s.socket' bring it up.",
-                          sleep->name, path, sleep->name);
-        else if (error == -ECONNREFUSED)
-                log_error("Nobody listens on %s: 'systemctl restart wake-control@%s.socket'.", path, sleep->name);
-        else
-                log_error("Failed to connect to %s: %s", path, strerror(-error));
-        return CTL_FAILED;
-}
-
-/* One call. An exit code, or -EAGAIN. */
-static int sleep_try(Sleep *sleep, const char *path) {
-        json_object *parameters;
-        int r;
-
-        sleep->accepted = false;
-        r = sd_event_new(&sleep->event);
-        if (r < 0)
-                return log_error_errno(r, "Failed to make the event loop: %m");
-        r = varlink_connect(&sleep->varlink, sleep->event, path, sleep_on_message, sleep_on_end, sleep);
-        if (r < 0)
-                return sleep_tell_unreachable(sleep, path, r);
-
-        parameters = json_object_new_object();
-        if (!parameters || json_object_object_add(parameters, "all", json_object_new_boolean(true)) < 0)
-                r = -ENOMEM;
-        else
-                r = varlink_call(sleep->varlink, "io.wakechain.Sleep", parameters, /* more= */ false);
-        json_object_put(parameters);
-        if (r < 0)
-                return log_error_errno(r, "Failed to call the waker of %s: %m", sleep->name);
-        return sd_event_loop(sleep->event);
-}
-
-int verb_sleep(int argc, char **argv) {
-        _cleanup_free_ char *path = NULL;
-        Sleep sleep = { .name = argv[0] };
         int r = -EAGAIN;
+
+        if (ending->end == CALL_FAILED) {
+                log_error("%s was not put to sleep: %s", sleep->name,
+                          streq(ending->error_name, "org.varlink.service.PermissionDenied")
+                                          ? "its waker does not take that from fronts."
+                                          : ending->message);
+                r = CTL_FAILED;
+        } else if (ending->end == CALL_DONE)
+                r = sleep_outcome(sleep);
+        else if (ending->end == CALL_LOST && ending->error < 0)
+                r = sleep_tell_unreachable(sleep, ending->error);
+
+        if (r == -EAGAIN && ending->n_losses >= LOSSES_MAX) {
+                log_error("The waker of %s ends without an answer; see 'journalctl -u wake@%s'.", sleep->name,
+                          sleep->name);
+                r = CTL_FAILED;
+        }
+        if (r != -EAGAIN)
+                (void) sd_event_exit(sleep->event, r);
+}
+
+int verb_sleep(const CtlOptions *options, int argc, char **argv) {
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_free_ char *path = NULL;
+        _cleanup_(waker_call_freep) WakerCall *call = NULL;
+        Sleep sleep = { .name = argv[0] };
+        int r;
 
         if (!service_name_is_valid(sleep.name)) {
                 log_error("'%s' cannot be the name of a service.", sleep.name);
                 return CTL_USAGE;
         }
-        if (asprintf(&path, "/run/wakechain/control/%s.sock", sleep.name) < 0) {
-                path = NULL;
-                (void) log_oom();
+        sleep.path = path = waker_call_path("", sleep.name);
+        r = sd_event_new(&event);
+        sleep.event = event;
+        if (r >= 0)
+                r = waker_call_new(&call, event, path, NULL, sleep_on_end, &sleep);
+        if (r < 0) {
+                (void) log_error_errno(r, "Failed to make the event loop: %m");
                 return CTL_FAILED;
         }
-
-        for (unsigned i = 0; i < ATTEMPTS_MAX && r == -EAGAIN; i++) {
-                r = sleep_try(&sleep, path);
-                sleep.varlink = varlink_free(sleep.varlink);
-                sleep.event = sd_event_unref(sleep.event);
-        }
-        if (r == -EAGAIN)
-                log_error("The waker of %s ends without an answer; see 'journalctl -u wake@%s'.", sleep.name,
-                          sleep.name);
+        (void) waker_call_sleep(call);
+        r = sd_event_loop(event);
         return r < 0 ? CTL_FAILED : r;
 }

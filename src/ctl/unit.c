@@ -1,8 +1,8 @@
 #include <stdio.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "ctl/ctl.h"
-#include "model/service.h"
+#include "ctl/unit.h"
 #include "util/log.h"
 
 /* wakectl check --unit: what the polkit rule asks before wakers may start or stop a unit. A unit without a file is refused: who may
@@ -16,24 +16,26 @@ static const char *const unit_folders[] = {
         "/run/systemd/system.attached",
 };
 
-static bool file_exists(const char *name, size_t size, const char *suffix) {
+/* The first one counts, which for a mask is a link to /dev/null. */
+static UnitFile look_for(const char *name, size_t size, const char *suffix) {
         for (size_t i = 0; i < ELEMENTSOF(unit_folders); i++) {
                 _cleanup_free_ char *path = NULL;
+                struct stat st;
 
                 if (asprintf(&path, "%s/%.*s%s", unit_folders[i], (int) size, name, suffix) < 0)
                         path = NULL;
-                else if (access(path, F_OK) == 0)
-                        return true;
+                else if (stat(path, &st) == 0)
+                        return S_ISCHR(st.st_mode) ? UNIT_FILE_MASKED : UNIT_FILE_FOUND;
         }
-        return false;
+        return UNIT_FILE_MISSING;
 }
 
-/* Its own file, or that of its template. */
-static bool unit_has_file(const char *unit) {
+UnitFile unit_file_find(const char *unit) {
         const char *at = strchr(unit, '@'), *dot = strrchr(unit, '.');
+        UnitFile own = strchr(unit, '/') ? UNIT_FILE_MISSING : look_for(unit, strlen(unit), "");
 
-        return file_exists(unit, strlen(unit), "") ||
-               (at && dot && dot > at && file_exists(unit, (size_t) (at + 1 - unit), dot));
+        return own == UNIT_FILE_MISSING && at && dot && dot > at ? look_for(unit, (size_t) (at + 1 - unit), dot)
+                                                                 : own;
 }
 
 static bool service_needs_unit(const Service *service, const char *unit) {
@@ -55,7 +57,7 @@ int check_unit(const Config *config, const char *unit) {
                 log_error("No service of %s depends on unit '%s'.", config->path, unit);
                 return CTL_FAILED;
         }
-        if (strchr(unit, '/') || !unit_has_file(unit)) {
+        if (unit_file_find(unit) == UNIT_FILE_MISSING) {
                 log_error("There is no unit file for '%s'.", unit);
                 return CTL_FAILED;
         }

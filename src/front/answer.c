@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "front/answer.h"
@@ -30,42 +31,61 @@ const char *failure_reason_in_words(FailureReason reason) {
         return reason_words[reason >= 0 && reason < _FAILURE_MAX ? reason : FAILURE_NONE];
 }
 
-int answer_new(Answer **ret, const char *sentence, uint64_t retry_after_usec) {
-        uint64_t retry_after_sec = MAX((retry_after_usec + USEC_PER_SEC - 1) / USEC_PER_SEC, UINT64_C(1));
-        _cleanup_free_ char *head = NULL, *body = NULL;
-        size_t head_size, body_size;
+/* NULL: out of memory. */
+static _printf_(3, 0) Answer *answer_make(const char *status, const char *field, const char *format,
+                                          va_list arguments) {
+        _cleanup_free_ char *head = NULL, *sentence = NULL;
+        int head_size, size;
         Answer *answer;
 
-        assert(ret);
-        assert(sentence);
-
-        if (asprintf(&body, "%s\n", sentence) < 0) {
-                body = NULL;
-                return -ENOMEM;
+        size = vasprintf(&sentence, format, arguments);
+        if (size < 0) {
+                sentence = NULL;
+                return NULL;
         }
-        body_size = strlen(body);
-        if (asprintf(&head,
-                     "HTTP/1.1 503 Service Unavailable\r\n"
-                     "Content-Type: text/plain; charset=utf-8\r\n"
-                     "Content-Length: %zu\r\n"
-                     "Retry-After: %" PRIu64 "\r\n"
-                     "Cache-Control: no-store\r\n"
-                     "Connection: close\r\n"
-                     "\r\n",
-                     body_size, retry_after_sec) < 0) {
+        head_size = asprintf(&head,
+                             "HTTP/1.1 %s\r\n"
+                             "Content-Type: text/plain; charset=utf-8\r\n"
+                             "Content-Length: %d\r\n"
+                             "%s\r\n"
+                             "Cache-Control: no-store\r\n"
+                             "Connection: close\r\n"
+                             "\r\n",
+                             status, size + 1, field);
+        if (head_size < 0) {
                 head = NULL;
-                return -ENOMEM;
+                return NULL;
         }
-        head_size = strlen(head);
 
-        answer = malloc(sizeof(*answer) + head_size + body_size);
+        answer = malloc(sizeof(*answer) + (size_t) head_size + (size_t) size + sizeof("\n"));
         if (!answer)
-                return -ENOMEM;
-        *answer = (Answer){ .n_ref = 1, .head_size = head_size, .size = head_size + body_size };
-        memcpy(answer->text, head, head_size);
-        memcpy(answer->text + head_size, body, body_size);
-        *ret = answer;
-        return 0;
+                return NULL;
+        *answer = (Answer){ .n_ref = 1, .head_size = (size_t) head_size };
+        answer->size = (size_t) sprintf(answer->text, "%s%s\n", head, sentence);
+        return answer;
+}
+
+Answer *answer_new(uint64_t retry_after_usec, const char *format, ...) {
+        uint64_t retry_after_sec = MAX((retry_after_usec + USEC_PER_SEC - 1) / USEC_PER_SEC, UINT64_C(1));
+        char field[64];
+        va_list arguments;
+        Answer *answer;
+
+        (void) snprintf(field, sizeof(field), "Retry-After: %" PRIu64, retry_after_sec);
+        va_start(arguments, format);
+        answer = answer_make("503 Service Unavailable", field, format, arguments);
+        va_end(arguments);
+        return answer;
+}
+
+Answer *answer_new_asleep(const char *format, ...) {
+        va_list arguments;
+        Answer *answer;
+
+        va_start(arguments, format);
+        answer = answer_make("200 OK", "X-Wakechain: asleep", format, arguments);
+        va_end(arguments);
+        return answer;
 }
 
 Answer *answer_ref(Answer *answer) {

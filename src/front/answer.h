@@ -1,14 +1,17 @@
 #pragma once
 
-/* Answer: what clients are told when their service could not be woken: a short 503 for those that speak HTTP. */
+/* Answer: what clients are told when their service could not be woken: a short 503 for those that speak HTTP; and what those
+ * get who are ignored. */
 
 #include "model/status.h"
 
 /* Shared by all the clients that get it. */
 typedef struct Answer Answer;
 
-/* `sentence`: what happened, without names of parts or secrets, and without an end of line. */
-int answer_new(Answer **ret, const char *sentence, uint64_t retry_after_usec);
+/* A sentence: what happened, without names of parts or secrets, and without an end of line. NULL: out of memory. */
+Answer *answer_new(uint64_t retry_after_usec, const char *format, ...) _printf_(2, 3);
+/* A 200 for health checks of proxies, which would not let anybody through to wake it otherwise. */
+Answer *answer_new_asleep(const char *format, ...) _printf_(1, 2);
 Answer *answer_ref(Answer *answer);
 Answer *answer_unref(Answer *answer);
 DEFINE_CLEANUP(Answer *, answer_unref);

@@ -1,11 +1,10 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "front/forward-internal.h"
+#include "front/forward.h"
 #include "util/fd.h"
 
 /* Forward: two sides; each is the source of one direction. Bytes are read only when all that was read before has
@@ -19,8 +18,8 @@
  *
  * Where the bytes of a direction are, at any moment between two events:
  *  - in the source's receive buffer: the kernel's; not read
- *  - in `rest`, if it is memory: read (the source's kernel has acknowledged them), and not sent; at most 64 KiB
- *  - in `rest`, if it is a pipe: the same, but the kernel's, and whoever holds the pipe's descriptors can go on
+ *  - in `pending`, if it is memory: read (the source's kernel has acknowledged them), and not sent; at most 64 KiB
+ *  - in `pending`, if it is a pipe: the same, but the kernel's, and whoever holds the pipe's descriptors can go on
  *  - in the target's send buffer: the kernel's; nothing more is to be done for them
  * Never in two of these, and the shared buffer and the shared pipe are empty. While an event is handled, bytes are in
  * the shared buffer between a recv() and its send(), and in the shared pipe between two splice()s. A program that dies
@@ -41,6 +40,34 @@
 #define TURN_MAX ((size_t) 1024 * 1024) /* then the other connections have theirs */
 #define USED_FROM (64U * 1024) /* from the backend: a download */
 #define KEEPALIVE_IDLE_SEC 60
+#define SPARE_PIPES_MAX 4U
+#define PIPE_SIZE_MIN (64 * 1024)
+#define PIPE_REFUSALS 1024U /* copies in a row, before another pipe is tried */
+
+/* Tried in this order. What a plain user's pipes may take together is limited, and beyond that limit a new pipe is
+ * too small to be of use. */
+static const int pipe_sizes[] = { 1024 * 1024, 256 * 1024 };
+
+/* Bytes that were read and not yet written: in a pipe, or in memory. Those of a kept connection are where the keep has
+ * given them a place; the others' die with the program. */
+struct Pending {
+        KeepPipe pipe; /* without descriptors: in memory */
+        uint32_t slot; /* in the keep; 0: they are behind this */
+        size_t size;
+        uint8_t *bytes;
+        uint8_t own[];
+};
+
+struct Forwarder {
+        Reactor *reactor;
+        ForwardHandler handler;
+        Keep *keep;
+        bool all_tcp;
+        Pending *spares[SPARE_PIPES_MAX]; /* empty pipes */
+        unsigned n_spares;
+        unsigned n_pipes, pipes_max;
+        unsigned refusals; /* left, until a pipe is tried again */
+};
 
 int fd_reset(int fd) {
         struct linger linger = { .l_onoff = 1, .l_linger = 0 };
@@ -50,37 +77,98 @@ int fd_reset(int fd) {
         return fd_close(fd);
 }
 
-int forwarder_new(Forwarder **ret, Reactor *reactor, Store *store, unsigned pipes_max, bool all_tcp) {
-        Forwarder *forwarder;
+/* Pending: pipes */
 
-        assert(ret);
-        assert(reactor);
-        assert(store);
+static Pending *pipe_close(Forwarder *forwarder, Pending *pipe) {
+        keep_remove_pipe(forwarder->keep, &pipe->pipe);
+        (void) fd_close(pipe->pipe.in);
+        (void) fd_close(pipe->pipe.out);
+        forwarder->n_pipes--;
+        return mfree(pipe);
+}
 
-        forwarder = malloc(sizeof(*forwarder));
-        if (!forwarder)
+/* An empty one. */
+static void pipe_give(Forwarder *forwarder, Pending *pipe) {
+        if (forwarder->n_spares < SPARE_PIPES_MAX)
+                forwarder->spares[forwarder->n_spares++] = pipe;
+        else
+                (void) pipe_close(forwarder, pipe);
+}
+
+/* An empty one; NULL: there is none. */
+static Pending *pipe_take(Forwarder *forwarder) {
+        int fds[2], size = -1;
+        Pending *pipe;
+
+        if (forwarder->n_spares > 0)
+                return forwarder->spares[--forwarder->n_spares];
+        if (forwarder->n_pipes >= forwarder->pipes_max)
+                return NULL;
+        if (forwarder->refusals > 0) {
+                forwarder->refusals--;
+                return NULL;
+        }
+        pipe = malloc(sizeof(*pipe));
+        if (!pipe)
+                return NULL;
+        if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+                forwarder->refusals = PIPE_REFUSALS;
+                free(pipe);
+                return NULL;
+        }
+        *pipe = (Pending){ .pipe = { .in = fds[1], .out = fds[0] } };
+        forwarder->n_pipes++;
+
+        for (size_t i = 0; i < ELEMENTSOF(pipe_sizes) && size < 0; i++)
+                size = fcntl(fds[0], F_SETPIPE_SZ, pipe_sizes[i]);
+        if (size < 0 && fcntl(fds[0], F_GETPIPE_SZ) < PIPE_SIZE_MIN) {
+                forwarder->refusals = PIPE_REFUSALS;
+                return pipe_close(forwarder, pipe);
+        }
+        return pipe;
+}
+
+/* Pending: memory */
+
+static unsigned side_flow(const Forward *forward, const Side *side) {
+        return side == &forward->backend;
+}
+
+/* Bytes that the target has not taken. */
+static int side_keep(Forward *forward, Side *source, const uint8_t *data, size_t size) {
+        Keep *keep = forward->forwarder->keep;
+        unsigned flow = side_flow(forward, source);
+        uint32_t slot;
+        uint8_t *bytes = keep_take_slot(keep, &forward->kept, flow, data, size, &slot);
+        Pending *pending = malloc(sizeof(*pending) + (bytes ? 0 : size));
+
+        if (!pending) {
+                keep_give_slot(keep, &forward->kept, flow, slot);
                 return -ENOMEM;
-        *forwarder = (Forwarder){
-                .reactor = reactor,
-                .store = store,
-                .ledger = store_ledger(store),
-                .pipes_max = MIN(pipes_max, LEDGER_PIPES_MAX),
-                .all_tcp = all_tcp,
-        };
-        *ret = forwarder;
+        }
+        *pending = (Pending){ .pipe = { -EBADF, -EBADF, 0 }, .slot = slot, .size = size };
+        pending->bytes = bytes ?: memcpy(pending->own, data, size);
+        source->pending = pending;
         return 0;
 }
 
-void forwarder_set_handler(Forwarder *forwarder, ForwardHandler handler) {
-        forwarder->handler = handler;
+/* All of it has been written (a pipe that is empty can be used again), or what is left is of no use any more. */
+static void side_drop_pending(Forward *forward, Side *source) {
+        Forwarder *forwarder = forward->forwarder;
+        Pending *pending = TAKE_PTR(source->pending);
+
+        if (!pending)
+                return;
+        if (pending->pipe.in < 0) {
+                keep_give_slot(forwarder->keep, &forward->kept, side_flow(forward, source), pending->slot);
+                free(pending);
+        } else if (pending->size == 0)
+                pipe_give(forwarder, pending);
+        else
+                (void) pipe_close(forwarder, pending);
 }
 
-int fd_close_kept(int fd, bool reset) {
-        if (fd >= 0 &&
-            (!reset || connect(fd, &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr)) < 0))
-                (void) shutdown(fd, SHUT_RDWR);
-        return fd_close(fd);
-}
+/* The way of the bytes */
 
 static Side *side_other(Forward *forward, Side *side) {
         return side == &forward->client ? &forward->backend : &forward->client;
@@ -116,99 +204,70 @@ static int side_block(Forward *forward, Side *target) {
 
 /* Passes on what was read before. 0: all gone. -EAGAIN: the target takes no more now. */
 static int side_flush(Forward *forward, Side *source, Side *target) {
-        Rest *rest = source->rest;
-        bool is_pipe = rest->in >= 0;
+        Pending *pending = source->pending;
 
         side_speak(target);
-        while (rest->size > 0) {
+        while (pending->size > 0) {
                 ssize_t n;
 
-                if (is_pipe)
-                        n = splice(rest->out, NULL, target->watch.fd, NULL, rest->size,
+                if (pending->pipe.in >= 0)
+                        n = splice(pending->pipe.out, NULL, target->watch.fd, NULL, pending->size,
                                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
                 else
-                        n = send(target->watch.fd, rest->bytes + rest->offset, rest->size,
-                                 MSG_DONTWAIT | MSG_NOSIGNAL);
+                        n = send(target->watch.fd, pending->bytes, pending->size, MSG_DONTWAIT | MSG_NOSIGNAL);
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n <= 0)
                         return n < 0 ? -errno : -EPIPE;
-                rest->offset += (size_t) n;
-                rest->size -= (size_t) n;
+                if (pending->pipe.in < 0)
+                        pending->bytes += n;
+                pending->size -= (size_t) n;
         }
-        rest_end(forward, source, true);
+        side_drop_pending(forward, source);
         return 0;
 }
 
 /* Reads once, into an empty pipe, so that -EAGAIN can only mean the socket. */
-static ssize_t side_splice(Forward *forward, Side *source, Rest *pipe) {
-        ssize_t n;
+static ssize_t side_splice(Forward *forward, Side *source, Pending *pipe) {
+        ssize_t n = -EINVAL;
 
-        if (!pipe_claim(forward, source, pipe)) {
-                (void) pipe_give(forward->forwarder, pipe);
-                return -EINVAL;
-        }
-
-        do
-                n = splice(source->watch.fd, NULL, pipe->in, NULL, TURN_MAX, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-        while (n < 0 && errno == EINTR);
+        if (keep_claim_pipe(forward->forwarder->keep, &forward->kept, side_flow(forward, source), &pipe->pipe))
+                do {
+                        n = splice(source->watch.fd, NULL, pipe->pipe.in, NULL, TURN_MAX,
+                                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+                        if (n < 0)
+                                n = -errno;
+                } while (n == -EINTR);
         if (n <= 0) {
-                n = n < 0 ? -errno : 0;
-                (void) pipe_give(forward->forwarder, pipe);
+                pipe_give(forward->forwarder, pipe);
                 return n;
         }
-        pipe->offset = 0;
         pipe->size = (size_t) n;
-        source->rest = pipe;
+        source->pending = pipe;
         return n;
-}
-
-/* What is about to be read into the buffer, and then what has been: see forward-store.c. */
-static void copy_begin(Forward *forward, const Side *source) {
-        LedgerCopy *copy = &forward->forwarder->ledger->head->copy;
-        unsigned flow = side_flow(forward, source);
-
-        if (forward->record == 0)
-                return;
-        copy->size = 0;
-        copy->flow = flow;
-        copy->record = forward->record;
-        if (forward->splices)
-                forward_record(forward)->flows[flow].doubtful = 1;
-        atomic_signal_fence(memory_order_seq_cst);
-}
-
-static void copy_note_size(Forward *forward, size_t size) {
-        if (forward->record == 0)
-                return;
-        forward->forwarder->ledger->head->copy.size = size;
-        atomic_signal_fence(memory_order_seq_cst);
-}
-
-static void copy_end(Forward *forward, const Side *source) {
-        if (forward->record > 0 && forward->splices)
-                forward_record(forward)->flows[side_flow(forward, source)].doubtful = 0;
 }
 
 /* Reads once, into the shared buffer, and passes on what the target takes; the rest is kept. */
 static ssize_t side_copy(Forward *forward, Side *source, Side *target, int *ret_error) {
-        uint8_t *buffer = forward->forwarder->ledger->buffer;
+        Keep *keep = forward->forwarder->keep;
+        const KeepPlace *kept = &forward->kept;
+        unsigned flow = side_flow(forward, source);
+        uint8_t *buffer = keep_begin_copy(keep, kept, flow);
         ssize_t n, taken;
 
-        copy_begin(forward, source);
         do
-                n = recv(source->watch.fd, buffer, LEDGER_BUFFER_SIZE, MSG_DONTWAIT);
+                n = recv(source->watch.fd, buffer, KEEP_BUFFER_SIZE, MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);
         if (n <= 0) {
                 n = n < 0 ? -errno : 0;
-                copy_end(forward, source);
+                keep_end_copy(keep, kept, flow);
                 return n;
         }
-        if ((size_t) n < LEDGER_BUFFER_SIZE && source->exact && !source->hangup) {
+        if ((size_t) n < KEEP_BUFFER_SIZE && source->exact && !source->hangup) {
                 source->readable = false;
                 source->end = source->fin;
         }
-        copy_note_size(forward, (size_t) n);
+        keep_note_copy(keep, kept, (size_t) n);
 
         side_speak(target);
         do
@@ -220,16 +279,16 @@ static ssize_t side_copy(Forward *forward, Side *source, Side *target, int *ret_
         }
         taken = MAX(taken, 0);
         if (taken < n)
-                *ret_error = rest_keep(forward, source, buffer + taken, (size_t) (n - taken));
+                *ret_error = side_keep(forward, source, buffer + taken, (size_t) (n - taken));
         else
-                copy_end(forward, source);
+                keep_end_copy(keep, kept, flow);
         return n;
 }
 
 static ssize_t side_read(Forward *forward, Side *source, Side *target, int *ret_error) {
         Forwarder *forwarder = forward->forwarder;
         size_t from = reactor_is_crowded(forwarder->reactor) ? SPLICE_FROM_CROWDED : SPLICE_FROM;
-        Rest *pipe = source->large || forward->splices ? pipe_take(forwarder) : NULL;
+        Pending *pipe = source->large || forward->kept.uncounted ? pipe_take(forwarder) : NULL;
         ssize_t n;
 
         if (pipe) {
@@ -248,11 +307,10 @@ static ssize_t side_read(Forward *forward, Side *source, Side *target, int *ret_
 /* The last byte of `source` has been passed on. */
 static void side_finish(Forward *forward, Side *source, Side *target) {
         source->done = true;
-        if (forward->record > 0)
-                /* Before it is, for the kernel does not tell later who ended first. */
-                forward_record(forward)->flows[side_flow(forward, source)].finished = 1;
-        else if (target->done && !forward->client.reset)
+        if (target->done && !forward->client.reset && !is_kept(&forward->kept))
                 return;
+        /* Before it is, for the kernel does not tell later who ended first. */
+        keep_note_finished(forward->forwarder->keep, &forward->kept, side_flow(forward, source));
         /* A target that has gone meanwhile has said nothing more if its own end was not seen. */
         if (shutdown(target->watch.fd, SHUT_WR) < 0 && !target->end)
                 forward->client.reset = true;
@@ -267,7 +325,7 @@ static void side_pump(Forward *forward, Side *source) {
                 int error = 0;
                 ssize_t n;
 
-                if (source->rest) {
+                if (source->pending) {
                         if (!target->writable)
                                 return;
                         error = side_flush(forward, source, target);
@@ -306,7 +364,7 @@ static void side_pump(Forward *forward, Side *source) {
                         return;
                 }
                 if (error < 0) {
-                        rest_end(forward, source, false);
+                        side_drop_pending(forward, source);
                         source->done = forward->client.reset = true;
                         target->readable = target->hangup = true;
                         side_pump(forward, target);
@@ -320,79 +378,57 @@ static void side_note_events(Forward *forward, Side *side, uint32_t events) {
                 side->readable = true;
         if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
                 side->writable = true;
-        if (events & EPOLLPRI)
+        if (events & EPOLLPRI) {
                 side->exact = false;
+                /* Urgent bytes are passed over and counted. */
+                keep_lose(forward->forwarder->keep, &forward->kept);
+        }
         if (events & EPOLLERR)
                 side->hangup = true;
         else if (events & EPOLLRDHUP)
                 side->fin = true;
-        if (events & EPOLLPRI && forward->record > 0)
-                /* Urgent bytes are passed over and counted. */
-                forward_record(forward)->state = LEDGER_LOST;
         /* Reset after its end: no read will tell. */
         if (events & EPOLLERR && side->end)
                 forward->client.reset = forward->client.dead = true;
 }
 
-static void forward_close(Forward *forward, bool reset) {
-        int (*close_one)(int fd) = reset ? fd_reset : fd_close;
-        Reactor *reactor = forward->forwarder->reactor;
-
-        if (forward->record > 0) {
-                reactor_remove(reactor, &forward->client.watch);
-                reactor_remove(reactor, &forward->backend.watch);
-                forward->client.watch.fd = fd_close_kept(forward->client.watch.fd, reset);
-                forward->backend.watch.fd = fd_close_kept(forward->backend.watch.fd, reset);
-                return;
-        }
-        reactor_forget(reactor, &forward->client.watch);
-        reactor_forget(reactor, &forward->backend.watch);
-        forward->client.watch.fd = close_one(forward->client.watch.fd);
-        forward->backend.watch.fd = close_one(forward->backend.watch.fd);
-}
-
-static void forward_check_end(Forward *forward) {
-        if (!forward->client.dead && !(forward->client.done && forward->backend.done))
-                return;
-
-        /* Ended by themselves: a plain close, which sends what the kernel still holds. */
-        if (!forward->client.reset && !forward->client.dead) {
-                forward_close(forward, false);
-        }
-        forward->forwarder->handler(forward);
-}
-
-void side_on_event(Watch *watch, uint32_t events) {
+static void side_on_event(Watch *watch, uint32_t events) {
         Forward *forward = ASSERT_PTR(watch->userdata);
         Side *side = watch == &forward->client.watch ? &forward->client : &forward->backend;
-        LedgerHead *head = forward->forwarder->ledger->head;
+        Keep *keep = forward->forwarder->keep;
 
-        head->in_hand = forward->record;
+        keep_take_in_hand(keep, &forward->kept);
         side_note_events(forward, side, events);
         side_pump(forward, side);
         /* Only if its own direction could not go on before. */
-        if (side->writable && side_other(forward, side)->rest)
+        if (side->writable && side_other(forward, side)->pending)
                 side_pump(forward, side_other(forward, side));
-        head->in_hand = 0;
-        forward_check_end(forward);
+        keep_take_in_hand(keep, NULL);
+
+        if (forward->client.dead || (forward->client.done && forward->backend.done))
+                forward->forwarder->handler(forward, forward->client.reset || forward->client.dead);
 }
 
-int forward_start(Forward *forward, Forwarder *forwarder, int client, int backend, bool backend_is_unix,
-                  uint32_t events) {
-        Reactor *reactor = forwarder->reactor;
+/* From the start to the end */
+
+int forward_start(Forward *forward, bool backend_is_unix, uint32_t events) {
+        Reactor *reactor = forward->forwarder->reactor;
         int r;
 
-        assert(forward);
-        assert(forwarder->handler);
-        assert(client >= 0 && backend >= 0);
+        assert(forward->client.watch.fd >= 0);
         assert(forward->backend.watch.added);
 
-        r = reactor_add(reactor, &forward->client.watch, client, EPOLLIN | EPOLLPRI | EPOLLRDHUP);
+        r = reactor_add(reactor, &forward->client.watch, forward->client.watch.fd,
+                        EPOLLIN | EPOLLPRI | EPOLLRDHUP);
         if (r < 0)
                 return r;
 
-        forward->forwarder = forwarder;
-        forward->client = (Side){ .watch = forward->client.watch, .writable = true, .exact = forwarder->all_tcp };
+        forward->client = (Side){
+                .watch = forward->client.watch,
+                .readable = true, /* most have spoken by now */
+                .writable = true,
+                .exact = forward->forwarder->all_tcp,
+        };
         forward->backend = (Side){
                 .watch = forward->backend.watch,
                 .writable = true,
@@ -403,11 +439,8 @@ int forward_start(Forward *forward, Forwarder *forwarder, int client, int backen
         forward->client.watch.handler = forward->backend.watch.handler = side_on_event;
         forward->client.watch.userdata = forward->backend.watch.userdata = forward;
         forward->client.watch.quiet = forward->backend.watch.quiet = true;
-        forward->client.watch.fd = client;
-        forward->backend.watch.fd = backend;
 
-        /* Most clients have spoken by now. The end, too, comes from the loop only. */
-        forward->client.readable = true;
+        /* The end, too, comes from the loop only. */
         reactor_again(reactor, &forward->client.watch);
         side_note_events(forward, &forward->backend, events);
         if (forward->backend.readable)
@@ -415,14 +448,24 @@ int forward_start(Forward *forward, Forwarder *forwarder, int client, int backen
         return 0;
 }
 
-void forward_stop(Forward *forward) {
+void forward_close(Forward *forward, bool reset) {
         Forwarder *forwarder = forward->forwarder;
+        Side *sides[] = { &forward->client, &forward->backend };
 
-        rest_end(forward, &forward->client, false);
-        rest_end(forward, &forward->backend, false);
-        forward_close(forward, true);
-        store_remove(forwarder->store, forward->record);
-        forward->record = 0;
+        for (unsigned i = 0; i < 2; i++) {
+                int *fd = &sides[i]->watch.fd;
+
+                side_drop_pending(forward, sides[i]);
+                if (is_kept(&forward->kept)) {
+                        /* The epoll set would know the duplicate. */
+                        reactor_remove(forwarder->reactor, &sides[i]->watch);
+                        *fd = keep_end(*fd, reset);
+                } else {
+                        reactor_forget(forwarder->reactor, &sides[i]->watch);
+                        *fd = reset ? fd_reset(*fd) : fd_close(*fd);
+                }
+        }
+        keep_remove(forwarder->keep, &forward->kept);
 }
 
 bool forward_was_used(Forward *forward) {
@@ -430,4 +473,148 @@ bool forward_was_used(Forward *forward) {
 
         forward->client.moved = forward->backend.moved = 0;
         return used;
+}
+
+/* Keep */
+
+void forward_keep(Forward *forward, bool ignored) {
+        Side *sides[] = { &forward->client, &forward->backend };
+        KeepFlow flows[2];
+
+        for (unsigned i = 0; i < 2; i++) {
+                const Pending *pending = sides[i]->pending;
+
+                flows[i] = (KeepFlow){ .finished = sides[i]->done };
+                if (!pending)
+                        continue;
+                flows[i].size = pending->size;
+                flows[i].pipe = pending->pipe;
+                flows[i].bytes = pending->bytes;
+        }
+        (void) keep_forwarded(forward->forwarder->keep, &forward->kept,
+                              (const int[]){ forward->client.watch.fd, forward->backend.watch.fd }, ignored,
+                              flows);
+        for (unsigned i = 0; i < 2; i++)
+                if (sides[i]->pending) {
+                        sides[i]->pending->pipe = flows[i].pipe;
+                        sides[i]->pending->bytes = flows[i].bytes;
+                        sides[i]->pending->slot = flows[i].slot;
+                }
+}
+
+/* What the program before had read and not yet written. */
+static int side_resume_pending(Forward *forward, Side *source, KeepFlow *flow) {
+        Forwarder *forwarder = forward->forwarder;
+        Pending *pending;
+
+        if (flow->size == 0)
+                return 0;
+        if (flow->pipe.in < 0 && flow->slot == 0)
+                return side_keep(forward, source, flow->bytes, flow->size);
+        pending = malloc(sizeof(*pending));
+        if (!pending) {
+                keep_remove_pipe(forwarder->keep, &flow->pipe);
+                (void) fd_close(flow->pipe.in);
+                (void) fd_close(flow->pipe.out);
+                return -ENOMEM;
+        }
+        *pending = (Pending){ .pipe = flow->pipe, .slot = flow->slot, .size = flow->size, .bytes = flow->bytes };
+        forwarder->n_pipes += flow->pipe.in >= 0;
+        source->pending = pending;
+        return 0;
+}
+
+int forward_resume(Forward *forward, const KeepFound *found) {
+        Reactor *reactor = forward->forwarder->reactor;
+        Side *sides[] = { &forward->client, &forward->backend };
+        KeepFlow flows[2];
+        int r;
+
+        forward->kept = found->kept;
+        r = keep_resume(forward->forwarder->keep, &forward->kept, found->fds, flows);
+        if (r < 0) {
+                forward->kept = (KeepPlace){};
+                return r;
+        }
+        for (unsigned i = 0; i < 2; i++) {
+                int q;
+
+                *sides[i] = (Side){
+                        .watch = { .handler = side_on_event,
+                                   .userdata = forward,
+                                   .quiet = true,
+                                   .fd = found->fds[i] },
+                        .readable = true,
+                        .writable = true,
+                        .watches_output = true,
+                        .spoken_to = true,
+                        .exact = flows[i].counted,
+                        .plain = flows[i].counted && i == 1,
+                        .end = flows[i].finished,
+                        .done = flows[i].finished,
+                };
+                if (flows[i].finished)
+                        (void) shutdown(found->fds[!i], SHUT_WR);
+                q = side_resume_pending(forward, sides[i], &flows[i]);
+                r = MIN(r, q);
+        }
+        for (unsigned i = 0; i < 2 && r >= 0; i++) {
+                r = reactor_add(reactor, &sides[i]->watch, found->fds[i], FORWARD_BACKEND_EVENTS);
+                if (r >= 0)
+                        reactor_again(reactor, &sides[i]->watch);
+        }
+        if (r >= 0)
+                return 0;
+
+        for (unsigned i = 0; i < 2; i++) {
+                reactor_remove(reactor, &sides[i]->watch);
+                side_drop_pending(forward, sides[i]);
+        }
+        *forward = FORWARD_NONE(forward->forwarder);
+        return r;
+}
+
+/* Forwarder */
+
+int forwarder_new(Forwarder **ret, Reactor *reactor, Keep *keep, unsigned pipes_max, bool all_tcp,
+                  ForwardHandler handler) {
+        Forwarder *forwarder;
+
+        assert(ret);
+        assert(reactor && keep);
+        assert(handler);
+
+        forwarder = malloc(sizeof(*forwarder));
+        if (!forwarder)
+                return -ENOMEM;
+        *forwarder = (Forwarder){
+                .reactor = reactor,
+                .keep = keep,
+                .handler = handler,
+                .pipes_max = pipes_max,
+                .all_tcp = all_tcp,
+        };
+        *ret = forwarder;
+        return 0;
+}
+
+static void forwarder_close_spares(Forwarder *forwarder, unsigned left) {
+        while (forwarder->n_spares > left) {
+                forwarder->n_spares--;
+                (void) pipe_close(forwarder, forwarder->spares[forwarder->n_spares]);
+        }
+}
+
+void forwarder_trim(Forwarder *forwarder) {
+        keep_trim(forwarder->keep);
+        forwarder_close_spares(forwarder, 1);
+}
+
+Forwarder *forwarder_free(Forwarder *forwarder) {
+        if (!forwarder)
+                return NULL;
+
+        forwarder_close_spares(forwarder, 0);
+        assert(forwarder->n_pipes == 0);
+        return mfree(forwarder);
 }

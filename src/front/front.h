@@ -4,8 +4,8 @@
  * together. */
 
 #include <systemd/sd-event.h>
+#include "front/keep/keep.h"
 #include "front/rules.h"
-#include "front/store.h"
 #include "model/service.h"
 #include "util/time.h"
 
@@ -19,6 +19,7 @@ typedef struct FrontOptions {
         const char *status; /* path of the service's status file */
         int proxy_protocol; /* version of the header for backends; 0: none */
         Rules rules; /* whom to ignore */
+        bool ignored_pass; /* while the stack is not awake they get 200, not 503 */
         uint64_t idle_bytes_usec; /* who has sent nothing for so long does not keep the stack awake; 0: everybody does */
         uint64_t exit_idle_usec; /* the loop is left this long after the last client; USEC_INFINITY: never */
         uint64_t drain_usec; /* how long clients may go on when it is to stop */
@@ -27,9 +28,9 @@ typedef struct FrontOptions {
         uint64_t descriptors_max; /* RLIMIT_NOFILE */
 } FrontOptions;
 
-/* The options' strings and lists, the store and the `n` listening and datagram sockets from descriptor `first` on are
- * borrowed. What is in the store is gone on with. */
-int front_new(Front **ret, sd_event *event, const FrontOptions *options, Store *store, int first, size_t n);
+/* The options' strings and lists, the keep and the `n` listening and datagram sockets from descriptor `first` on are
+ * borrowed. What is in the keep is gone on with. */
+int front_new(Front **ret, sd_event *event, const FrontOptions *options, Keep *keep, int first, size_t n);
 Front *front_free(Front *front);
 DEFINE_CLEANUP(Front *, front_free);
 /* Until it has had no client for exit_idle_usec, or sd_event_exit(), whose code it returns. */
@@ -39,7 +40,3 @@ int front_run(Front *front);
 void front_drain(Front *front);
 /* Keeps all that can be kept for the next program; this one is to exit at once, without freeing anything. */
 void front_hand_over(Front *front);
-
-/* How long new clients get the answer of the `n`-th failed wake in a row (from 1) before one of them tries
- * again. */
-uint64_t front_pause_usec(unsigned n, uint64_t max_usec);

@@ -1,10 +1,12 @@
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "front/options.h"
-#include "front/udp-socket.h"
+#include "front/udp/udp-socket.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/time.h"
@@ -14,7 +16,7 @@
  * front has to do is to tell the waker that somebody came, so nothing that can wait is done before. */
 
 /* Ours are the sockets, which come first, and what a program before has kept. Returns how many sockets there are. */
-static int take_passed(StorePassed *passed) {
+static int take_passed(Keep *keep) {
         char **names = NULL;
         int n, sockets = 0;
 
@@ -24,7 +26,7 @@ static int take_passed(StorePassed *passed) {
         for (int i = 0; i < n; i++) {
                 int fd = SD_LISTEN_FDS_START + i;
 
-                if (names && store_passed_take(passed, names[i], fd))
+                if (names && keep_take_passed(keep, names[i], fd))
                         continue;
                 if (i == sockets)
                         sockets++;
@@ -56,20 +58,16 @@ static int check_sockets(int n) {
         return 0;
 }
 
-/* As many descriptors as we may have: two for each client. A system call filter may forbid even to ask; then the
- * limit is met when it is reached. */
+/* As many descriptors as we may have: two for each client. Asked without libc, which asks by prlimit(), by which one front could set the
+ * limits of another: the unit does not allow it. */
 static uint64_t raise_limit(void) {
-        struct rlimit limit;
+        unsigned long limit[2]; /* now, at most */
 
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        if (syscall(SYS_getrlimit, RLIMIT_NOFILE, limit) < 0)
                 return UINT64_MAX;
-        if (limit.rlim_cur < limit.rlim_max) {
-                struct rlimit higher = { limit.rlim_max, limit.rlim_max };
-
-                if (setrlimit(RLIMIT_NOFILE, &higher) >= 0)
-                        limit = higher;
-        }
-        return limit.rlim_cur;
+        if (limit[0] < limit[1] && setrlimit(RLIMIT_NOFILE, &(struct rlimit){ limit[1], limit[1] }) >= 0)
+                limit[0] = limit[1];
+        return limit[0];
 }
 
 static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -109,8 +107,7 @@ static int add_signals(sd_event *event, Front *front) {
 static int run(int argc, char *argv[]) {
         _cleanup_(options_done) FrontOptions options = {};
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-        _cleanup_(store_passed_close) StorePassed passed = STORE_PASSED_NONE;
-        _cleanup_(store_freep) Store *store = NULL;
+        _cleanup_(keep_freep) Keep *keep = NULL;
         _cleanup_(front_freep) Front *front = NULL;
         int n, r;
 
@@ -118,7 +115,10 @@ static int run(int argc, char *argv[]) {
         if (r <= 0)
                 return r;
 
-        n = take_passed(&passed);
+        r = keep_new(&keep);
+        if (r < 0)
+                return log_oom();
+        n = take_passed(keep);
         if (n < 0)
                 return n;
         if (n == 0) {
@@ -133,10 +133,10 @@ static int run(int argc, char *argv[]) {
         if (r < 0)
                 return log_error_errno(r, "Failed to make an event loop: %m");
         options.descriptors_max = raise_limit();
-        r = store_new(&store, &passed);
+        r = keep_open(keep);
         if (r < 0)
                 return log_error_errno(r, "Failed to open what connections are kept in: %m");
-        r = front_new(&front, event, &options, store, SD_LISTEN_FDS_START, (size_t) n);
+        r = front_new(&front, event, &options, keep, SD_LISTEN_FDS_START, (size_t) n);
         if (r >= 0)
                 r = add_signals(event, front);
         if (r < 0)
@@ -150,6 +150,8 @@ static int run(int argc, char *argv[]) {
 }
 
 int main(int argc, char *argv[]) {
+        /* All fronts have one user: none of them is to read the clients of another in its memory. */
+        (void) prctl(PR_SET_DUMPABLE, 0);
         log_open();
         if (run(argc, argv) >= 0)
                 return EXIT_SUCCESS;

@@ -2,6 +2,8 @@
 #include <stdio.h>
 
 #include "front/options.h"
+#include "model/defaults.h"
+#include "model/wake-pause.h"
 #include "util/log.h"
 
 /* Options: a table, from which getopt's own and the help are made. wakechain-generator writes the ones of a service into
@@ -43,40 +45,43 @@ static int take_url_path(void *member, const char *text) {
         return rules_add_path(member, text);
 }
 
-static int take_page(void *member, const char *text) {
-        static const char *const names[_PAGE_MODE_MAX] = {
-                [PAGE_AUTO] = "auto",
-                [PAGE_ALWAYS] = "always",
-                [PAGE_NEVER] = "never",
-        };
+static int take_answer(void *member, const char *text) {
+        *(bool *) member = streq(text, "200");
+        return *(bool *) member || streq(text, "503") ? 0 : -EINVAL;
+}
 
-        for (PageMode mode = 0; mode < _PAGE_MODE_MAX; mode++)
-                if (streq(names[mode], text)) {
-                        *(PageMode *) member = mode;
-                        return 0;
-                }
-        return -EINVAL;
+static int take_page(void *member, const char *text) {
+        PageMode mode = page_mode_from_string(text);
+
+        if (mode < 0)
+                return mode;
+        *(PageMode *) member = mode;
+        return 0;
 }
 
 static const Option table[] = {
         { "control", "PATH", "The service's control socket", take_path, offsetof(FrontOptions, control) },
-        { "drain-timeout", "TIME", "Wait this long for clients at a stop (10s)", take_span,
+        { FRONT_OPTION_DRAIN_TIMEOUT, "TIME", "Wait this long for clients at a stop (10s)", take_span,
           offsetof(FrontOptions, drain_usec) },
         { "exit-idle-time", "TIME", "End this long after the last client (10s)", take_span,
           offsetof(FrontOptions, exit_idle_usec) },
-        { "idle-bytes", "TIME", "Who has sent nothing for so long does not count", take_span,
+        { FRONT_OPTION_IDLE_BYTES, "TIME", "Who has sent nothing for so long does not count", take_span,
           offsetof(FrontOptions, idle_bytes_usec) },
-        { "ignore-address", "PREFIX", "Ignore clients of this address or network", take_address,
+        { FRONT_OPTION_IGNORE_ADDRESS, "PREFIX", "Ignore clients of this address or network", take_address,
           offsetof(FrontOptions, rules) },
-        { "ignore-path", "PATH", "Ignore requests for this path", take_url_path, offsetof(FrontOptions, rules) },
-        { "ignore-user-agent", "TEXT", "Ignore requests of this agent", take_user_agent,
+        { FRONT_OPTION_IGNORE_ANSWER, "STATUS", "What the ignored get while the stack is not awake (503)",
+          take_answer, offsetof(FrontOptions, ignored_pass) },
+        { FRONT_OPTION_IGNORE_PATH, "PATH", "Ignore requests for this path", take_url_path,
           offsetof(FrontOptions, rules) },
-        { "page", "WHO", "Who sees a page: auto, always or never", take_page, offsetof(FrontOptions, page) },
+        { FRONT_OPTION_IGNORE_USER_AGENT, "TEXT", "Ignore requests of this agent", take_user_agent,
+          offsetof(FrontOptions, rules) },
+        { FRONT_OPTION_PAGE, "WHO", "Who sees a page: auto, always or never", take_page,
+          offsetof(FrontOptions, page) },
         { "page-socket", "PATH", "Where the web service takes browsers", take_path,
           offsetof(FrontOptions, page_socket) },
         { "pause-max", "TIME", "Longest pause after failed wakes (1min)", take_span,
           offsetof(FrontOptions, pause_max_usec) },
-        { "proxy-protocol", "VERSION", "Introduce clients to the backend: v1 or v2", take_version,
+        { FRONT_OPTION_PROXY_PROTOCOL, "VERSION", "Introduce clients to the backend: v1 or v2", take_version,
           offsetof(FrontOptions, proxy_protocol) },
         { "udp-timeout", "TIME", "A UDP client has gone after this long (1min)", take_span,
           offsetof(FrontOptions, udp_timeout_usec) },
@@ -126,9 +131,9 @@ int options_parse(FrontOptions *ret, int argc, char *argv[]) {
         };
         _cleanup_(options_done) FrontOptions options = {
                 .page_socket = "/run/wakechain/page.sock",
-                .drain_usec = 10 * USEC_PER_SEC,
+                .drain_usec = DEFAULT_DRAIN_TIMEOUT_USEC,
                 .exit_idle_usec = 10 * USEC_PER_SEC,
-                .pause_max_usec = USEC_PER_MINUTE,
+                .pause_max_usec = WAKE_PAUSE_MAX_USEC,
                 .udp_timeout_usec = USEC_PER_MINUTE,
         };
         int c, r;

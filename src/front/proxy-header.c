@@ -46,10 +46,9 @@ static Endpoint endpoint_make(const struct sockaddr *address, socklen_t size) {
 
 static size_t make_v1(uint8_t *ret, const Endpoint *peer, const Endpoint *own) {
         char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN];
-        bool known = peer->family == own->family && (peer->family == AF_INET || peer->family == AF_INET6);
         int n;
 
-        if (known && inet_ntop(peer->family, &peer->ipv6, from, sizeof(from)) &&
+        if (peer->family != AF_UNSPEC && inet_ntop(peer->family, &peer->ipv6, from, sizeof(from)) &&
             inet_ntop(own->family, &own->ipv6, to, sizeof(to)))
                 n = snprintf((char *) ret, PROXY_HEADER_MAX, "PROXY %s %s %s %u %u\r\n",
                              peer->family == AF_INET ? "TCP4" : "TCP6", from, to, ntohs(peer->port),
@@ -61,48 +60,30 @@ static size_t make_v1(uint8_t *ret, const Endpoint *peer, const Endpoint *own) {
 
 static size_t make_v2(uint8_t *ret, const Endpoint *peer, const Endpoint *own) {
         static const uint8_t signature[] = "\r\n\r\n\0\r\nQUIT\n";
-        static const struct {
-                int family;
-                uint8_t command, code;
-                uint8_t address_size;
-                uint8_t port_size;
-        } kinds[] = {
-                { AF_INET, V2_PROXY, V2_TCP4, sizeof(struct in_addr), sizeof(in_port_t) },
-                { AF_INET6, V2_PROXY, V2_TCP6, sizeof(struct in6_addr), sizeof(in_port_t) },
-                { AF_UNSPEC, V2_LOCAL, V2_UNSPEC, 0, 0 },
-        };
-        size_t kind = 0, size = sizeof(signature) - 1, start;
+        bool known = peer->family != AF_UNSPEC, ipv4 = peer->family == AF_INET;
+        size_t size = ipv4 ? sizeof(struct in_addr) : sizeof(struct in6_addr);
+        uint8_t *end = mempcpy(ret, signature, sizeof(signature) - 1);
 
-        while (kinds[kind].family != AF_UNSPEC &&
-               (kinds[kind].family != peer->family || kinds[kind].family != own->family))
-                kind++;
-
-        memcpy(ret, signature, size);
-        ret[size++] = kinds[kind].command;
-        ret[size++] = kinds[kind].code;
-        start = size += 2;
-        for (int i = 0; i < 2; i++) {
-                memcpy(ret + size, i == 0 ? &peer->ipv6 : &own->ipv6, kinds[kind].address_size);
-                size += kinds[kind].address_size;
-        }
-        for (int i = 0; i < 2; i++) {
-                memcpy(ret + size, i == 0 ? &peer->port : &own->port, kinds[kind].port_size);
-                size += kinds[kind].port_size;
-        }
-        ret[start - 2] = 0;
-        ret[start - 1] = (uint8_t) (size - start);
-        return size;
+        *end++ = known ? V2_PROXY : V2_LOCAL;
+        *end++ = !known ? V2_UNSPEC : ipv4 ? V2_TCP4 : V2_TCP6;
+        *end++ = 0; /* the size of what follows, of two bytes */
+        *end++ = known ? (uint8_t) (2 * (size + sizeof(in_port_t))) : 0;
+        if (!known)
+                return (size_t) (end - ret);
+        end = mempcpy(end, &peer->ipv6, size);
+        end = mempcpy(end, &own->ipv6, size);
+        end = mempcpy(end, &peer->port, sizeof(in_port_t));
+        end = mempcpy(end, &own->port, sizeof(in_port_t));
+        return (size_t) (end - ret);
 }
 
 size_t proxy_header_make(uint8_t ret[static PROXY_HEADER_MAX], int version, const struct sockaddr *peer,
                          socklen_t peer_size, const struct sockaddr *own, socklen_t own_size) {
-        Endpoint from, to;
+        Endpoint from = endpoint_make(peer, peer_size), to = endpoint_make(own, own_size);
 
-        assert(ret);
-        assert(peer && own);
         assert(version == 1 || version == 2);
 
-        from = endpoint_make(peer, peer_size);
-        to = endpoint_make(own, own_size);
+        if (from.family != to.family)
+                from.family = to.family = AF_UNSPEC;
         return version == 1 ? make_v1(ret, &from, &to) : make_v2(ret, &from, &to);
 }

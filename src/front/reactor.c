@@ -127,6 +127,20 @@ int reactor_run(Reactor *reactor) {
         return r < 0 ? r : code;
 }
 
+sd_event *reactor_event(Reactor *reactor) {
+        return reactor->event;
+}
+
+int reactor_add_timer(Reactor *reactor, sd_event_source **ret, uint64_t accuracy_usec,
+                      sd_event_time_handler_t handler, void *userdata) {
+        return alarm_new(ret, reactor->event, accuracy_usec, handler, userdata);
+}
+
+void reactor_start_timer(Reactor *reactor, sd_event_source *timer, uint64_t span_usec) {
+        reactor_wake_event(reactor);
+        alarm_start(timer, span_usec);
+}
+
 uint64_t reactor_turns(const Reactor *reactor) {
         return reactor->turns;
 }

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/queue.h>
 #include <systemd/sd-event.h>
+#include "util/alarm.h"
 #include "util/macro.h"
 
 typedef struct Reactor Reactor;
@@ -32,10 +33,18 @@ int reactor_new(Reactor **ret, sd_event *event);
 Reactor *reactor_free(Reactor *reactor);
 DEFINE_CLEANUP(Reactor *, reactor_free);
 
+/* Borrowed. */
+sd_event *reactor_event(Reactor *reactor);
+
 /* In place of sd_event_loop(): until sd_event_exit(), whose code it returns. */
 int reactor_run(Reactor *reactor);
 /* From a quiet handler: sd-event's clock is set, and what is changed in its sources counts from this turn on. */
 void reactor_wake_event(Reactor *reactor);
+/* As in util/alarm.h; to be started from a quiet handler, too. */
+int reactor_add_timer(Reactor *reactor, sd_event_source **ret, uint64_t accuracy_usec,
+                      sd_event_time_handler_t handler, void *userdata);
+void reactor_start_timer(Reactor *reactor, sd_event_source *timer, uint64_t span_usec);
+
 /* Counts the turns: who is called in two that follow each other is kept busy. */
 uint64_t reactor_turns(const Reactor *reactor);
 /* So many connections have something to do at once that their data will not be in the processor's cache. */

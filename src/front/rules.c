@@ -3,7 +3,7 @@
 #include <sys/socket.h>
 
 #include "front/rules.h"
-#include "io/socket-table.h"
+#include "net/socket-table.h"
 #include "util/strv.h"
 
 /* Rules: three lists, and one hit is enough. In texts a `*` stands for any characters, none as well.
@@ -35,7 +35,7 @@ int rules_add_address(Rules *rules, const char *text) {
         return 0;
 }
 
-/* Kept with a star on both sides. */
+/* With a star on both sides. */
 int rules_add_user_agent(Rules *rules, const char *text) {
         _cleanup_free_ char *anywhere = NULL;
 

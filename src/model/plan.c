@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "model/plan.h"
+#include "util/json-members.h"
 
 /* Plan: the needs of each member as edges of a graph, then rounds: whoever has all that it needs among the rounds before is
  * in this one, and the number of the round is its step. A round that takes nobody has found a cycle.
@@ -10,10 +11,10 @@
  * have dependsOn waits for nothing but what they name, so the groups before it are waited for as well, back to one that
  * does carry the chain. */
 
-typedef struct Name {
+typedef struct PlanName {
         const char *name;
         size_t index;
-} Name;
+} PlanName;
 
 typedef struct Place {
         const PlanMember *member;
@@ -26,46 +27,34 @@ typedef struct Group {
         size_t index; /* of the member */
 } Group;
 
-static int compare_int(int a, int b) {
-        return (a > b) - (a < b);
-}
-
-static int compare_size(size_t a, size_t b) {
-        return (a > b) - (a < b);
-}
-
-static int compare_longest(uint64_t a, uint64_t b) {
-        return (a < b) - (a > b);
-}
+#define COMPARE(a, b) (((a) > (b)) - ((a) < (b)))
 
 static int compare_groups(const void *a, const void *b) {
         const Group *x = a, *y = b;
-        int r;
+        int r = COMPARE(x->start_order, y->start_order);
 
-        r = compare_int(x->start_order, y->start_order);
         if (r == 0)
-                r = compare_int(x->parallel_group, y->parallel_group);
-        return r != 0 ? r : compare_size(x->index, y->index);
+                r = COMPARE(x->parallel_group, y->parallel_group);
+        return r != 0 ? r : COMPARE(x->index, y->index);
 }
 
 static int compare_names(const void *a, const void *b) {
-        return strcmp(((const Name *) a)->name, ((const Name *) b)->name);
+        return strcmp(((const PlanName *) a)->name, ((const PlanName *) b)->name);
 }
 
 static int compare_places(const void *a, const void *b) {
         const Place *x = a, *y = b;
-        int r;
+        int r = COMPARE(x->member->step, y->member->step);
 
-        r = compare_int((int) x->member->step, (int) y->member->step);
         /* What nobody waits for does not stand in the way of what a client waits for. */
         if (r == 0)
-                r = compare_int(y->awaited, x->awaited);
+                r = COMPARE(y->awaited, x->awaited);
         if (r == 0)
-                r = compare_longest(x->dependency->estimated_usec, y->dependency->estimated_usec);
+                r = COMPARE(y->dependency->estimated_usec, x->dependency->estimated_usec);
         /* Nobody has said, or both the same: what is given more time to become ready probably takes longer. */
         if (r == 0)
-                r = compare_longest(x->dependency->health.budget_usec, y->dependency->health.budget_usec);
-        return r != 0 ? r : compare_size(x->member->index, y->member->index); /* the order of the file */
+                r = COMPARE(y->dependency->health.budget_usec, x->dependency->health.budget_usec);
+        return r != 0 ? r : COMPARE(x->member->index, y->member->index); /* the order of the file */
 }
 
 static bool has_depends_on(const Dependency *dependency) {
@@ -81,16 +70,16 @@ static bool member_needs(const PlanMember *member, size_t other) {
 
 /* While a plan is made, the members are in the order of the file. */
 static int plan_add_named(Plan *plan, const Service *service) {
-        _cleanup_free_ Name *names = NULL;
+        _cleanup_free_ PlanName *names = NULL;
         size_t n_names = 0;
 
-        names = new0(Name, service->n_dependencies);
+        names = new0(PlanName, service->n_dependencies);
         if (!names)
                 return -ENOMEM;
         for (size_t i = 0; i < service->n_dependencies; i++)
                 if (service->dependencies[i].name)
-                        names[n_names++] = (Name){ service->dependencies[i].name, i };
-        qsort(names, n_names, sizeof(Name), compare_names);
+                        names[n_names++] = (PlanName){ service->dependencies[i].name, i };
+        qsort(names, n_names, sizeof(PlanName), compare_names);
 
         for (size_t i = 0; i < service->n_dependencies; i++) {
                 char **depends_on = service->dependencies[i].depends_on;
@@ -102,10 +91,11 @@ static int plan_add_named(Plan *plan, const Service *service) {
                 if (!member->needs)
                         return -ENOMEM;
                 for (; *depends_on; depends_on++) {
-                        Name key = { .name = *depends_on }, *found;
+                        PlanName key = { .name = *depends_on }, *found;
 
                         /* A config that was loaded has no name that is unknown. */
-                        found = n_names == 0 ? NULL : bsearch(&key, names, n_names, sizeof(Name), compare_names);
+                        found = n_names == 0 ? NULL
+                                             : bsearch(&key, names, n_names, sizeof(PlanName), compare_names);
                         if (found && !member_needs(member, found->index))
                                 member->needs[member->n_needs++] = (PlanNeed){ found->index, .named = true };
                 }
@@ -293,9 +283,6 @@ int plan_new(Plan **ret, const Service *service, char **reterr_cycle) {
         _cleanup_(plan_freep) Plan *plan = NULL;
         int r;
 
-        assert(ret);
-        assert(service);
-
         plan = new0(Plan, 1);
         if (!plan)
                 return -ENOMEM;
@@ -352,55 +339,36 @@ static json_object *seconds_to_json(uint64_t usec) {
         return json_object_new_string(text);
 }
 
-static bool add(json_object *object, const char *key, json_object *value) {
-        if (value && json_object_object_add(object, key, value) >= 0)
-                return true;
-        json_object_put(value);
-        return false;
-}
-
-static json_object *member_to_json(const PlanMember *member, const Dependency *dependency) {
-        json_object *object = json_object_new_object();
-
-        if (object && add(object, "container", json_object_new_string(dependency->name)) &&
-            add(object, "order", json_object_new_int64(member->step)) &&
-            add(object, "estimatedTime", seconds_to_json(dependency->estimated_usec)))
-                return object;
-        json_object_put(object);
-        return NULL;
-}
-
-static json_object *members_to_json(const Plan *plan, const Service *service) {
-        json_object *array = json_object_new_array();
-
-        for (size_t i = 0; array && i < plan->n_members; i++) {
-                const PlanMember *member = &plan->members[i];
-                json_object *object = member_to_json(member, &service->dependencies[member->index]);
-
-                if (!object || json_object_array_add(array, object) < 0) {
-                        json_object_put(object);
-                        json_object_put(array);
-                        return NULL;
-                }
-        }
-        return array;
-}
-
 json_object *plan_to_json(const Plan *plan, const Service *service) {
-        json_object *object = json_object_new_object();
-        bool parallel = false;
+        json_object *object = json_object_new_object(), *members = json_object_new_array();
+        bool parallel = false, fine;
 
-        assert(plan);
-        assert(service);
+        fine = json_add_text(object, "service", service->name);
+        fine = json_add(object, "dependencies", members) && fine;
+        for (size_t i = 0; fine && i < plan->n_members; i++) {
+                const Dependency *dependency = &service->dependencies[plan->members[i].index];
+                json_object *member = json_object_new_object();
 
-        for (size_t i = 1; i < plan->n_members; i++)
+                fine = json_append(members, member) && json_add_text(member, "container", dependency->name) &&
+                       json_add_number(member, "order", plan->members[i].step) &&
+                       json_add(member, "estimatedTime", seconds_to_json(dependency->estimated_usec));
                 for (size_t j = 0; j < i; j++)
                         parallel = parallel || plan->members[i].step == plan->members[j].step;
-        if (object && add(object, "service", json_object_new_string(service->name)) &&
-            add(object, "dependencies", members_to_json(plan, service)) &&
-            add(object, "totalEstimatedTime", seconds_to_json(plan->estimate_usec)) &&
-            add(object, "parallel", json_object_new_boolean(parallel)))
-                return object;
-        json_object_put(object);
-        return NULL;
+        }
+        return json_built(object,
+                          fine && json_add(object, "totalEstimatedTime", seconds_to_json(plan->estimate_usec)) &&
+                                          json_add(object, "parallel", json_object_new_boolean(parallel)));
+}
+
+bool plan_needs(const Plan *plan, size_t member, size_t other) {
+        _cleanup_free_ bool *needs = new0(bool, plan->n_members);
+
+        for (size_t i = 0; needs && i < plan->n_members; i++) {
+                const PlanMember *planned = &plan->members[i];
+
+                for (size_t k = 0; k < planned->n_needs; k++)
+                        if (planned->needs[k].member == other || needs[planned->needs[k].member])
+                                needs[planned->index] = true;
+        }
+        return needs && needs[member];
 }

@@ -36,6 +36,9 @@ int plan_new(Plan **ret, const Service *service, char **reterr_cycle);
 Plan *plan_free(Plan *plan);
 DEFINE_CLEANUP(Plan *, plan_free);
 
+/* Whether `member` cannot be started before `other` is, by its needs, and theirs. */
+bool plan_needs(const Plan *plan, size_t member, size_t other);
+
 /* What a wake would do: {"service", "dependencies": [{"container", "order", "estimatedTime"}], "totalEstimatedTime", "parallel"}. NULL when out of
  * memory. */
 json_object *plan_to_json(const Plan *plan, const Service *service);

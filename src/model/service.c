@@ -1,12 +1,23 @@
 #include "model/service.h"
+#include "util/names.h"
 
-/* Service: destructors, look-ups and the names of its enums. */
+/* Service: destructors, look-ups, the names of its enums, and which names a service and what it consists of may have. */
+
+#define LETTERS_AND_DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#define ENGINE_NAME_MAX 255
 
 bool service_name_is_valid(const char *name) {
-        size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
+        size_t n = strspn(name, LETTERS_AND_DIGITS "_.-");
 
         /* "." and ".." would leave the folders that are named after the service. */
         return n > 0 && n <= SERVICE_NAME_MAX && name[n] == '\0' && !streq(name, ".") && !streq(name, "..");
+}
+
+bool engine_name_is_valid(const char *name) {
+        size_t size = strlen(strempty(name));
+
+        return size > 0 && size <= ENGINE_NAME_MAX && !strchr("_.-", name[0]) &&
+               strspn(name, LETTERS_AND_DIGITS "_.-") == size;
 }
 
 bool service_is_udp(const Service *service) {
@@ -17,8 +28,6 @@ bool service_is_udp(const Service *service) {
 }
 
 const Dependency *service_main(const Service *service) {
-        assert(service);
-
         for (size_t i = 0; i < service->n_dependencies; i++)
                 if (service->dependencies[i].kind == DEPENDENCY_CONTAINER &&
                     streq(service->dependencies[i].name, service->container))
@@ -27,18 +36,22 @@ const Dependency *service_main(const Service *service) {
         return NULL;
 }
 
-static void dependency_done(Dependency *dependency) {
-        free(dependency->name);
-        free(dependency->network);
-        free(dependency->health.command);
-        free(dependency->health.http);
-        free(dependency->health.tcp);
-        strv_free(dependency->depends_on);
+bool dependency_names_network(const Service *service, const Dependency *dependency) {
+        return dependency->network && (!service->network || !streq(dependency->network, service->network) ||
+                                       dependency == service_main(service));
 }
 
 void service_done(Service *service) {
-        for (size_t i = 0; i < service->n_dependencies; i++)
-                dependency_done(&service->dependencies[i]);
+        for (size_t i = 0; i < service->n_dependencies; i++) {
+                Dependency *dependency = &service->dependencies[i];
+
+                free(dependency->name);
+                free(dependency->network);
+                free(dependency->health.command);
+                free(dependency->health.http);
+                free(dependency->health.tcp);
+                strv_free(dependency->depends_on);
+        }
         free(service->dependencies);
         free(service->name);
         free(service->file);
@@ -82,25 +95,16 @@ const Service *config_find(const Config *config, const char *name) {
         return bsearch(name, config->services, config->n_services, sizeof(Service), compare_name);
 }
 
-static const char *const kind_names[] = {
+static const char *const kind_names[_DEPENDENCY_KIND_MAX] = {
         [DEPENDENCY_CONTAINER] = "container",
         [DEPENDENCY_UNIT] = "unit",
         [DEPENDENCY_SERVICE] = "service",
 };
+DEFINE_NAME_OF(dependency_kind, DependencyKind, kind_names);
 
-const char *dependency_kind_to_string(DependencyKind kind) {
-        assert(kind >= 0 && kind < _DEPENDENCY_KIND_MAX);
-        return kind_names[kind];
-}
-
-const char *dependency_type_to_string(DependencyType type) {
-        return type == DEPENDENCY_REQUIRED ? "required" : "optional";
-}
-
-DependencyType dependency_type_from_string(const char *text) {
-        if (streq(text, "required"))
-                return DEPENDENCY_REQUIRED;
-        if (streq(text, "optional"))
-                return DEPENDENCY_OPTIONAL;
-        return _DEPENDENCY_TYPE_INVALID;
-}
+static const char *const page_mode_names[_PAGE_MODE_MAX] = {
+        [PAGE_AUTO] = "auto",
+        [PAGE_ALWAYS] = "always",
+        [PAGE_NEVER] = "never",
+};
+DEFINE_NAMES(page_mode, PageMode, page_mode_names);

@@ -1,7 +1,8 @@
 #pragma once
 
 /* Service: one stack of dependencies.json as plain data; Config: the whole file. What the members mean is said in
- * wakechain.json(5). Every default is applied here already, so that readers never ask "was it given?". */
+ * wakechain.json(5). Every default of model/defaults.h is applied already, so that readers
+ * never ask "was it given?". */
 
 #include "util/macro.h"
 #include "util/strv.h"
@@ -39,8 +40,9 @@ typedef struct HealthCheck {
         char *command; /* for the host's shell */
         char *http; /* URL; an empty host is the container's address: http://:8080/health */
         char *tcp; /* "port" or "address:port" */
-        uint64_t interval_usec; /* longest pause between two tries; default 1 s */
-        uint64_t budget_usec; /* the time allowed: see wakechain.json(5); default 30 s */
+        uint64_t interval_usec; /* longest pause between two tries */
+        uint64_t budget_usec; /* the time allowed: see wakechain.json(5) */
+        bool budget_given;
 } HealthCheck;
 
 typedef struct Dependency {
@@ -54,7 +56,7 @@ typedef struct Dependency {
         HealthCheck health;
         char **depends_on;
         DependencyCondition condition;
-        uint64_t startup_delay_usec; /* default 5 s */
+        uint64_t startup_delay_usec;
         uint64_t estimated_usec; /* estimatedTime, else startupDelay if given, else 5 s */
         bool keep;
 } Dependency;
@@ -82,6 +84,15 @@ typedef enum PrewarmMode {
         _PREWARM_MODE_INVALID = -EINVAL,
 } PrewarmMode;
 
+/* Which of the containers that somebody else has started are put to sleep, nevertheless. */
+typedef enum AdoptMode {
+        ADOPT_KNOWN, /* those that wakechain has started, or put to sleep, before */
+        ADOPT_ALL,
+        ADOPT_NONE,
+        _ADOPT_MODE_MAX,
+        _ADOPT_MODE_INVALID = -EINVAL,
+} AdoptMode;
+
 typedef struct Service {
         char *name; /* the key: the unit's instance */
         char *file; /* that it comes from; NULL if from none */
@@ -96,9 +107,9 @@ typedef struct Service {
         char **listen; /* proxy mode; NULL: redirect mode if there is a port */
         uint16_t redirect_port; /* redirect mode only, else 0 */
         char *backend; /* as given; NULL: found out after the start */
-        uint64_t idle_timeout_usec; /* 0: never; default 15 min */
-        uint64_t global_timeout_usec; /* default 5 min */
-        uint64_t drain_timeout_usec; /* default 10 s */
+        uint64_t idle_timeout_usec; /* 0: never */
+        uint64_t global_timeout_usec;
+        uint64_t drain_timeout_usec;
         bool idle_bytes; /* a connection without client bytes for idle_timeout counts as idle */
         PageMode page;
         char *page_title;
@@ -107,9 +118,10 @@ typedef struct Service {
         char **ignore_addresses;
         char **ignore_user_agents;
         char **ignore_paths;
+        int ignore_answer; /* HTTP status for the ignored while it is not awake: 503 or 200; 0: not said, 503 */
         char **allow;
         char **deny;
-        bool adopt;
+        AdoptMode adopt;
         PrewarmMode prewarm;
         char *schedule_wake;
         char *schedule_sleep;
@@ -140,6 +152,9 @@ typedef struct Config {
 } Config;
 
 bool service_name_is_valid(const char *name);
+/* The name of a container, network or exec instance as engines give them: [A-Za-z0-9][A-Za-z0-9_.-]*, at most
+ * 255 bytes. Such a name needs no encoding in a path. */
+bool engine_name_is_valid(const char *name);
 
 static inline bool service_is_redirected(const Service *service) {
         return service->port > 0 && !service->listen;
@@ -161,6 +176,9 @@ DEFINE_CLEANUP(Config *, config_free);
 /* NULL if there is no such service. */
 const Service *config_find(const Config *config, const char *name);
 
+/* That it is on its network is said of it, and not merely taken from the service, whose network is that of its main container. */
+bool dependency_names_network(const Service *service, const Dependency *dependency);
+
 const char *dependency_kind_to_string(DependencyKind kind);
-const char *dependency_type_to_string(DependencyType type);
-DependencyType dependency_type_from_string(const char *text);
+const char *page_mode_to_string(PageMode mode);
+PageMode page_mode_from_string(const char *text);

@@ -1,6 +1,8 @@
 #include <stdio.h>
 
 #include "model/status.h"
+#include "util/json-members.h"
+#include "util/names.h"
 
 /* Status: the object of the status file and the control socket, written and read back by tables.
  *
@@ -15,8 +17,6 @@
 /* Where progress leaves the straight line: from here on half of what is missing is gained in ever longer times. */
 #define PROGRESS_KNEE 0.8
 
-DEFINE_CLEANUP(json_object *, json_object_put);
-
 static const char *const service_state_names[_SERVICE_STATE_MAX] = {
         [SERVICE_ASLEEP] = "asleep",     [SERVICE_WAKING] = "waking", [SERVICE_AWAKE] = "awake",
         [SERVICE_STOPPING] = "stopping", [SERVICE_FAILED] = "failed",
@@ -29,7 +29,7 @@ static const char *const dependency_state_names[_DEPENDENCY_STATE_MAX] = {
 
 static const char *const trigger_names[_TRIGGER_MAX] = {
         [TRIGGER_CONNECTION] = "connection", [TRIGGER_MANUAL] = "manual", [TRIGGER_SCHEDULE] = "schedule",
-        [TRIGGER_PREWARM] = "prewarm",       [TRIGGER_API] = "api",
+        [TRIGGER_PREWARM] = "prewarm",       [TRIGGER_API] = "api",       [TRIGGER_OUTSIDE] = "outside",
 };
 
 static const char *const reason_names[_FAILURE_MAX] = {
@@ -47,49 +47,10 @@ static const char *const reason_names[_FAILURE_MAX] = {
         [FAILURE_CONFIG_INVALID] = "config_invalid",
 };
 
-static const char *name_of(const char *const *names, int n, int value) {
-        assert(value >= 0 && value < n);
-        return names[value];
-}
-
-static int value_of(const char *const *names, int n, const char *text) {
-        for (int i = 0; text && i < n; i++)
-                if (streq(names[i], text))
-                        return i;
-        return -EINVAL;
-}
-
-const char *service_state_to_string(ServiceState state) {
-        return name_of(service_state_names, _SERVICE_STATE_MAX, state);
-}
-
-ServiceState service_state_from_string(const char *text) {
-        return value_of(service_state_names, _SERVICE_STATE_MAX, text);
-}
-
-const char *dependency_state_to_string(DependencyState state) {
-        return name_of(dependency_state_names, _DEPENDENCY_STATE_MAX, state);
-}
-
-DependencyState dependency_state_from_string(const char *text) {
-        return value_of(dependency_state_names, _DEPENDENCY_STATE_MAX, text);
-}
-
-const char *wake_trigger_to_string(WakeTrigger trigger) {
-        return name_of(trigger_names, _TRIGGER_MAX, trigger);
-}
-
-WakeTrigger wake_trigger_from_string(const char *text) {
-        return value_of(trigger_names, _TRIGGER_MAX, text);
-}
-
-const char *failure_reason_to_string(FailureReason reason) {
-        return name_of(reason_names, _FAILURE_MAX, reason);
-}
-
-FailureReason failure_reason_from_string(const char *text) {
-        return value_of(reason_names, _FAILURE_MAX, text);
-}
+DEFINE_NAMES(service_state, ServiceState, service_state_names);
+DEFINE_NAMES(dependency_state, DependencyState, dependency_state_names);
+DEFINE_NAMES(wake_trigger, WakeTrigger, trigger_names);
+DEFINE_NAMES(failure_reason, FailureReason, reason_names);
 
 Status *status_free(Status *status) {
         if (!status)
@@ -115,8 +76,6 @@ double dependency_status_progress(const DependencyStatus *dependency, uint64_t e
         const double rest = 1.0 - PROGRESS_KNEE;
         double share;
 
-        assert(dependency);
-
         if (dependency->state == DEPENDENCY_READY)
                 return 1.0;
         if (!dependency_is_running(dependency))
@@ -129,8 +88,7 @@ double dependency_status_progress(const DependencyStatus *dependency, uint64_t e
         return MIN(share, PROGRESS_MAX);
 }
 
-/* What is still to come of one: nothing once it is ready or has failed. */
-static uint64_t dependency_remaining(const DependencyStatus *dependency, uint64_t elapsed_usec) {
+uint64_t dependency_status_remaining(const DependencyStatus *dependency, uint64_t elapsed_usec) {
         double left;
 
         if (dependency->state != DEPENDENCY_PENDING && !dependency_is_running(dependency))
@@ -141,8 +99,6 @@ static uint64_t dependency_remaining(const DependencyStatus *dependency, uint64_
 
 uint64_t status_remaining(const Status *status) {
         uint64_t total = 0;
-
-        assert(status);
 
         if (status->state != SERVICE_WAKING)
                 return 0;
@@ -160,8 +116,8 @@ uint64_t status_remaining(const Status *status) {
                         seen = status->dependencies[j].step == step;
                 for (size_t j = i; j < status->n_dependencies && !seen; j++)
                         if (status->dependencies[j].step == step)
-                                longest = MAX(longest, dependency_remaining(&status->dependencies[j],
-                                                                            status->elapsed_usec));
+                                longest = MAX(longest, dependency_status_remaining(&status->dependencies[j],
+                                                                                   status->elapsed_usec));
                 total = usec_add(total, longest);
         }
         return total;
@@ -169,8 +125,6 @@ uint64_t status_remaining(const Status *status) {
 
 double status_progress(const Status *status) {
         uint64_t remaining;
-
-        assert(status);
 
         if (status->state == SERVICE_AWAKE)
                 return 1.0;
@@ -181,147 +135,116 @@ double status_progress(const Status *status) {
                    PROGRESS_MAX);
 }
 
-/* Adds a member; takes the value. `failed` is set when there was no memory, and looked at once, at the end. */
-static void add(json_object *object, const char *key, json_object *value, bool *failed) {
-        if (!value || json_object_object_add(object, key, value) < 0) {
-                json_object_put(value);
-                *failed = true;
-        }
+/* A quarter more than the estimate is nothing that a visitor need know of. */
+static uint64_t late_after(uint64_t estimate_usec) {
+        return estimate_usec > 0 ? usec_add(estimate_usec, estimate_usec / 4) : USEC_INFINITY;
 }
 
-static void add_null(json_object *object, const char *key, bool *failed) {
-        if (json_object_object_add(object, key, NULL) < 0)
-                *failed = true;
+uint64_t dependency_status_late_in(const DependencyStatus *dependency, uint64_t elapsed_usec) {
+        return usec_sub(usec_add(dependency->started_usec, late_after(dependency->estimate_usec)), elapsed_usec);
 }
 
-static void add_string(json_object *object, const char *key, const char *text, bool *failed) {
-        if (text)
-                add(object, key, json_object_new_string(text), failed);
-        else
-                add_null(object, key, failed);
+uint64_t status_late_in(const Status *status) {
+        return usec_sub(late_after(status->estimate_usec), status->elapsed_usec);
 }
 
-static void add_msec(json_object *object, const char *key, uint64_t usec, bool *failed) {
-        add(object, key, json_object_new_int64((int64_t) MIN(usec / USEC_PER_MSEC, (uint64_t) INT64_MAX)), failed);
+unsigned progress_percent(double share) {
+        return share >= 1.0 ? 100 : MIN((unsigned) (MAX(share, 0.0) * 100.0), 99U);
 }
 
 /* Three digits: 0.42, not 0.41999999999999998. */
-static void add_share(json_object *object, const char *key, double share, bool *failed) {
+static bool add_share(json_object *object, double share) {
         char text[16];
 
         (void) snprintf(text, sizeof(text), "%.3f", share);
-        add(object, key, json_object_new_double_s(share, text), failed);
+        return json_add(object, "progress", json_object_new_double_s(share, text));
 }
 
 /* A moment within a wake: null until it has come. */
-static void add_moment(json_object *object, const char *key, uint64_t usec, bool *failed) {
-        if (usec > 0)
-                add_msec(object, key, MAX(usec, USEC_PER_MSEC), failed);
-        else
-                add_null(object, key, failed);
+static bool add_moment(json_object *object, const char *name, uint64_t usec) {
+        return usec > 0 ? json_add_number(object, name, MAX(usec / USEC_PER_MSEC, 1U))
+                        : json_add_null(object, name);
+}
+
+bool dependency_status_add_times(const DependencyStatus *dependency, json_object *object) {
+        return add_moment(object, "startedMs", dependency->started_usec) &&
+               add_moment(object, "checkingMs", dependency->checking_usec) &&
+               add_moment(object, "readyMs", dependency->ready_usec) &&
+               json_add_number(object, "estimateMs", dependency->estimate_usec / USEC_PER_MSEC);
+}
+
+/* Without a reason there is no member for it. */
+static bool add_failure(json_object *object, FailureReason reason, const char *error) {
+        return (reason <= FAILURE_NONE || json_add_text(object, "reason", failure_reason_to_string(reason))) &&
+               json_add_text(object, "error", error);
 }
 
 static json_object *dependency_to_json(const DependencyStatus *dependency, uint64_t elapsed_usec) {
-        _cleanup_(json_object_putp) json_object *object = json_object_new_object();
-        bool failed = false;
+        json_object *object = json_object_new_object();
 
-        if (!object)
-                return NULL;
-        add_string(object, "container", dependency->container, &failed);
-        add_string(object, "type", dependency->required ? "required" : "optional", &failed);
-        add(object, "step", json_object_new_int64(dependency->step), &failed);
-        add_string(object, "state", dependency_state_to_string(dependency->state), &failed);
-        add_share(object, "progress", dependency_status_progress(dependency, elapsed_usec), &failed);
-        add_moment(object, "startedMs", dependency->started_usec, &failed);
-        add_moment(object, "checkingMs", dependency->checking_usec, &failed);
-        add_moment(object, "readyMs", dependency->ready_usec, &failed);
-        add_msec(object, "estimateMs", dependency->estimate_usec, &failed);
-        if (dependency->reason > FAILURE_NONE)
-                add_string(object, "reason", failure_reason_to_string(dependency->reason), &failed);
-        add_string(object, "error", dependency->error, &failed);
-        return failed ? NULL : TAKE_PTR(object);
-}
+        bool fine = json_add_text(object, "container", dependency->container) &&
+                    json_add_text(object, "type", dependency->required ? "required" : "optional") &&
+                    json_add_number(object, "step", dependency->step) &&
+                    json_add_text(object, "state", dependency_state_to_string(dependency->state)) &&
+                    add_share(object, dependency_status_progress(dependency, elapsed_usec)) &&
+                    dependency_status_add_times(dependency, object) &&
+                    add_failure(object, dependency->reason, dependency->error);
 
-static json_object *backends_to_json(char *const *backends) {
-        json_object *array = json_object_new_array();
-
-        for (; array && backends && *backends; backends++) {
-                json_object *text = json_object_new_string(*backends);
-
-                if (!text || json_object_array_add(array, text) < 0) {
-                        json_object_put(text);
-                        json_object_put(array);
-                        return NULL;
-                }
-        }
-        return array;
+        return json_built(object, fine);
 }
 
 static json_object *dependencies_to_json(const Status *status) {
         json_object *array = json_object_new_array();
+        bool fine = array;
 
-        for (size_t i = 0; array && i < status->n_dependencies; i++) {
-                json_object *object = dependency_to_json(&status->dependencies[i], status->elapsed_usec);
+        for (size_t i = 0; fine && i < status->n_dependencies; i++)
+                fine = json_append(array, dependency_to_json(&status->dependencies[i], status->elapsed_usec));
+        return json_built(array, fine);
+}
 
-                if (!object || json_object_array_add(array, object) < 0) {
-                        json_object_put(object);
-                        json_object_put(array);
-                        return NULL;
-                }
-        }
-        return array;
+const char *status_trigger(const Status *status) {
+        return status->trigger >= 0 && status->trigger < _TRIGGER_MAX ? wake_trigger_to_string(status->trigger)
+                                                                      : NULL;
 }
 
 json_object *status_to_json(const Status *status) {
-        _cleanup_(json_object_putp) json_object *object = json_object_new_object();
+        json_object *object = json_object_new_object();
         char since[TIMESTAMP_MAX];
-        bool failed = false, known;
 
-        assert(status);
+        bool fine = json_add_text(object, "service", status->service) &&
+                    json_add_text(object, "state", service_state_to_string(status->state)) &&
+                    json_add_text(object, "since", timestamp_to_string(status->since_usec, since)) &&
+                    json_add_text(object, "trigger", status_trigger(status)) &&
+                    json_add_text(object, "wakeId", status->wake_id) &&
+                    add_share(object, status_progress(status)) &&
+                    json_add_number(object, "estimateMs", status->estimate_usec / USEC_PER_MSEC) &&
+                    json_add_number(object, "remainingMs", status_remaining(status) / USEC_PER_MSEC) &&
+                    json_add(object, "backends", json_new_texts(status->backends)) &&
+                    json_add_number(object, "holders", status->holders) &&
+                    add_failure(object, status->reason, status->error) &&
+                    json_add(object, "dependencies", dependencies_to_json(status));
 
-        if (!object)
-                return NULL;
-        known = status->trigger >= 0 && status->trigger < _TRIGGER_MAX;
-        add_string(object, "service", status->service, &failed);
-        add_string(object, "state", service_state_to_string(status->state), &failed);
-        add_string(object, "since", timestamp_to_string(status->since_usec, since), &failed);
-        add_string(object, "trigger", known ? wake_trigger_to_string(status->trigger) : NULL, &failed);
-        add_string(object, "wakeId", status->wake_id, &failed);
-        add_share(object, "progress", status_progress(status), &failed);
-        add_msec(object, "estimateMs", status->estimate_usec, &failed);
-        add_msec(object, "remainingMs", status_remaining(status), &failed);
-        add(object, "backends", backends_to_json(status->backends), &failed);
-        add(object, "holders", json_object_new_int64(status->holders), &failed);
-        if (status->reason > FAILURE_NONE)
-                add_string(object, "reason", failure_reason_to_string(status->reason), &failed);
-        add_string(object, "error", status->error, &failed);
-        add(object, "dependencies", dependencies_to_json(status), &failed);
-        return failed ? NULL : TAKE_PTR(object);
+        return json_built(object, fine);
 }
 
 /* Reading back. A parser gets a value that is not null; -EBADMSG if it is not what it should be. */
 
-typedef int (*ParseMember)(json_object *value, void *target);
-
-typedef struct Member {
+typedef struct StatusMember {
         const char *name;
-        ParseMember parse;
+        int (*parse)(json_object *value, void *target);
         size_t offset;
         bool mandatory;
-} Member;
+} StatusMember;
 
-static int parse_members(json_object *object, const Member *members, void *target) {
+static int parse_members(json_object *object, const StatusMember *members, void *target) {
         if (!json_object_is_type(object, json_type_object))
                 return -EBADMSG;
 
-        for (const Member *member = members; member->name; member++) {
-                json_object *value = NULL;
-                int r;
+        for (const StatusMember *member = members; member->name; member++) {
+                json_object *value = json_member(object, member->name);
+                int r = !value && member->mandatory ? -EBADMSG : 0;
 
-                (void) json_object_object_get_ex(object, member->name, &value);
-                if (!value)
-                        r = member->mandatory ? -EBADMSG : 0;
-                else
+                if (value)
                         r = member->parse(value, (uint8_t *) target + member->offset);
                 if (r < 0)
                         return r;
@@ -329,18 +252,8 @@ static int parse_members(json_object *object, const Member *members, void *targe
         return 0;
 }
 
-/* The text of a string without NUL in it, or NULL. */
-static const char *text_of(json_object *value) {
-        const char *text;
-
-        if (!json_object_is_type(value, json_type_string))
-                return NULL;
-        text = json_object_get_string(value);
-        return strlen(text) == (size_t) json_object_get_string_len(value) ? text : NULL;
-}
-
 static int parse_string(json_object *value, void *target) {
-        const char *text = text_of(value);
+        const char *text = json_text(value);
         char **string = target, *copy;
 
         if (!text)
@@ -353,28 +266,33 @@ static int parse_string(json_object *value, void *target) {
         return 0;
 }
 
-static int parse_unsigned(json_object *value, void *target) {
-        int64_t number;
+static int parse_number(json_object *value, uint64_t max, uint64_t *ret) {
+        int64_t number = json_object_get_int64(value);
 
-        if (!json_object_is_type(value, json_type_int))
+        if (!json_object_is_type(value, json_type_int) || number < 0 || (uint64_t) number > max)
                 return -EBADMSG;
-        number = json_object_get_int64(value);
-        if (number < 0 || number > INT32_MAX)
-                return -EBADMSG;
-        *(unsigned *) target = (unsigned) number;
+        *ret = (uint64_t) number;
         return 0;
 }
 
-static int parse_msec(json_object *value, void *target) {
-        int64_t number;
+static int parse_unsigned(json_object *value, void *target) {
+        uint64_t number;
+        int r;
 
-        if (!json_object_is_type(value, json_type_int))
-                return -EBADMSG;
-        number = json_object_get_int64(value);
-        if (number < 0 || number > (int64_t) (INT64_MAX / USEC_PER_MSEC))
-                return -EBADMSG;
-        *(uint64_t *) target = (uint64_t) number * USEC_PER_MSEC;
-        return 0;
+        r = parse_number(value, INT32_MAX, &number);
+        if (r >= 0)
+                *(unsigned *) target = (unsigned) number;
+        return r;
+}
+
+static int parse_msec(json_object *value, void *target) {
+        uint64_t msec;
+        int r;
+
+        r = parse_number(value, INT64_MAX / USEC_PER_MSEC, &msec);
+        if (r >= 0)
+                *(uint64_t *) target = msec * USEC_PER_MSEC;
+        return r;
 }
 
 static int parse_share(json_object *value, void *target) {
@@ -390,7 +308,7 @@ static int parse_share(json_object *value, void *target) {
 }
 
 static int parse_timestamp(json_object *value, void *target) {
-        const char *text = text_of(value);
+        const char *text = json_text(value);
         struct tm utc = {};
         unsigned usec = 0;
         int end = 0;
@@ -410,26 +328,24 @@ static int parse_timestamp(json_object *value, void *target) {
         return 0;
 }
 
-static int parse_service_state(json_object *value, void *target) {
-        ServiceState state = service_state_from_string(text_of(value));
-
-        if (state < 0)
+/* Of a closed list. */
+static int parse_name(int value, void *target) {
+        if (value < 0)
                 return -EBADMSG;
-        *(ServiceState *) target = state;
+        *(int *) target = value;
         return 0;
+}
+
+static int parse_service_state(json_object *value, void *target) {
+        return parse_name(service_state_from_string(json_text(value)), target);
 }
 
 static int parse_dependency_state(json_object *value, void *target) {
-        DependencyState state = dependency_state_from_string(text_of(value));
-
-        if (state < 0)
-                return -EBADMSG;
-        *(DependencyState *) target = state;
-        return 0;
+        return parse_name(dependency_state_from_string(json_text(value)), target);
 }
 
 static int parse_type(json_object *value, void *target) {
-        const char *text = text_of(value);
+        const char *text = json_text(value);
 
         if (!text || (!streq(text, "required") && !streq(text, "optional")))
                 return -EBADMSG;
@@ -439,16 +355,16 @@ static int parse_type(json_object *value, void *target) {
 
 /* A trigger or a reason that we do not know is a newer writer's: it is told as none of ours, and no error. */
 static int parse_trigger(json_object *value, void *target) {
-        if (!text_of(value))
+        if (!json_text(value))
                 return -EBADMSG;
-        *(WakeTrigger *) target = wake_trigger_from_string(text_of(value));
+        *(WakeTrigger *) target = wake_trigger_from_string(json_text(value));
         return 0;
 }
 
 static int parse_reason(json_object *value, void *target) {
-        if (!text_of(value))
+        if (!json_text(value))
                 return -EBADMSG;
-        *(FailureReason *) target = failure_reason_from_string(text_of(value));
+        *(FailureReason *) target = failure_reason_from_string(json_text(value));
         return 0;
 }
 
@@ -456,7 +372,7 @@ static int parse_backends(json_object *value, void *target) {
         if (!json_object_is_type(value, json_type_array) || json_object_array_length(value) > BACKENDS_MAX)
                 return -EBADMSG;
         for (size_t i = 0; i < json_object_array_length(value); i++) {
-                const char *text = text_of(json_object_array_get_idx(value, i));
+                const char *text = json_text(json_object_array_get_idx(value, i));
                 int r;
 
                 if (isempty(text))
@@ -468,7 +384,7 @@ static int parse_backends(json_object *value, void *target) {
         return 0;
 }
 
-static const Member dependency_members[] = {
+static const StatusMember dependency_members[] = {
         { "container", parse_string, offsetof(DependencyStatus, container), true },
         { "type", parse_type, offsetof(DependencyStatus, required), false },
         { "step", parse_unsigned, offsetof(DependencyStatus, step), false },
@@ -512,34 +428,34 @@ static int parse_dependencies(json_object *value, void *target) {
         return 0;
 }
 
-static const Member status_members[] = { { "service", parse_string, offsetof(Status, service), true },
-                                         { "state", parse_service_state, offsetof(Status, state), true },
-                                         { "since", parse_timestamp, offsetof(Status, since_usec), false },
-                                         { "trigger", parse_trigger, offsetof(Status, trigger), false },
-                                         { "wakeId", parse_string, offsetof(Status, wake_id), false },
-                                         { "estimateMs", parse_msec, offsetof(Status, estimate_usec), false },
-                                         { "backends", parse_backends, offsetof(Status, backends), false },
-                                         { "holders", parse_unsigned, offsetof(Status, holders), false },
-                                         { "reason", parse_reason, offsetof(Status, reason), false },
-                                         { "error", parse_string, offsetof(Status, error), false },
-                                         { "dependencies", parse_dependencies, 0, false },
-                                         {} };
+static const StatusMember status_members[] = { { "service", parse_string, offsetof(Status, service), true },
+                                               { "state", parse_service_state, offsetof(Status, state), true },
+                                               { "since", parse_timestamp, offsetof(Status, since_usec), false },
+                                               { "trigger", parse_trigger, offsetof(Status, trigger), false },
+                                               { "wakeId", parse_string, offsetof(Status, wake_id), false },
+                                               { "estimateMs", parse_msec, offsetof(Status, estimate_usec),
+                                                 false },
+                                               { "backends", parse_backends, offsetof(Status, backends), false },
+                                               { "holders", parse_unsigned, offsetof(Status, holders), false },
+                                               { "reason", parse_reason, offsetof(Status, reason), false },
+                                               { "error", parse_string, offsetof(Status, error), false },
+                                               { "dependencies", parse_dependencies, 0, false },
+                                               {} };
 
 typedef struct Course {
         double progress;
         uint64_t remaining_usec;
 } Course;
 
-static const Member course_members[] = { { "progress", parse_share, offsetof(Course, progress), false },
-                                         { "remainingMs", parse_msec, offsetof(Course, remaining_usec), false },
-                                         {} };
+static const StatusMember course_members[] = { { "progress", parse_share, offsetof(Course, progress), false },
+                                               { "remainingMs", parse_msec, offsetof(Course, remaining_usec),
+                                                 false },
+                                               {} };
 
 int status_from_json(Status **ret, json_object *object) {
         _cleanup_(status_freep) Status *status = NULL;
         Course course = {};
         int r;
-
-        assert(ret);
 
         status = new0(Status, 1);
         if (!status)

@@ -34,6 +34,7 @@ typedef enum WakeTrigger {
         TRIGGER_SCHEDULE,
         TRIGGER_PREWARM,
         TRIGGER_API,
+        TRIGGER_OUTSIDE, /* nobody has asked for it: somebody else has started its containers */
         _TRIGGER_MAX,
         _TRIGGER_INVALID = -EINVAL,
 } WakeTrigger;
@@ -91,8 +92,19 @@ DEFINE_CLEANUP(Status *, status_free);
 /* Progress, 0 to 1: 1 only when the thing is done. */
 double dependency_status_progress(const DependencyStatus *dependency, uint64_t elapsed_usec);
 double status_progress(const Status *status);
+/* Rounded down, and never done before it is. */
+unsigned progress_percent(double share);
+/* What is still to come: nothing once it is ready or has failed. */
+uint64_t dependency_status_remaining(const DependencyStatus *dependency, uint64_t elapsed_usec);
 uint64_t status_remaining(const Status *status);
+/* How long it is until it takes longer than usual; 0: it does already. Of what is under way. */
+uint64_t dependency_status_late_in(const DependencyStatus *dependency, uint64_t elapsed_usec);
+uint64_t status_late_in(const Status *status);
 
+/* NULL: none that we know. */
+const char *status_trigger(const Status *status);
+/* startedMs, checkingMs, readyMs and estimateMs. False for want of memory. */
+bool dependency_status_add_times(const DependencyStatus *dependency, json_object *object);
 /* The object of DESIGN section 3. NULL when out of memory. */
 json_object *status_to_json(const Status *status);
 /* Reads back what readers need: service, state, since, trigger, wakeId, backends, holders, reason, error, dependencies with

@@ -1,5 +1,7 @@
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/select.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,12 +16,47 @@ int fd_close(int fd) {
         return -EBADF;
 }
 
+int fd_move_up(int fd) {
+        int moved = fd >= 0 && fd < FD_SETSIZE ? fcntl(fd, F_DUPFD_CLOEXEC, FD_SETSIZE) : -EBADF;
+
+        if (moved < 0)
+                return fd;
+        (void) fd_close(fd);
+        return moved;
+}
+
+int fd_send_with(int socket, const void *data, size_t size, const int *fds, size_t n) {
+        union {
+                struct cmsghdr header;
+                uint8_t space[CMSG_SPACE(FD_SEND_MAX * sizeof(int))];
+        } control;
+        struct iovec vector = { (void *) data, size };
+        struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
+
+        assert(n <= FD_SEND_MAX);
+
+        if (n > 0) {
+                message.msg_control = &control;
+                message.msg_controllen = CMSG_SPACE(n * sizeof(int));
+                memset(&control, 0, message.msg_controllen);
+                control.header = (struct cmsghdr){
+                        .cmsg_level = SOL_SOCKET,
+                        .cmsg_type = SCM_RIGHTS,
+                        .cmsg_len = CMSG_LEN(n * sizeof(int)),
+                };
+                memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
+        }
+        while (sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+                if (errno != EINTR)
+                        return -errno;
+        return 0;
+}
+
 int fd_read_all(int fd, size_t limit, char **ret, size_t *ret_size) {
         _cleanup_free_ char *buffer = NULL;
         size_t size = 0, allocated = 0;
 
         assert(fd >= 0);
-        assert(ret);
 
         for (;;) {
                 ssize_t n;
@@ -56,15 +93,30 @@ int fd_read_all(int fd, size_t limit, char **ret, size_t *ret_size) {
         return 0;
 }
 
+int fd_read_regular(int fd, size_t limit, char **ret, size_t *ret_size) {
+        _cleanup_close_ int opened = -EBADF;
+        char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+        struct stat status;
+
+        assert(fd >= 0);
+
+        if (fstat(fd, &status) < 0)
+                return -errno;
+        if (S_ISDIR(status.st_mode))
+                return -EISDIR;
+        if (!S_ISREG(status.st_mode))
+                return -EBADFD;
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        opened = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        return opened < 0 ? -errno : fd_read_all(opened, limit, ret, ret_size);
+}
+
 int file_read(const char *path, size_t limit, char **ret, size_t *ret_size) {
         _cleanup_close_ int fd = -EBADF;
 
-        assert(path);
-
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        if (fd < 0)
-                return -errno;
-        return fd_read_all(fd, limit, ret, ret_size);
+        fd = open(path, O_PATH | O_CLOEXEC);
+        return fd < 0 ? -errno : fd_read_regular(fd, limit, ret, ret_size);
 }
 
 static int fd_write_all(int fd, const char *data, size_t size) {
@@ -86,7 +138,6 @@ int file_replace(const char *path, const char *data, size_t size, mode_t mode, b
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        assert(path);
         assert(data || size == 0);
 
         if (asprintf(&temporary, "%s.XXXXXX", path) < 0) {
@@ -102,17 +153,30 @@ int file_replace(const char *path, const char *data, size_t size, mode_t mode, b
                 r = -errno;
         if (r >= 0 && sync && fsync(fd) < 0)
                 r = -errno;
-        if (r >= 0 && rename(temporary, path) < 0)
+        if (r >= 0 && rename(temporary, path) < 0 &&
+            (errno != EISDIR || rmdir(path) < 0 || rename(temporary, path) < 0))
                 r = -errno;
         if (r < 0)
                 (void) unlink(temporary);
         return r;
 }
 
+FileMark file_mark_from_stat(const struct stat *status) {
+        return (FileMark){
+                .device = status->st_dev,
+                .inode = status->st_ino,
+                .size = status->st_size,
+                .changed = status->st_ctim,
+        };
+}
+
+bool file_mark_equal(const FileMark *a, const FileMark *b) {
+        return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+               a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
 int directory_make(const char *path) {
         _cleanup_free_ char *prefix = NULL;
-
-        assert(path);
 
         prefix = strdup(path);
         if (!prefix)

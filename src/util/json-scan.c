@@ -132,26 +132,13 @@ static size_t utf8_length(const char *text, const char *end) {
 }
 
 static size_t utf8_write(char *out, uint32_t c) {
-        if (c < 0x80) {
-                out[0] = (char) c;
-                return 1;
-        }
-        if (c < 0x800) {
-                out[0] = (char) (0xc0 | c >> 6);
-                out[1] = (char) (0x80 | (c & 0x3f));
-                return 2;
-        }
-        if (c < 0x10000) {
-                out[0] = (char) (0xe0 | c >> 12);
-                out[1] = (char) (0x80 | (c >> 6 & 0x3f));
-                out[2] = (char) (0x80 | (c & 0x3f));
-                return 3;
-        }
-        out[0] = (char) (0xf0 | c >> 18);
-        out[1] = (char) (0x80 | (c >> 12 & 0x3f));
-        out[2] = (char) (0x80 | (c >> 6 & 0x3f));
-        out[3] = (char) (0x80 | (c & 0x3f));
-        return 4;
+        static const uint8_t leads[] = { 0, 0, 0xc0, 0xe0, 0xf0 }; /* by length */
+        size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+        for (size_t i = n - 1; i > 0; i--, c >>= 6)
+                out[i] = (char) (0x80 | (c & 0x3f));
+        out[0] = (char) (leads[n] | c);
+        return n;
 }
 
 /* Goes past a string, at whose quote it is. */
@@ -414,7 +401,6 @@ int json_scan(const char *text, size_t size, JsonDuplicateHandler handler, void 
 
         assert(text || size == 0);
         assert(handler);
-        assert(reterr);
 
         if (size > JSON_SIZE_MAX)
                 return -EFBIG;
@@ -448,8 +434,6 @@ int json_read(json_object **ret, const char *text, size_t size, JsonDuplicateHan
         struct json_tokener *tokener;
         json_object *value;
         int r;
-
-        assert(ret);
 
         r = json_scan(text, size, handler, userdata, reterr);
         if (r < 0)

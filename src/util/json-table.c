@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "util/json-members.h"
 #include "util/json-table.h"
 #include "util/nearest.h"
 #include "util/strv.h"
@@ -29,7 +30,8 @@ void json_walk_refuse(JsonWalk *walk, const JsonPath *path, json_object *value, 
         va_end(arguments);
 }
 
-void json_walk_miss(JsonWalk *walk, const JsonPath *path, const char *format, ...) {
+/* Reports that one is missing. */
+static _printf_(3, 4) void json_walk_miss(JsonWalk *walk, const JsonPath *path, const char *format, ...) {
         va_list arguments;
 
         va_start(arguments, format);
@@ -119,8 +121,6 @@ static bool is_known(const JsonField *fields, const char *name) {
 int json_table_walk(JsonWalk *walk, const JsonField *fields, const JsonSource *source, void *target) {
         int n_known = 0;
 
-        assert(walk);
-        assert(fields);
         assert(json_object_is_type(source->object, json_type_object));
 
         for (const JsonField *field = fields; field->name; field++) {
@@ -172,16 +172,9 @@ int json_get_integer(json_object *value, int64_t minimum, int64_t maximum, int64
 }
 
 const char *json_get_text(json_object *value, size_t longest) {
-        const char *text;
-        size_t size;
+        const char *text = json_text(value);
 
-        if (!json_object_is_type(value, json_type_string))
-                return NULL;
-        text = json_object_get_string(value);
-        size = (size_t) json_object_get_string_len(value);
-        if (size > (longest > 0 ? longest : JSON_STRING_MAX) || strlen(text) != size)
-                return NULL;
-        return text;
+        return text && strlen(text) <= (longest > 0 ? longest : JSON_STRING_MAX) ? text : NULL;
 }
 
 static const char *kind_text(const JsonKind *kind, json_object *value) {

@@ -76,10 +76,9 @@ typedef struct JsonSource {
 /* 0, whatever was reported; negative errno only if it could not be carried out. */
 int json_table_walk(JsonWalk *walk, const JsonField *fields, const JsonSource *source, void *target);
 
-/* Reports a mistake at a value, or a missing one. */
+/* Reports a mistake at a value. */
 void json_walk_refuse(JsonWalk *walk, const JsonPath *path, json_object *value, const char *format, ...)
                 _printf_(4, 5);
-void json_walk_miss(JsonWalk *walk, const JsonPath *path, const char *format, ...) _printf_(3, 4);
 
 /* x-…, $…, _…, //…, comment…: members that belong to somebody else, or are notes. */
 bool json_name_is_private(const char *name);
@@ -101,3 +100,8 @@ int json_parse_texts(JsonWalk *walk, const JsonPath *path, const JsonField *fiel
                      void *member);
 int json_parse_name(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
                     void *member);
+
+/* A kind that is one of these { name, value }. */
+#define JSON_KIND_OF_NAMES(kind, expected_text, ...)                \
+        static const JsonName kind##_names[] = { __VA_ARGS__, {} }; \
+        static const JsonKind kind = { JSON_TYPE(string), json_parse_name, expected_text, .names = kind##_names }

@@ -38,9 +38,6 @@ static size_t distance(const char *a, size_t n_a, const char *b, size_t n_b) {
 void nearest_offer(Nearest *nearest, const char *name) {
         size_t n_word, n_name, d;
 
-        assert(nearest);
-        assert(name);
-
         n_word = strnlen(nearest->word, WORD_MAX + 1);
         n_name = strnlen(name, WORD_MAX + 1);
         if (n_word == 0 || n_word > WORD_MAX || n_name > WORD_MAX)

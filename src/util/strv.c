@@ -18,9 +18,6 @@ int strv_append(char ***list, const char *text) {
         size_t n = strv_length(*list);
         char *copy, **larger;
 
-        assert(list);
-        assert(text);
-
         copy = strdup(text);
         if (!copy)
                 return -ENOMEM;

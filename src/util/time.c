@@ -1,14 +1,17 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/random.h>
 
 #include "util/time.h"
+
+uint64_t timespec_load(const struct timespec *time) {
+        return (uint64_t) time->tv_sec * USEC_PER_SEC + (uint64_t) time->tv_nsec / 1000;
+}
 
 uint64_t time_now(clockid_t clock) {
         struct timespec now;
 
-        if (clock_gettime(clock, &now) < 0)
-                return 0;
-        return (uint64_t) now.tv_sec * USEC_PER_SEC + (uint64_t) now.tv_nsec / 1000;
+        return clock_gettime(clock, &now) < 0 ? 0 : timespec_load(&now);
 }
 
 uint64_t usec_add(uint64_t a, uint64_t b) {
@@ -19,6 +22,15 @@ uint64_t usec_sub(uint64_t a, uint64_t b) {
         if (a == USEC_INFINITY)
                 return USEC_INFINITY;
         return a > b ? a - b : 0;
+}
+
+uint64_t usec_between(uint64_t least_usec, uint64_t most_usec) {
+        uint64_t random = 0;
+
+        assert(least_usec <= most_usec && most_usec - least_usec < UINT64_MAX);
+
+        (void) !getrandom(&random, sizeof(random), GRND_NONBLOCK);
+        return least_usec + random % (most_usec - least_usec + 1);
 }
 
 const char *span_to_string(uint64_t span_usec, char buffer[static SPAN_MAX]) {
@@ -43,6 +55,7 @@ static const struct {
         const char *name;
         uint64_t usec;
 } span_units[] = {
+        { "", USEC_PER_SEC },
         { "us", 1 },
         { "ms", USEC_PER_MSEC },
         { "s", USEC_PER_SEC },
@@ -66,10 +79,6 @@ static const struct {
 };
 
 static int span_unit(const char *name, size_t size, uint64_t *ret_usec) {
-        if (size == 0) {
-                *ret_usec = USEC_PER_SEC;
-                return 0;
-        }
         for (size_t i = 0; i < ELEMENTSOF(span_units); i++)
                 if (strlen(span_units[i].name) == size && strncmp(span_units[i].name, name, size) == 0) {
                         *ret_usec = span_units[i].usec;
@@ -81,9 +90,6 @@ static int span_unit(const char *name, size_t size, uint64_t *ret_usec) {
 int span_from_string(const char *text, uint64_t *ret_usec) {
         uint64_t total = 0;
         bool any = false;
-
-        assert(text);
-        assert(ret_usec);
 
         text += strspn(text, " ");
         if (streq(text, "infinity")) {

@@ -12,10 +12,13 @@
 
 /* CLOCK_MONOTONIC or CLOCK_REALTIME, now. */
 uint64_t time_now(clockid_t clock);
+uint64_t timespec_load(const struct timespec *time);
 
 /* Saturating at USEC_INFINITY, and at 0. */
 uint64_t usec_add(uint64_t a, uint64_t b);
 uint64_t usec_sub(uint64_t a, uint64_t b);
+/* Somewhere in between, so that many who wait for the same do not come at the same moment. */
+uint64_t usec_between(uint64_t least_usec, uint64_t most_usec);
 
 /* For people: "4.9s", "350ms", "2min 5s". */
 #define SPAN_MAX 32

@@ -1,20 +1,26 @@
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/socket.h>
-#include <systemd/sd-login.h>
 
-#include "io/varlink.h"
+#include "control/peer.h"
+#include "control/varlink.h"
 #include "util/fd.h"
+#include "util/json-members.h"
 #include "util/log.h"
 #include "util/time.h"
 #include "wake/control.h"
 
-/* Control: a list of connections, some of which hold. Who calls is told by the unit of the peer's process (SO_PEERCRED): the front reads
- * bytes from the internet, so it may hold its own service and nothing else. */
+/* Control: a list of connections, some of which hold. Who calls is told by peer_identify(): the front reads bytes from the internet, so it
+ * may hold its own service and nothing else, and those of other services are turned away.
+ *
+ * Whoever may connect costs a bounded amount of what a waker has: so many connections a user (and a front, whose user all fronts share),
+ * each with so much to say and to be told, and none for longer than a moment unless it holds or waits for the stack's sleep. */
 
-#define CONTROL_PEERS_MAX 4096
+#define PEERS_PER_USER_MAX 256U
+#define PEERS_OF_FRONT_MAX 64U
+#define CALL_MAX ((size_t) 16 * 1024)
+#define ANSWERS_MAX ((size_t) 1024 * 1024)
+#define SILENCE_USEC (5 * USEC_PER_SEC)
 #define ACCEPT_PAUSE (100 * USEC_PER_MSEC)
-#define UID_INVALID ((uid_t) -1)
 
 typedef struct Peer Peer;
 
@@ -22,9 +28,11 @@ struct Peer {
         Control *control;
         Peer *next, **previous; /* intrusive list: the pointer that points here */
         Varlink *varlink;
+        sd_event_source *silence; /* until it is disconnected; off for who may stay */
+        uid_t uid;
         bool front; /* of this service */
-        bool foreign_front; /* of another */
         bool holds;
+        bool awaits_sleep; /* has asked for it: the end of the connection tells */
         bool oneway; /* its call under way is not answered */
 };
 
@@ -54,20 +62,15 @@ static Peer *peer_free(Peer *peer) {
         }
         if (peer->holds)
                 peer->control->n_holders--;
+        sd_event_source_disable_unref(peer->silence);
         varlink_free(peer->varlink);
         return mfree(peer);
 }
 
 static json_object *status_parameters(Control *control) {
-        json_object *parameters = json_object_new_object(), *status = control->status(control->userdata);
+        json_object *parameters = json_object_new_object();
 
-        if (!parameters || !status) {
-                json_object_put(parameters);
-                json_object_put(status);
-                return NULL;
-        }
-        json_object_object_add(parameters, "status", status);
-        return parameters;
+        return json_built(parameters, json_add(parameters, "status", control->status(control->userdata)));
 }
 
 static void peer_reply(Peer *peer, json_object *parameters, bool continues) {
@@ -87,44 +90,28 @@ static void peer_refuse(Peer *peer, const char *error, json_object *parameters) 
 
 /* The errors of varlink itself name what they mean in one parameter. */
 static void peer_refuse_value(Peer *peer, const char *error, const char *key, const char *value) {
-        json_object *parameters = json_object_new_object();
+        _cleanup_(json_freep) json_object *parameters = json_object_new_object();
 
-        if (parameters)
-                json_object_object_add(parameters, key, json_object_new_string(value));
+        (void) json_add_text(parameters, key, value);
         peer_refuse(peer, error, parameters);
-        json_object_put(parameters);
 }
 
 static void peer_send_status(Peer *peer, bool continues) {
-        json_object *parameters = status_parameters(peer->control);
+        _cleanup_(json_freep) json_object *parameters = status_parameters(peer->control);
 
         if (parameters)
                 peer_reply(peer, parameters, continues);
         else
                 log_debug("Failed to tell a caller of the status: out of memory.");
-        json_object_put(parameters);
-}
-
-/* An optional member of a call's parameters: NULL if it is not there, or null. */
-static json_object *parameter(json_object *parameters, const char *key) {
-        json_object *value = NULL;
-
-        if (json_object_is_type(parameters, json_type_object))
-                (void) json_object_object_get_ex(parameters, key, &value);
-        return value;
 }
 
 /* The methods. Each answers, or is answered later. */
 
 static bool parse_trigger(json_object *parameters, WakeTrigger *ret) {
-        json_object *value = parameter(parameters, "trigger");
+        json_object *value = json_member(parameters, "trigger");
+        const char *text = json_text(value);
 
-        if (!value)
-                *ret = TRIGGER_MANUAL;
-        else if (json_object_is_type(value, json_type_string))
-                *ret = wake_trigger_from_string(json_object_get_string(value));
-        else
-                *ret = _TRIGGER_INVALID;
+        *ret = !value ? TRIGGER_MANUAL : text ? wake_trigger_from_string(text) : _TRIGGER_INVALID;
         return *ret >= 0;
 }
 
@@ -134,10 +121,6 @@ static void method_hold(Peer *peer, json_object *parameters, bool more) {
 
         if (!more || peer->oneway) {
                 peer_refuse(peer, "org.varlink.service.ExpectedMore", NULL);
-                return;
-        }
-        if (peer->foreign_front) {
-                peer_refuse(peer, "org.varlink.service.PermissionDenied", NULL);
                 return;
         }
         /* A front can say nothing about what it holds for. */
@@ -166,10 +149,10 @@ static void method_get_status(Peer *peer, json_object *parameters, bool more) {
 }
 
 static void method_sleep(Peer *peer, json_object *parameters, bool more) {
-        json_object *all = parameter(parameters, "all");
+        json_object *all = json_member(parameters, "all");
         Control *control = peer->control;
 
-        if (peer->front || peer->foreign_front) {
+        if (peer->front) {
                 peer_refuse(peer, "org.varlink.service.PermissionDenied", NULL);
                 return;
         }
@@ -177,9 +160,10 @@ static void method_sleep(Peer *peer, json_object *parameters, bool more) {
                 peer_refuse_value(peer, "org.varlink.service.InvalidParameter", "parameter", "all");
                 return;
         }
+        peer->awaits_sleep = true;
         peer_reply(peer, NULL, false);
-        control->handler(control, all && json_object_get_boolean(all) ? CONTROL_SLEEP_ALL : CONTROL_SLEEP,
-                         TRIGGER_MANUAL, control->userdata);
+        control->handler(control, json_object_get_boolean(all) ? CONTROL_SLEEP_ALL : CONTROL_SLEEP, TRIGGER_MANUAL,
+                         control->userdata);
 }
 
 static const struct {
@@ -206,7 +190,7 @@ static const struct {
           "# Wakes a stack of containers and holds it awake.\n"
           "interface io.wakechain\n"
           "\n"
-          "type Trigger (connection, manual, schedule, prewarm, api)\n"
+          "type Trigger (connection, manual, schedule, prewarm, api, outside)\n"
           "\n"
           "# Wakes the stack and holds it awake until the caller disconnects. To be called with `more`: the status follows at each change.\n"
           "# The trigger is what the wake is recorded to be for, by default `manual`.\n"
@@ -226,38 +210,29 @@ static const struct {
 };
 
 static void method_get_info(Peer *peer, json_object *parameters, bool more) {
-        json_object *info = json_tokener_parse("{\"vendor\":\"wakechain\",\"product\":\"wakechain-wake\","
-                                               "\"version\":\"1\",\"url\":\"https://varlink.org\"}");
-        json_object *names = json_object_new_array();
+        _cleanup_(json_freep) json_object *info = json_tokener_parse(
+                        "{\"vendor\":\"wakechain\",\"product\":\"wakechain-wake\",\"version\":\"1\","
+                        "\"url\":\"https://varlink.org\",\"interfaces\":[]}");
 
-        for (size_t i = 0; names && i < ELEMENTSOF(interfaces); i++)
-                json_object_array_add(names, json_object_new_string(interfaces[i].name));
-        if (info && names)
-                json_object_object_add(info, "interfaces", json_object_get(names));
+        for (size_t i = 0; i < ELEMENTSOF(interfaces); i++)
+                (void) json_append(json_member(info, "interfaces"), json_object_new_string(interfaces[i].name));
         peer_reply(peer, info, false);
-        json_object_put(names);
-        json_object_put(info);
 }
 
 static void method_get_description(Peer *peer, json_object *parameters, bool more) {
-        json_object *name = parameter(parameters, "interface"), *reply = json_object_new_object();
+        _cleanup_(json_freep) json_object *reply = json_object_new_object();
+        const char *name = json_member_text(parameters, "interface");
 
-        if (!json_object_is_type(name, json_type_string)) {
-                peer_refuse_value(peer, "org.varlink.service.InvalidParameter", "parameter", "interface");
-                json_object_put(reply);
-                return;
-        }
-        for (size_t i = 0; reply && i < ELEMENTSOF(interfaces); i++)
-                if (streq(interfaces[i].name, json_object_get_string(name))) {
-                        json_object_object_add(reply, "description",
-                                               json_object_new_string(interfaces[i].description));
+        for (size_t i = 0; name && i < ELEMENTSOF(interfaces); i++)
+                if (streq(interfaces[i].name, name)) {
+                        (void) json_add_text(reply, "description", interfaces[i].description);
                         peer_reply(peer, reply, false);
-                        json_object_put(reply);
                         return;
                 }
-        peer_refuse_value(peer, "org.varlink.service.InterfaceNotFound", "interface",
-                          json_object_get_string(name));
-        json_object_put(reply);
+        if (name)
+                peer_refuse_value(peer, "org.varlink.service.InterfaceNotFound", "interface", name);
+        else
+                peer_refuse_value(peer, "org.varlink.service.InvalidParameter", "parameter", "interface");
 }
 
 static const struct {
@@ -271,33 +246,40 @@ static const struct {
         { "org.varlink.service.GetInterfaceDescription", method_get_description },
 };
 
-static bool flag_is_set(json_object *message, const char *key) {
-        json_object *value;
+static void peer_call(Peer *peer, json_object *message) {
+        const char *method = json_member_text(message, "method");
 
-        return json_object_object_get_ex(message, key, &value) && json_object_is_type(value, json_type_boolean) &&
-               json_object_get_boolean(value);
+        peer->oneway = json_member_is_true(message, "oneway");
+        if (!method) {
+                peer_refuse_value(peer, "org.varlink.service.InvalidParameter", "parameter", "method");
+                return;
+        }
+        for (size_t i = 0; i < ELEMENTSOF(methods); i++)
+                if (streq(methods[i].name, method)) {
+                        methods[i].call(peer, json_member(message, "parameters"),
+                                        json_member_is_true(message, "more"));
+                        return;
+                }
+        peer_refuse_value(peer, "org.varlink.service.MethodNotFound", "method", method);
+}
+
+/* From now on, or from its last call on. */
+static int peer_arm_silence(Peer *peer) {
+        int r;
+
+        r = sd_event_source_set_time_relative(peer->silence, SILENCE_USEC);
+        return r < 0 ? r
+                     : sd_event_source_set_enabled(peer->silence, peer->holds || peer->awaits_sleep
+                                                                                  ? SD_EVENT_OFF
+                                                                                  : SD_EVENT_ONESHOT);
 }
 
 static void peer_on_message(Varlink *varlink, json_object *message, void *userdata) {
         Peer *peer = ASSERT_PTR(userdata);
-        json_object *value;
-        const char *method;
 
         (void) varlink_set_priority(varlink, SD_EVENT_PRIORITY_NORMAL);
-        peer->oneway = flag_is_set(message, "oneway");
-        if (!json_object_object_get_ex(message, "method", &value) ||
-            !json_object_is_type(value, json_type_string)) {
-                peer_refuse_value(peer, "org.varlink.service.InvalidParameter", "parameter", "method");
-                return;
-        }
-        method = json_object_get_string(value);
-
-        for (size_t i = 0; i < ELEMENTSOF(methods); i++)
-                if (streq(methods[i].name, method)) {
-                        methods[i].call(peer, parameter(message, "parameters"), flag_is_set(message, "more"));
-                        return;
-                }
-        peer_refuse_value(peer, "org.varlink.service.MethodNotFound", "method", method);
+        peer_call(peer, message);
+        (void) peer_arm_silence(peer);
 }
 
 static void peer_on_end(Varlink *varlink, int error, void *userdata) {
@@ -312,46 +294,42 @@ static void peer_on_end(Varlink *varlink, int error, void *userdata) {
                 control->handler(control, CONTROL_RELEASED, TRIGGER_MANUAL, control->userdata);
 }
 
-/* A process that cannot be told any more, because it has ended, is taken for somebody else's front unless it was root's: a front could
- * have a child call and end. */
-static void peer_identify(Peer *peer, int fd) {
-        _cleanup_free_ char *unit = NULL, *own = NULL;
-        struct ucred credentials = { .uid = UID_INVALID };
-        socklen_t size = sizeof(credentials);
+static int peer_on_silence(sd_event_source *source, uint64_t usec, void *userdata) {
+        log_debug("A caller of the control socket that says nothing is disconnected.");
+        (void) peer_free(ASSERT_PTR(userdata));
+        return 0;
+}
 
-        if (sd_peer_get_unit(fd, &unit) < 0) {
-                (void) getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size);
-                peer->foreign_front = credentials.uid != 0;
-                return;
-        }
-        if (strncmp(unit, "wake-front@", strlen("wake-front@")) != 0)
-                return;
-        if (asprintf(&own, "wake-front@%s.service", peer->control->service) < 0)
-                own = NULL;
-        peer->front = own && streq(unit, own);
-        peer->foreign_front = !peer->front;
+static bool control_has_room(const Control *control, uid_t uid, bool front) {
+        size_t n = 0;
+
+        for (const Peer *peer = control->peers; peer; peer = peer->next)
+                n += peer->front == front && (front || peer->uid == uid);
+        return n < (front ? PEERS_OF_FRONT_MAX : PEERS_PER_USER_MAX);
 }
 
 /* Takes the fd in any case. NULL: it was refused. */
-static Peer *control_add_peer(Control *control, int connection) {
-        _cleanup_close_ int fd = connection;
+static Peer *control_add_peer(Control *control, int connection, uid_t uid, bool front) {
+        _cleanup_close_ int fd = fd_move_up(connection);
         Peer *peer;
         int r;
 
-        if (control->n_peers >= CONTROL_PEERS_MAX)
-                return NULL;
         peer = new0(Peer, 1);
         if (!peer)
                 return NULL;
-        *peer = (Peer){ .control = control };
-        peer_identify(peer, fd);
+        *peer = (Peer){ .control = control, .uid = uid, .front = front };
 
-        r = varlink_new(&peer->varlink, control->event, fd, peer_on_message, peer_on_end, peer);
+        r = sd_event_add_time(control->event, &peer->silence, CLOCK_MONOTONIC, 0, 0, peer_on_silence, peer);
+        if (r >= 0)
+                r = peer_arm_silence(peer);
+        if (r >= 0)
+                r = varlink_new(&peer->varlink, control->event, fd, peer_on_message, peer_on_end, peer);
         if (r < 0) {
                 log_debug_errno(r, "Failed to take a caller of the control socket: %m");
                 return peer_free(peer);
         }
         (void) TAKE_FD(fd);
+        varlink_set_limits(peer->varlink, CALL_MAX, ANSWERS_MAX);
         /* Its first call says what the wake is for, which is told as soon as the engine has answered. */
         (void) varlink_set_priority(peer->varlink, SD_EVENT_PRIORITY_IMPORTANT);
 
@@ -362,6 +340,25 @@ static Peer *control_add_peer(Control *control, int connection) {
         control->peers = peer;
         control->n_peers++;
         return peer;
+}
+
+/* The same for the fd. */
+static void control_admit(Control *control, int fd) {
+        _cleanup_(peer_identity_done) PeerIdentity identity = {};
+        Peer *peer = NULL;
+        bool front;
+
+        peer_identify(&identity, fd);
+        front = identity.service && streq(identity.service, control->service);
+        if (control_has_room(control, identity.uid, front))
+                peer = control_add_peer(control, fd, identity.uid, front);
+        else
+                (void) fd_close(fd);
+        if (!peer || front || !identity.front)
+                return;
+        /* Whatever it wants. */
+        (void) varlink_error(peer->varlink, "org.varlink.service.PermissionDenied", NULL);
+        (void) peer_free(peer);
 }
 
 static int control_on_accept_again(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -380,23 +377,24 @@ static void control_pause_accepting(Control *control) {
                 log_warning("Failed to pause the control socket, ignoring.");
 }
 
-void control_accept_pending(Control *control) {
-        for (;;) {
+size_t control_accept_pending(Control *control) {
+        for (size_t n = 0;;) {
                 int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-                if (fd >= 0)
-                        (void) control_add_peer(control, fd);
-                else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+                if (fd >= 0) {
+                        control_admit(control, fd);
+                        n++;
+                } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
                         log_debug_errno(-errno, "Failed to take a caller of the control socket, pausing: %m");
                         control_pause_accepting(control);
-                        return;
+                        return n;
                 } else if (errno != EINTR && errno != ECONNABORTED)
-                        return;
+                        return n;
         }
 }
 
 static int control_on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        control_accept_pending(ASSERT_PTR(userdata));
+        (void) control_accept_pending(ASSERT_PTR(userdata));
         return 0;
 }
 
@@ -463,19 +461,12 @@ bool control_has_front(const Control *control) {
 }
 
 void control_publish(Control *control) {
-        json_object *parameters;
-
-        if (control->n_holders == 0)
-                return;
-        parameters = status_parameters(control);
-        if (!parameters)
-                return;
+        _cleanup_(json_freep) json_object *parameters = control->n_holders > 0 ? status_parameters(control) : NULL;
 
         /* A holder that does not read is disconnected by its own varlink, later, never from inside. */
-        for (Peer *peer = control->peers; peer; peer = peer->next)
+        for (Peer *peer = control->peers; parameters && peer; peer = peer->next)
                 if (peer->holds)
                         (void) varlink_reply(peer->varlink, parameters, true);
-        json_object_put(parameters);
 }
 
 void control_pause(Control *control) {
@@ -495,15 +486,12 @@ void control_drop(Control *control) {
 void control_fail(Control *control, FailureReason reason, const char *message) {
         if (!control->failure) {
                 control->failure = json_object_new_object();
-                if (control->failure) {
-                        json_object_object_add(control->failure, "reason",
-                                               json_object_new_string(failure_reason_to_string(reason)));
-                        json_object_object_add(control->failure, "message", json_object_new_string(message));
-                }
+                (void) json_add_text(control->failure, "reason", failure_reason_to_string(reason));
+                (void) json_add_text(control->failure, "message", message);
         }
 
         /* Whoever is in the backlog would start the next process at once: they asked for this wake, and get its answer. */
-        control_accept_pending(control);
+        (void) control_accept_pending(control);
         while (control->peers) {
                 (void) varlink_error(control->peers->varlink, "io.wakechain.WakeFailed", control->failure);
                 (void) peer_free(control->peers);

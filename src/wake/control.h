@@ -1,7 +1,7 @@
 #pragma once
 
 /* Control: the service's varlink socket, interface io.wakechain. Holders keep the stack awake as long as they stay connected and
- * are told of each change; an idle connection holds nothing. */
+ * are told of each change; an idle connection holds nothing, and is ended after a few seconds. */
 
 #include <systemd/sd-event.h>
 #include "model/status.h"
@@ -29,8 +29,9 @@ DEFINE_CLEANUP(Control *, control_free);
 size_t control_holders(const Control *control);
 /* The service's own front is connected, which it is for no other reason than to hold: clients are there. */
 bool control_has_front(const Control *control);
-/* Takes in what is waiting in the backlog now, so that the trigger of a wake is known before it is told. */
-void control_accept_pending(Control *control);
+/* Takes in what is waiting in the backlog now, so that the trigger of a wake is known before it is told. Returns how many there were, with
+ * those that were turned away. */
+size_t control_accept_pending(Control *control);
 /* To all holders. */
 void control_publish(Control *control);
 /* From now on new connections stay in the backlog: when this process has gone they make systemd start the next one. Calls that

@@ -4,13 +4,15 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "compose/compose-environment.h"
+#include "compose/dotenv.h"
 #include "config/config.h"
-#include "io/redirect.h"
+#include "control/status-file.h"
+#include "util/capability.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "wake/control.h"
-#include "wake/record.h"
-#include "wake/report.h"
+#include "wake/member/journal.h"
 #include "wake/waker.h"
 
 /* wakechain-wake NAME: run by wake@NAME.service. Ends with 0 when the stack sleeps again, with 1 when its wake has failed. */
@@ -18,6 +20,21 @@
 extern char **environ;
 
 static const char *arg_name;
+
+/* What is read at first, with a right that is gone before anybody is talked to: to read whatever file there is. */
+typedef struct Files {
+        Config *config;
+        const Service *service; /* NULL: no such service, or it is broken */
+        ProblemList problems;
+        int error; /* of the config */
+        char **dotenv;
+} Files;
+
+static void files_done(Files *files) {
+        strv_free(files->dotenv);
+        problem_list_done(&files->problems);
+        (void) config_free(files->config);
+}
 
 /* The listening socket of wake-control@NAME.socket, and the locks that an earlier life has stored. */
 typedef struct Passed {
@@ -53,7 +70,7 @@ static int passed_read(Passed *passed) {
                 }
                 if (strv_append(&passed->names, names[i]) < 0)
                         return log_oom();
-                passed->fds[passed->n++] = fd;
+                passed->fds[passed->n++] = fd_move_up(fd);
         }
         return 0;
 }
@@ -77,57 +94,49 @@ static int refuse(sd_event *event, const Passed *passed, FailureReason reason, c
                 .error = (char *) message,
         };
 
-        record_begin(arg_name, "");
-        record_service(LOG_ERR, WAKECHAIN_MESSAGE_FAILED, SERVICE_FAILED, reason, "%s failed to wake: %s",
-                       arg_name, message);
-        (void) report_write(&status, "");
+        journal_begin(arg_name, "");
+        journal_service(LOG_ERR, WAKECHAIN_MESSAGE_FAILED, SERVICE_FAILED, reason, "%s failed to wake: %s",
+                        arg_name, message);
+        (void) status_file_write(&status, "");
         if (passed->control_fd >= 0 &&
             control_new(&control, event, passed->control_fd, arg_name, no_status, on_no_request, NULL) >= 0)
                 control_fail(control, reason, message);
         return EXIT_FAILURE;
 }
 
-/* The socket listens where it did when it was started: what the file says now of its ports holds from its next start on. Else a wake would
- * lift the redirect of one port, and its clients are at the other. A socket is not started while its front runs, and a waker that runs
- * has the old ports: both are stopped before it moves. */
-static void keep_ports(Service *service) {
-        RedirectMark mark;
+/* .env is for root alone, as a rule, since it holds passwords: that needs CAP_DAC_READ_SEARCH. */
+static int read_files(Files *files) {
+        _cleanup_free_ char *why = NULL;
+        const char *folder = NULL;
+        int r = 0, k;
 
-        if (!service_is_redirected(service) || redirect_mark_read(&mark, "", service->name) < 0 ||
-            (mark.port == service->port && mark.redirect_port == service->redirect_port))
-                return;
-        log_notice("The socket of %s was started for port %u (redirect port %u), and dependencies.json now says port %u (%u). To "
-                   "move it: systemctl daemon-reload; systemctl stop wake@%s.service wake-front@%s.service; "
-                   "systemctl restart wake@%s.socket",
-                   service->name, mark.port, mark.redirect_port, service->port, service->redirect_port,
-                   service->name, service->name, service->name);
-        service->port = mark.port;
-        service->redirect_port = mark.redirect_port;
+        files->error = config_load(&files->config, "", NULL, &files->problems);
+        files->service = files->error < 0 ? NULL : config_find(files->config, arg_name);
+        if (files->service)
+                folder = files->service->compose_dir;
+        if (folder)
+                r = dotenv_read(&files->dotenv, "", folder, compose_is_v1(""), &why);
+
+        k = capability_drop(CAP_DAC_READ_SEARCH);
+        if (k < 0)
+                return log_error_errno(k, "Failed to give up the right to read all files: %m");
+        if (r < 0)
+                log_warning("'%s/.env' %s%s. No variables for the health commands of %s are taken from it; what they need can stand "
+                            "in /etc/wakechain/env/%s.env as well.",
+                            folder, why ? why : "cannot be read: ", why ? "" : strerror(-r), arg_name, arg_name);
+        return 0;
 }
 
-static int load(sd_event *event, const Passed *passed, Config **ret, const Service **ret_service) {
-        _cleanup_(config_freep) Config *config = NULL;
-        _cleanup_(problem_list_done) ProblemList problems = {};
-        _cleanup_free_ char *message = NULL;
-        const Service *service;
+static int refuse_config(sd_event *event, const Passed *passed, const Files *files) {
         FailureReason reason = FAILURE_CONFIG_INVALID;
+        _cleanup_free_ char *message = NULL;
         char text[128];
         size_t n = 0;
-        int r;
 
-        r = config_load(&config, "", NULL, &problems);
-        if (r == -ENOENT)
+        if (files->error == -ENOENT)
                 return refuse(event, passed, FAILURE_CONFIG_INVALID, "there is no dependencies.json");
-        service = r < 0 ? NULL : config_find(config, arg_name);
-        if (service) {
-                keep_ports(&config->services[service - config->services]);
-                *ret_service = service;
-                *ret = TAKE_PTR(config);
-                return 0;
-        }
-
-        for (size_t i = 0; i < problems.n_problems; i++) {
-                const Problem *problem = &problems.problems[i];
+        for (size_t i = 0; i < files->problems.n_problems; i++) {
+                const Problem *problem = &files->problems.problems[i];
                 _cleanup_free_ char *line = problem_to_string(problem);
 
                 if (problem->level != PROBLEM_ERROR || (problem->service && !streq(problem->service, arg_name)))
@@ -139,8 +148,9 @@ static int load(sd_event *event, const Passed *passed, Config **ret, const Servi
                 }
                 n++;
         }
-        if (n == 0 && r < 0) {
-                (void) snprintf(text, sizeof(text), "dependencies.json cannot be read: %s", strerror(-r));
+        if (n == 0 && files->error < 0) {
+                (void) snprintf(text, sizeof(text), "dependencies.json cannot be read: %s",
+                                strerror(-files->error));
                 return refuse(event, passed, FAILURE_CONFIG_INVALID, text);
         }
         if (n == 0)
@@ -156,11 +166,16 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 static int run(void) {
         _cleanup_(passed_done) Passed passed = { .control_fd = -EBADF };
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_(files_done) Files files = {};
         _cleanup_(waker_freep) Waker *waker = NULL;
-        const Service *service = NULL;
+        Environment environment;
         sigset_t signals;
         int r;
+
+        r = read_files(&files);
+        if (r < 0)
+                return r;
+        environment = (Environment){ .own = environ, .dotenv = files.dotenv };
 
         (void) sigemptyset(&signals);
         (void) sigaddset(&signals, SIGTERM);
@@ -175,12 +190,11 @@ static int run(void) {
         r = passed_read(&passed);
         if (r < 0)
                 return r;
-        r = load(event, &passed, &config, &service);
-        if (r != 0)
-                return r;
+        if (!files.service)
+                return refuse_config(event, &passed, &files);
 
-        r = waker_new(&waker, event, config, service,
-                      &(WakerOptions){ .root = "", .control_fd = passed.control_fd, .environment = environ });
+        r = waker_new(&waker, event, files.config, files.service,
+                      &(WakerOptions){ .root = "", .control_fd = passed.control_fd, .environment = &environment });
         if (r < 0)
                 return log_error_errno(r, "Failed to prepare the wake of %s: %m", arg_name);
         for (size_t i = 0; i < passed.n; i++)

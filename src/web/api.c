@@ -1,179 +1,160 @@
-#include <json-c/json.h>
+#include <inttypes.h>
 #include <stdio.h>
 
+#include "util/json-members.h"
 #include "util/log.h"
+#include "web/api.h"
 #include "web/guard.h"
-#include "web/routes.h"
+#include "web/reply.h"
 
 /* Api: the answers in JSON. */
 
-DEFINE_CLEANUP(json_object *, json_object_put);
-
-static void answer_object(HttpRequest *request, unsigned status, json_object *object) {
-        const char *text = object ? json_object_to_json_string_ext(object,
-                                                                   JSON_C_TO_STRING_PLAIN |
-                                                                                   JSON_C_TO_STRING_NOSLASHESCAPE)
-                                  : NULL;
-
-        if (text)
-                answer_json(request, status, text, NULL);
-        else
-                answer_refusal(request, 503, "Out of memory.");
-}
-
 static bool call_may_sleep(const Call *call) {
-        return http_request_origin(call->request) == HTTP_UNIX || store_sleep_over_tcp(call->site->store);
+        return http_exchange_origin(call->request) == HTTP_UNIX || board_sleep_over_tcp(call->site->board);
 }
 
-void api_services(Call *call) {
-        const char *tail = call_may_sleep(call) ? ",\"sleepAllowed\":true}" : ",\"sleepAllowed\":false}";
-        Store *store = call->site->store;
-        _cleanup_free_ char *text = NULL;
+/* The text as it was made last, if nothing has changed since: many may read it slowly. */
+static void answer_made(HttpExchange *request, SharedAnswer *answer, uint64_t version, char *(*make)(Call *call),
+                        Call *call) {
+        if (!answer->text || answer->version != version) {
+                char *text = make(call);
+
+                answer->text = bytes_unref(answer->text);
+                if (!text || bytes_new(&answer->text, text, strlen(text)) < 0) {
+                        free(text);
+                        reply_refusal(request, 503, "Out of memory.");
+                        return;
+                }
+                answer->version = version;
+        }
+        reply_shared(request, answer->text);
+}
+
+void api_forget(Site *site) {
+        for (size_t i = 0; i < ELEMENTSOF(site->services); i++)
+                site->services[i].text = bytes_unref(site->services[i].text);
+        site->graph.text = bytes_unref(site->graph.text);
+}
+
+static char *make_services(Call *call) {
+        const char *tail = board_tail(call_may_sleep(call));
+        Board *board = call->site->board;
         size_t size, n = 0;
+        char *text = NULL;
         FILE *file;
 
         file = open_memstream(&text, &size);
-        if (!file) {
-                answer_refusal(call->request, 503, "Out of memory.");
-                return;
-        }
+        if (!file)
+                return NULL;
         (void) fputs("{\"services\":[", file);
-        for (size_t i = 0; i < store_length(store); i++) {
-                StoreEntry *entry = store_get(store, i);
+        for (size_t i = 0; i < board_length(board); i++) {
+                BoardEntry *entry = board_get(board, i);
 
                 if (entry)
-                        (void) fprintf(file, "%s%s%s", n++ > 0 ? "," : "", store_entry_object(entry), tail);
+                        (void) fprintf(file, "%s%s%s", n++ > 0 ? "," : "", board_entry_object(entry), tail);
         }
         (void) fputs("]}", file);
-        if (fclose(file) == 0)
-                answer_json(call->request, 200, text, NULL);
-        else
-                answer_refusal(call->request, 503, "Out of memory.");
+        if (fclose(file) != 0)
+                text = mfree(text);
+        return text;
 }
 
-/* The graph. Objects own what was added to them; what could not be added is put by `add`. */
+void api_services(Call *call) {
+        Board *board = call->site->board;
 
-static bool add(json_object *object, const char *key, json_object *value) {
-        if (object && value && json_object_object_add(object, key, value) >= 0)
-                return true;
-        json_object_put(value);
-        return false;
+        board_look(board);
+        answer_made(call->request, &call->site->services[call_may_sleep(call)], board_version(board),
+                    make_services, call);
 }
 
-static bool append(json_object *array, json_object *value) {
-        if (array && value && json_object_array_add(array, value) >= 0)
-                return true;
-        json_object_put(value);
-        return false;
-}
-
-static bool append_text(json_object *array, const char *text) {
-        return append(array, json_object_new_string(text));
-}
+/* The graph: of each service its steps and who waits for whom, and all that services are made of, once. */
 
 static bool add_node(json_object *nodes, const Service *service, const Dependency *dependency) {
-        json_object *node = NULL, *users = NULL;
+        json_object *node = json_member(nodes, dependency->name), *users = json_member(node, "services");
 
-        if (json_object_object_get_ex(nodes, dependency->name, &node)) {
-                (void) json_object_object_get_ex(node, "services", &users);
-                return append_text(users, service->name) && add(node, "shared", json_object_new_boolean(true));
-        }
+        if (node)
+                return json_append(users, json_object_new_string(service->name)) &&
+                       json_add(node, "shared", json_object_new_boolean(true));
         node = json_object_new_object();
-        if (!add(nodes, dependency->name, node))
-                return false;
         users = json_object_new_array();
-        return add(node, "id", json_object_new_string(dependency->name)) &&
-               add(node, "kind", json_object_new_string(dependency_kind_to_string(dependency->kind))) &&
-               add(node, "services", users) && append_text(users, service->name) &&
-               add(node, "shared", json_object_new_boolean(false));
+        return json_add(nodes, dependency->name, node) && json_add_text(node, "id", dependency->name) &&
+               json_add_text(node, "kind", dependency_kind_to_string(dependency->kind)) &&
+               json_add(node, "services", users) && json_append(users, json_object_new_string(service->name)) &&
+               json_add(node, "shared", json_object_new_boolean(false));
 }
 
 static bool add_steps(json_object *object, const Service *service, const Plan *plan) {
         json_object *steps = json_object_new_array();
+        bool fine = json_add(object, "steps", steps);
 
-        if (!add(object, "steps", steps))
-                return false;
-        for (unsigned step = 1; step <= plan->n_steps; step++) {
+        for (unsigned step = 1; fine && step <= plan->n_steps; step++) {
                 json_object *names = json_object_new_array();
 
-                if (!append(steps, names))
-                        return false;
-                for (size_t i = 0; i < plan->n_members; i++)
-                        if (plan->members[i].step == step &&
-                            !append_text(names, service->dependencies[plan->members[i].index].name))
-                                return false;
+                fine = json_append(steps, names);
+                for (size_t i = 0; fine && i < plan->n_members; i++)
+                        if (plan->members[i].step == step)
+                                fine = json_append(names,
+                                                   json_object_new_string(
+                                                                   service->dependencies[plan->members[i].index]
+                                                                                   .name));
         }
-        return true;
+        return fine;
 }
 
 static bool add_edges(json_object *object, const Service *service, const Plan *plan) {
         json_object *edges = json_object_new_array();
+        bool fine = json_add(object, "edges", edges);
 
-        if (!add(object, "edges", edges))
-                return false;
         for (size_t i = 0; i < plan->n_members; i++) {
                 const PlanMember *member = &plan->members[i];
 
-                for (size_t k = 0; k < member->n_needs; k++) {
-                        const char *from = service->dependencies[member->index].name;
-                        const char *to = service->dependencies[member->needs[k].member].name;
+                for (size_t k = 0; fine && k < member->n_needs; k++) {
                         json_object *edge = json_object_new_object();
 
-                        if (!append(edges, edge) || !add(edge, "from", json_object_new_string(from)) ||
-                            !add(edge, "to", json_object_new_string(to)))
-                                return false;
+                        fine = json_append(edges, edge) &&
+                               json_add_text(edge, "from", service->dependencies[member->index].name) &&
+                               json_add_text(edge, "to", service->dependencies[member->needs[k].member].name);
                 }
         }
-        return true;
+        return fine;
 }
 
-static bool add_service(json_object *nodes, json_object *services, const StoreEntry *entry) {
-        const Service *service = store_entry_service(entry);
+static bool add_service(json_object *nodes, json_object *services, const BoardEntry *entry) {
+        const Service *service = board_entry_service(entry);
         json_object *object = json_object_new_object();
+        bool fine = json_append(services, object) && json_add_text(object, "name", service->name) &&
+                    add_steps(object, service, board_entry_plan(entry)) &&
+                    add_edges(object, service, board_entry_plan(entry));
 
-        if (!append(services, object) || !add(object, "name", json_object_new_string(service->name)) ||
-            !add_steps(object, service, store_entry_plan(entry)) ||
-            !add_edges(object, service, store_entry_plan(entry)))
-                return false;
-        for (size_t i = 0; i < service->n_dependencies; i++)
-                if (!add_node(nodes, service, &service->dependencies[i]))
-                        return false;
-        return true;
+        for (size_t i = 0; fine && i < service->n_dependencies; i++)
+                fine = add_node(nodes, service, &service->dependencies[i]);
+        return fine;
 }
 
-/* {"id": node} becomes [node]. */
-static json_object *values_of(json_object *object) {
-        json_object *values = json_object_new_array();
+static char *make_graph(Call *call) {
+        _cleanup_(json_freep) json_object *graph = json_object_new_object(), *by_name = json_object_new_object();
+        json_object *nodes = json_object_new_array(), *services = json_object_new_array();
+        bool fine = json_add(graph, "nodes", nodes);
+        const char *text;
 
-        json_object_object_foreach(object, key, value) {
-                (void) key;
-                if (!append(values, json_object_get(value))) {
-                        json_object_put(values);
-                        return NULL;
-                }
+        fine = json_add(graph, "services", services) && fine && by_name;
+        for (size_t i = 0; fine && i < board_length(call->site->board); i++) {
+                BoardEntry *entry = board_get(call->site->board, i);
+
+                fine = entry && add_service(by_name, services, entry);
         }
-        return values;
+        if (!fine)
+                return NULL;
+        json_object_object_foreach(by_name, name, node) {
+                (void) name;
+                fine = fine && json_append(nodes, json_object_get(node));
+        }
+        text = fine ? json_print(graph, NULL) : NULL;
+        return text ? strdup(text) : NULL;
 }
 
 void api_graph(Call *call) {
-        _cleanup_(json_object_putp) json_object *graph = json_object_new_object(),
-                                                *nodes = json_object_new_object();
-        json_object *services = json_object_new_array();
-        bool fine = graph && nodes && services;
-
-        for (size_t i = 0; fine && i < store_length(call->site->store); i++) {
-                StoreEntry *entry = store_get(call->site->store, i);
-
-                fine = entry && add_service(nodes, services, entry);
-        }
-        if (fine && add(graph, "nodes", values_of(nodes))) {
-                if (add(graph, "services", services)) {
-                        answer_object(call->request, 200, graph);
-                        return;
-                }
-        } else
-                json_object_put(services);
-        answer_refusal(call->request, 503, "Out of memory.");
+        answer_made(call->request, &call->site->graph, board_config_version(call->site->board), make_graph, call);
 }
 
 void api_events(Call *call) {
@@ -184,56 +165,70 @@ void api_wake_status(Call *call) {
         events_answer(call->site->events, call->request, call->name);
 }
 
-/* What asks wakers */
-
 static void answer_unreachable(Call *call, int error) {
         log_warning_errno(error, "Failed to ask the waker of %s: %m", call->name);
         if (error == -ENOENT || error == -ECONNREFUSED)
-                answer_refusal(call->request, 503,
-                               "Nobody listens on the control socket of %s: if the service is new, 'systemctl "
-                               "daemon-reload' and 'systemctl start wake-control@%s.socket' bring it up.",
-                               call->name, call->name);
+                reply_refusal(call->request, 503,
+                              "Nobody listens on the control socket of %s: if the service is new, 'systemctl "
+                              "daemon-reload' and 'systemctl start wake-control@%s.socket' bring it up.",
+                              call->name, call->name);
         else
-                answer_refusal(call->request, 503, "The waker of %s cannot be asked: %s", call->name,
-                               strerror(-error));
+                reply_refusal(call->request, 503, "The waker of %s cannot be asked: %s", call->name,
+                              strerror(-error));
+}
+
+static void answer_paused(Call *call) {
+        uint64_t pause_usec, pause_sec;
+        char after[24];
+        const char *reason;
+
+        pause_usec = orders_pause(call->site->orders, call->name, &reason);
+        pause_sec = MAX((pause_usec + USEC_PER_SEC - 1) / USEC_PER_SEC, UINT64_C(1));
+        (void) snprintf(after, sizeof(after), "%" PRIu64, pause_sec);
+        reply_busy(call->request, after, "%s could not be woken: %s A new attempt is possible in %" PRIu64 " s.",
+                   call->name, reason, pause_sec);
 }
 
 void api_wake(Call *call) {
-        _cleanup_(json_object_putp) json_object *plan = NULL;
+        _cleanup_(json_freep) json_object *plan = NULL;
         bool dry_run;
         int r;
 
         if (guard_parse_dry_run(call->query, &dry_run) < 0) {
-                answer_refusal(call->request, 400, "The one option of this address is dryRun=true.");
+                reply_refusal(call->request, 400, "The one option of this address is dryRun=true.");
                 return;
         }
-        plan = plan_to_json(store_entry_plan(call->entry), store_entry_service(call->entry));
+        plan = plan_to_json(board_entry_plan(call->entry), board_entry_service(call->entry));
         if (!dry_run) {
-                r = wakes_begin(call->site->wakes, call->name);
+                r = orders_wake(call->site->orders, call->name);
+                if (r == -EBUSY) {
+                        answer_paused(call);
+                        return;
+                }
                 if (r < 0) {
                         answer_unreachable(call, r);
                         return;
                 }
         }
-        answer_object(call->request, dry_run ? 200 : 202, plan);
+        reply_object(call->request, dry_run ? 200 : 202, plan);
 }
 
 void api_sleep(Call *call) {
-        _cleanup_(json_object_putp) json_object *object = json_object_new_object();
+        _cleanup_(json_freep) json_object *object = NULL;
         int r;
 
         if (!call_may_sleep(call)) {
-                answer_refusal(call->request, 403,
-                               "Stacks are put to sleep through /run/wakechain/web.sock, or here if "
-                               "api.sleepOverTcp in dependencies.json is true.");
+                reply_refusal(call->request, 403,
+                              "Stacks are put to sleep through /run/wakechain/web.sock, or here if "
+                              "api.sleepOverTcp in dependencies.json is true.");
                 return;
         }
-        r = sleeps_begin(call->site->sleeps, call->name);
+        r = orders_sleep(call->site->orders, call->name);
         if (r < 0) {
                 answer_unreachable(call, r);
                 return;
         }
-        if (object && !add(object, "service", json_object_new_string(call->name)))
-                object = (json_object_put(object), NULL);
-        answer_object(call->request, 202, object);
+        object = json_object_new_object();
+        object = json_built(object, json_add_text(object, "service", call->name));
+        reply_object(call->request, 202, object);
 }

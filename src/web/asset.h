@@ -1,11 +1,20 @@
 #pragma once
 
-/* Asset: a file of src/web/assets/ as part of the program, by its name there ("page/page.css"). */
+/* Asset: a file of src/web/assets/ as part of the program, by its name there ("page/page.css"). All of it is constant. */
 
 #include "util/macro.h"
 
-/* False if there is none. All of it is constant; the data ends in a NUL that the size does not count. */
-bool asset_find(const char *name, const char **ret_data, size_t *ret_size, const char **ret_type);
+typedef struct Asset {
+        const char *name;
+        const char *type;
+        const char *etag; /* strong, quotes included: changes with the content */
+        const char *data; /* ends in a NUL that the size does not count */
+        size_t size;
+} Asset;
 
-/* A strong entity tag, quotes included, that changes with the content. NULL if there is no such asset. */
-const char *asset_etag(const char *name);
+/* What embed.py writes: all of them, sorted by name. */
+extern const Asset asset_table[];
+extern const size_t asset_table_length;
+
+/* NULL if there is none. */
+const Asset *asset_find(const char *name);

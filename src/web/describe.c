@@ -1,6 +1,7 @@
-#include <json-c/json.h>
 #include <stdio.h>
 
+#include "model/wake-pause.h"
+#include "util/json-members.h"
 #include "web/describe.h"
 
 /* Describe: objects are put together member by member, and printed twice: without the time left, to know whether there is news, and
@@ -8,13 +9,11 @@
 
 #define PERCENT_BUSY_MAX 99U
 
-DEFINE_CLEANUP(json_object *, json_object_put);
-
-void text_done(Text *text) {
+void telling_done(Telling *text) {
         free(text->key);
         free(text->text);
         free(text->nameless);
-        *text = (Text){};
+        *text = (Telling){};
 }
 
 void described_done(Described *described) {
@@ -28,14 +27,10 @@ void described_begin(Described *described) {
                 described->parts[i] = 0;
 }
 
-static unsigned percent(double share) {
-        return share >= 1.0 ? 100 : MIN((unsigned) (MAX(share, 0.0) * 100.0), PERCENT_BUSY_MAX);
-}
-
 int described_update(Described *described, const Status *status) {
         /* After a failure it stays where it got to. */
         bool keep = status->state == SERVICE_WAKING || status->state == SERVICE_FAILED;
-        unsigned now = percent(status_progress(status));
+        unsigned now = progress_percent(status_progress(status));
 
         if (described->n_parts != status->n_dependencies) {
                 unsigned *parts = new0(unsigned, status->n_dependencies + 1);
@@ -51,105 +46,69 @@ int described_update(Described *described, const Status *status) {
         for (size_t i = 0; i < status->n_dependencies; i++) {
                 const DependencyStatus *dependency = &status->dependencies[i];
 
-                now = percent(dependency_status_progress(dependency, status->elapsed_usec));
+                now = progress_percent(dependency_status_progress(dependency, status->elapsed_usec));
                 described->parts[i] = keep ? MAX(now, MIN(described->parts[i], PERCENT_BUSY_MAX)) : now;
         }
         return 0;
 }
 
-/* Adds a member; takes the value. `failed` is set when there was no memory, and looked at once, at the end. */
-static void add(json_object *object, const char *key, json_object *value, bool *failed) {
-        if (!value || json_object_object_add(object, key, value) < 0) {
-                json_object_put(value);
-                *failed = true;
-        }
-}
-
-static void add_string(json_object *object, const char *key, const char *text, bool *failed) {
-        if (text)
-                add(object, key, json_object_new_string(text), failed);
-        else if (json_object_object_add(object, key, NULL) < 0)
-                *failed = true;
-}
-
-static void add_number(json_object *object, const char *key, uint64_t number, bool *failed) {
-        add(object, key, json_object_new_int64((int64_t) MIN(number, (uint64_t) INT64_MAX)), failed);
-}
-
-static void add_msec(json_object *object, const char *key, uint64_t usec, bool *failed) {
-        add_number(object, key, usec / USEC_PER_MSEC, failed);
+/* A reason that we do not know is a newer waker's: there is one, and that is all. */
+static bool add_reason(json_object *object, FailureReason reason) {
+        return json_add_text(object, "reason", reason > FAILURE_NONE ? failure_reason_to_string(reason) : NULL);
 }
 
 /* In /api/services a share, as in the status file; in events percents. */
-static void add_share(json_object *object, unsigned percents, bool *failed) {
+static bool add_share(json_object *object, unsigned percents) {
         char text[16];
 
         (void) snprintf(text, sizeof(text), "%u.%02u", percents / 100, percents % 100);
-        add(object, "progress", json_object_new_double_s(percents / 100.0, text), failed);
+        return json_add(object, "progress", json_object_new_double_s(percents / 100.0, text));
 }
 
-/* A moment within a wake: null until it has come. */
-static void add_moment(json_object *object, const char *key, uint64_t usec, bool *failed) {
-        if (usec > 0)
-                add_msec(object, key, MAX(usec, USEC_PER_MSEC), failed);
-        else
-                add_string(object, key, NULL, failed);
-}
-
-/* A reason that we do not know is a newer waker's: there is one, and that is all. */
-static void add_reason(json_object *object, FailureReason reason, bool *failed) {
-        add_string(object, "reason", reason > FAILURE_NONE ? failure_reason_to_string(reason) : NULL, failed);
+static bool add_times_left(json_object *object, uint64_t remaining_usec, uint64_t late_in_usec) {
+        return json_add_number(object, "remainingMs", remaining_usec / USEC_PER_MSEC) &&
+               json_add_number(object, "lateInMs", late_in_usec / USEC_PER_MSEC);
 }
 
 /* A copy of the text, without what follows it. */
 static char *print(json_object *object, size_t cut) {
         size_t size;
-        const char *text =
-                        json_object_to_json_string_length(object,
-                                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
-                                                          &size);
+        const char *text = json_print(object, &size);
 
         return text && size >= cut ? strndup(text, size - cut) : NULL;
 }
 
-/* Prints the object without the time left, then with it. */
-static int print_text(json_object *object, uint64_t remaining_usec, size_t cut, Text *ret) {
-        bool failed = false;
+/* Takes the objects, NULL for want of memory, and prints the first without the times left, then both with them. What is cut, the object of
+ * the API, is never told without names. */
+static int tell(Telling *ret, json_object *taken, json_object *taken_nameless, uint64_t remaining_usec,
+                uint64_t late_in_usec, size_t cut) {
+        _cleanup_(json_freep) json_object *object = taken, *nameless = taken_nameless;
 
-        ret->key = print(object, 0);
-        add_msec(object, "remainingMs", remaining_usec, &failed);
-        ret->text = failed ? NULL : print(object, cut);
-        return ret->key && ret->text ? 0 : -ENOMEM;
+        ret->key = object ? print(object, 0) : NULL;
+        ret->text = add_times_left(object, remaining_usec, late_in_usec) ? print(object, cut) : NULL;
+        ret->nameless = add_times_left(nameless, remaining_usec, late_in_usec) ? print(nameless, 0) : NULL;
+        return ret->key && ret->text && (ret->nameless || cut > 0) ? 0 : -ENOMEM;
 }
 
 static json_object *service_update_new(const Described *described, const Status *status, bool nameless) {
-        _cleanup_(json_object_putp) json_object *object = json_object_new_object();
-        bool failed = !object;
+        /* For who has seen the page. After more failures the front waits for longer, which it says to the next page. */
+        uint64_t retry_after_usec = status->state == SERVICE_FAILED ? WAKE_PAUSE_SHOWN_USEC : 0;
+        json_object *object = json_object_new_object();
 
-        if (!object)
-                return NULL;
-        add_string(object, "service", status->service, &failed);
-        add_string(object, "state", service_state_to_string(status->state), &failed);
-        add_number(object, "progress", described->percent, &failed);
-        add_msec(object, "estimateMs", status->estimate_usec, &failed);
-        add_reason(object, nameless ? FAILURE_NONE : status->reason, &failed);
-        add_string(object, "message", nameless ? NULL : status->error, &failed);
-        /* Who tries again is served at once, or told the same once more: the front decides. */
-        add_number(object, "retryAfterMs", 0, &failed);
-        return failed ? NULL : TAKE_PTR(object);
+        bool fine = json_add_text(object, "service", status->service) &&
+                    json_add_text(object, "state", service_state_to_string(status->state)) &&
+                    json_add_number(object, "progress", described->percent) &&
+                    json_add_number(object, "estimateMs", status->estimate_usec / USEC_PER_MSEC) &&
+                    add_reason(object, nameless ? FAILURE_NONE : status->reason) &&
+                    json_add_text(object, "message", nameless ? NULL : status->error) &&
+                    json_add_number(object, "retryAfterMs", retry_after_usec / USEC_PER_MSEC);
+
+        return json_built(object, fine);
 }
 
-int describe_service_update(const Described *described, const Status *status, Text *ret) {
-        _cleanup_(json_object_putp) json_object *object = service_update_new(described, status, false);
-        _cleanup_(json_object_putp) json_object *nameless = service_update_new(described, status, true);
-        uint64_t remaining_usec = status_remaining(status);
-        bool failed = false;
-
-        if (!object || !nameless)
-                return -ENOMEM;
-        add_msec(nameless, "remainingMs", remaining_usec, &failed);
-        ret->nameless = failed ? NULL : print(nameless, 0);
-        return ret->nameless ? print_text(object, remaining_usec, 0, ret) : -ENOMEM;
+int describe_service_update(const Described *described, const Status *status, Telling *ret) {
+        return tell(ret, service_update_new(described, status, false), service_update_new(described, status, true),
+                    status_remaining(status), status_late_in(status), 0);
 }
 
 /* As events tell states: who waits need not know that checking is no longer starting. */
@@ -158,61 +117,34 @@ static const char *const event_states[_DEPENDENCY_STATE_MAX] = {
         [DEPENDENCY_READY] = "ready",     [DEPENDENCY_FAILED] = "error",      [DEPENDENCY_STOPPED] = "pending",
 };
 
-static bool is_running(const DependencyStatus *dependency) {
-        return dependency->state == DEPENDENCY_STARTING || dependency->state == DEPENDENCY_CHECKING;
-}
-
-static uint64_t dependency_remaining(const DependencyStatus *dependency, const Status *status) {
-        double share = dependency_status_progress(dependency, status->elapsed_usec);
-
-        if (dependency->state != DEPENDENCY_PENDING && !is_running(dependency))
-                return 0;
-        return (uint64_t) ((1.0 - share) * (double) dependency->estimate_usec);
-}
-
-static void add_dependency_times(json_object *object, const DependencyStatus *dependency, bool *failed) {
-        add_moment(object, "startedMs", dependency->started_usec, failed);
-        add_moment(object, "checkingMs", dependency->checking_usec, failed);
-        add_moment(object, "readyMs", dependency->ready_usec, failed);
-        add_msec(object, "estimateMs", dependency->estimate_usec, failed);
-}
-
 static json_object *dependency_update_new(const Described *described, const Status *status, size_t i,
                                           bool nameless) {
         const DependencyStatus *dependency = &status->dependencies[i];
-        _cleanup_(json_object_putp) json_object *object = json_object_new_object();
+        json_object *object = json_object_new_object();
         char number[24];
-        bool failed = false;
 
-        if (!object)
-                return NULL;
         (void) snprintf(number, sizeof(number), "%zu", i + 1);
-        add_string(object, "container", nameless ? number : dependency->container, &failed);
-        add_string(object, "status", event_states[dependency->state], &failed);
-        add_number(object, "progress", described->parts[i], &failed);
-        add_string(object, "type", dependency->required ? "required" : "optional", &failed);
-        add_number(object, "step", dependency->step, &failed);
-        add_dependency_times(object, dependency, &failed);
-        add_reason(object, nameless ? FAILURE_NONE : dependency->reason, &failed);
-        add_string(object, "message", nameless ? NULL : dependency->error, &failed);
-        return failed ? NULL : TAKE_PTR(object);
+        bool fine = json_add_text(object, "container", nameless ? number : dependency->container) &&
+                    json_add_text(object, "status", event_states[dependency->state]) &&
+                    json_add_number(object, "progress", described->parts[i]) &&
+                    json_add_text(object, "type", dependency->required ? "required" : "optional") &&
+                    json_add_number(object, "step", dependency->step) &&
+                    dependency_status_add_times(dependency, object) &&
+                    add_reason(object, nameless ? FAILURE_NONE : dependency->reason) &&
+                    json_add_text(object, "message", nameless ? NULL : dependency->error);
+
+        return json_built(object, fine);
 }
 
-int describe_dependency_update(const Described *described, const Status *status, size_t i, Text *ret) {
-        _cleanup_(json_object_putp) json_object *object = NULL, *nameless = NULL;
-        uint64_t remaining_usec;
-        bool failed = false;
+int describe_dependency_update(const Described *described, const Status *status, size_t i, Telling *ret) {
+        const DependencyStatus *dependency = &status->dependencies[i];
 
         assert(i < status->n_dependencies && i < described->n_parts);
 
-        remaining_usec = dependency_remaining(&status->dependencies[i], status);
-        object = dependency_update_new(described, status, i, false);
-        nameless = dependency_update_new(described, status, i, true);
-        if (!object || !nameless)
-                return -ENOMEM;
-        add_msec(nameless, "remainingMs", remaining_usec, &failed);
-        ret->nameless = failed ? NULL : print(nameless, 0);
-        return ret->nameless ? print_text(object, remaining_usec, 0, ret) : -ENOMEM;
+        return tell(ret, dependency_update_new(described, status, i, false),
+                    dependency_update_new(described, status, i, true),
+                    dependency_status_remaining(dependency, status->elapsed_usec),
+                    dependency_status_late_in(dependency, status->elapsed_usec), 0);
 }
 
 static DependencyKind kind_of(const Service *service, const char *name) {
@@ -225,57 +157,41 @@ static DependencyKind kind_of(const Service *service, const char *name) {
 static json_object *dependency_new(const Described *described, const Service *service, const Status *status,
                                    size_t i) {
         const DependencyStatus *dependency = &status->dependencies[i];
-        _cleanup_(json_object_putp) json_object *object = json_object_new_object();
-        bool failed = false;
+        DependencyKind kind = kind_of(service, dependency->container);
+        json_object *object = json_object_new_object();
 
-        if (!object)
-                return NULL;
-        add_string(object, "container", dependency->container, &failed);
-        add_string(object, "kind", dependency_kind_to_string(kind_of(service, dependency->container)), &failed);
-        add_string(object, "type", dependency->required ? "required" : "optional", &failed);
-        add_number(object, "step", dependency->step, &failed);
-        add_string(object, "state", dependency_state_to_string(dependency->state), &failed);
-        add_share(object, described->parts[i], &failed);
-        add_dependency_times(object, dependency, &failed);
-        add_reason(object, dependency->reason, &failed);
-        add_string(object, "error", dependency->error, &failed);
-        return failed ? NULL : TAKE_PTR(object);
+        bool fine = json_add_text(object, "container", dependency->container) &&
+                    json_add_text(object, "kind", dependency_kind_to_string(kind)) &&
+                    json_add_text(object, "type", dependency->required ? "required" : "optional") &&
+                    json_add_number(object, "step", dependency->step) &&
+                    json_add_text(object, "state", dependency_state_to_string(dependency->state)) &&
+                    add_share(object, described->parts[i]) && dependency_status_add_times(dependency, object) &&
+                    add_reason(object, dependency->reason) && json_add_text(object, "error", dependency->error);
+
+        return json_built(object, fine);
 }
 
-static const char *mode_of(const Service *service) {
-        return service_is_redirected(service) ? "redirect" : service->listen ? "proxy" : "none";
-}
-
-int describe_service(const Described *described, const Service *service, const Status *status, Text *ret) {
-        _cleanup_(json_object_putp) json_object *object = json_object_new_object(),
-                                                *parts = json_object_new_array();
-        bool known = status->trigger >= 0 && status->trigger < _TRIGGER_MAX, failed = false;
+int describe_service(const Described *described, const Service *service, const Status *status, Telling *ret) {
+        const char *mode = service_is_redirected(service) ? "redirect" : service->listen ? "proxy" : "none";
+        const char *title = isempty(service->page_title) ? service->name : service->page_title;
+        json_object *object = json_object_new_object(), *parts = json_object_new_array();
         char since[TIMESTAMP_MAX];
+        bool fine = parts;
 
-        if (!object || !parts)
-                return -ENOMEM;
-        for (size_t i = 0; i < status->n_dependencies; i++) {
-                json_object *part = dependency_new(described, service, status, i);
-
-                if (!part || json_object_array_add(parts, part) < 0) {
-                        json_object_put(part);
-                        return -ENOMEM;
-                }
-        }
-        add_string(object, "name", service->name, &failed);
-        add_string(object, "title", isempty(service->page_title) ? service->name : service->page_title, &failed);
-        add_number(object, "port", service->port, &failed);
-        add_string(object, "mode", mode_of(service), &failed);
-        add_string(object, "state", service_state_to_string(status->state), &failed);
-        add_string(object, "since", status->since_usec > 0 ? timestamp_to_string(status->since_usec, since) : NULL,
-                   &failed);
-        add_string(object, "trigger", known ? wake_trigger_to_string(status->trigger) : NULL, &failed);
-        add_string(object, "wakeId", isempty(status->wake_id) ? NULL : status->wake_id, &failed);
-        add_share(object, described->percent, &failed);
-        add_msec(object, "estimateMs", status->estimate_usec, &failed);
-        add_number(object, "holders", status->holders, &failed);
-        add_reason(object, status->reason, &failed);
-        add_string(object, "error", status->error, &failed);
-        add(object, "dependencies", TAKE_PTR(parts), &failed);
-        return failed ? -ENOMEM : print_text(object, status_remaining(status), /* cut= */ 1, ret);
+        for (size_t i = 0; fine && i < status->n_dependencies; i++)
+                fine = json_append(parts, dependency_new(described, service, status, i));
+        fine = fine && json_add_text(object, "name", service->name) && json_add_text(object, "title", title) &&
+               json_add_number(object, "port", service->port) && json_add_text(object, "mode", mode) &&
+               json_add_text(object, "state", service_state_to_string(status->state)) &&
+               json_add_text(object, "since",
+                             status->since_usec > 0 ? timestamp_to_string(status->since_usec, since) : NULL) &&
+               json_add_text(object, "trigger", status_trigger(status)) &&
+               json_add_text(object, "wakeId", isempty(status->wake_id) ? NULL : status->wake_id) &&
+               add_share(object, described->percent) &&
+               json_add_number(object, "estimateMs", status->estimate_usec / USEC_PER_MSEC) &&
+               json_add_number(object, "holders", status->holders) && add_reason(object, status->reason) &&
+               json_add_text(object, "error", status->error);
+        fine = json_add(object, "dependencies", parts) && fine;
+        return tell(ret, json_built(object, fine), NULL, status_remaining(status), status_late_in(status),
+                    /* cut= */ 1);
 }

@@ -19,16 +19,16 @@ void described_begin(Described *described);
 int described_update(Described *described, const Status *status);
 void described_done(Described *described);
 
-typedef struct Text {
+typedef struct Telling {
         char *key; /* differs when there is something new to tell: all but the time left, which goes on by itself */
         char *text; /* JSON */
         char *nameless; /* the same without names and reasons; NULL where there is no such thing */
-} Text;
+} Telling;
 
-void text_done(Text *text);
+void telling_done(Telling *text);
 
 /* `data:` of the events. -ENOMEM. */
-int describe_service_update(const Described *described, const Status *status, Text *ret);
-int describe_dependency_update(const Described *described, const Status *status, size_t i, Text *ret);
+int describe_service_update(const Described *described, const Status *status, Telling *ret);
+int describe_dependency_update(const Described *described, const Status *status, size_t i, Telling *ret);
 /* The object of GET /api/services, without its closing brace: who asks decides what is added. */
-int describe_service(const Described *described, const Service *service, const Status *status, Text *ret);
+int describe_service(const Described *described, const Service *service, const Status *status, Telling *ret);

@@ -25,9 +25,9 @@ def main(output, root, *files):
         data = file.read_bytes()
         tag = hashlib.sha256(data).hexdigest()[:20]
         arrays.append(array(number, data))
-        rows.append(f'        {{ "{name}", "{TYPES[file.suffix]}", "\\"{tag}\\"", data_{number}, {len(data)} }},\n')
+        rows.append(f'        {{ "{name}", "{TYPES[file.suffix]}", "\\"{tag}\\"", (const char *) data_{number}, {len(data)} }},\n')
     Path(output).write_text(
-        '#include "web/asset-table.h"\n\n'
+        '#include "web/asset.h"\n\n'
         + "\n".join(arrays)
         + "\nconst Asset asset_table[] = {\n"
         + "".join(rows)

@@ -1,18 +1,20 @@
 #include <microhttpd.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <strings.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "util/alarm.h"
 #include "util/fd.h"
 #include "util/log.h"
-#include "util/time.h"
 #include "web/http.h"
 
 /* Http: the glue between libmicrohttpd and sd-event, and the only file that knows the former. The daemon has neither a listening socket
  * nor threads; its epoll descriptor hangs in our loop, and a timer runs it when it says that there is something to do although no socket is
- * ready. A stream that has nothing to say is suspended, which takes its socket out of that epoll: so a client that goes is noticed at the
- * next write only, which streams make every few seconds.
+ * ready. A stream that has nothing to say is suspended, which takes its socket out of that epoll. So streams are in one of our own, which
+ * tells when a client goes; one who vanishes without a word has not confirmed what he was sent last.
  *
  * The library's own time limit counts silence, which a client that sends a byte now and then never exceeds. So each
  * connection has a deadline here: a request has to be whole, and an answer to be taken, within `patience`. While it is suspended it has
@@ -20,21 +22,30 @@
 
 #define PATIENCE (10 * USEC_PER_SEC)
 #define IDLE_SEC 30U /* between two requests */
-#define LOCAL_MAX 512U
-#define PASSED_MAX 4096U
 /* Room for the request as the front peeks at it, and what is made of it. */
 #define POOL_SIZE ((size_t) 16 * 1024)
 #define STREAM_BLOCK ((size_t) 2048)
 /* Of a body, of which no request of ours has a use. */
 #define BODY_MAX 4096
 #define TICK (250 * USEC_PER_MSEC)
+/* What is not read waits here, where all share it, and not in the kernel, where each has his own. It takes twice as much. */
+#define SEND_BUFFER (16 * 1024)
+/* Longer than from one heartbeat to the next. */
+#define UNCONFIRMED_MSEC 30000U
+#define GONE_MAX 64
 
-struct HttpRequest {
+/* To who comes when there is no room. */
+#define BUSY_SENTENCE "{\"error\":\"Too many clients are being served. Please try again in a moment.\"}\n"
+static const char busy_answer[] =
+                "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nCache-Control: no-store\r\n"
+                "Content-Type: application/json\r\nConnection: close\r\n\r\n" BUSY_SENTENCE;
+
+struct HttpExchange {
         Http *http;
-        HttpRequest *next, **previous; /* intrusive list: the pointer that points here */
+        LIST_ENTRY(HttpExchange) entry;
         struct MHD_Connection *connection; /* NULL: not taken over by the library yet */
         int fd; /* the library's */
-        HttpOrigin origin;
+        Seat seat;
         char *service;
 
         char *target;
@@ -42,6 +53,7 @@ struct HttpRequest {
         bool begun; /* the headers of a request are there */
         bool answered;
         bool suspended;
+        bool gone; /* the client of a stream */
         uint64_t deadline_usec; /* CLOCK_MONOTONIC */
         uint64_t wait_until_usec; /* 0: did not wait yet */
         const HttpStreamOps *ops;
@@ -50,37 +62,38 @@ struct HttpRequest {
 
 struct Http {
         sd_event *event;
-        HttpOptions options;
+        uint64_t patience_usec;
         HttpHandler handler;
         HttpCountHandler on_count;
         void *userdata;
         struct MHD_Daemon *daemon;
         sd_event_source *io, *timer, *pump, *tick;
-        HttpRequest *requests;
-        size_t n_local, n_passed;
+        int streams_fd; /* epoll: clients of streams that go */
+        sd_event_source *streams;
+        LIST_HEAD(, HttpExchange) requests;
+        size_t n_requests;
+        Seats seats;
         bool stopping;
 };
 
-static size_t *request_counter(const HttpRequest *request) {
-        return request->origin == HTTP_PASSED ? &request->http->n_passed : &request->http->n_local;
-}
-
-static void request_end_stream(HttpRequest *request) {
+static void request_end_stream(HttpExchange *request) {
         void *stream = TAKE_PTR(request->stream);
 
-        if (stream)
-                request->ops->free(stream);
+        if (!stream)
+                return;
+        (void) epoll_ctl(request->http->streams_fd, EPOLL_CTL_DEL, request->fd, NULL);
+        request->seat.streams = request->gone = false;
+        request->ops->free(stream);
 }
 
-static HttpRequest *request_free(HttpRequest *request) {
+static HttpExchange *request_free(HttpExchange *request) {
         if (!request)
                 return NULL;
 
         request_end_stream(request);
-        *request->previous = request->next;
-        if (request->next)
-                request->next->previous = request->previous;
-        --*request_counter(request);
+        LIST_REMOVE(request, entry);
+        request->http->n_requests--;
+        TAILQ_REMOVE(&request->http->seats.list, &request->seat, entry);
         free(request->service);
         free(request->target);
         return mfree(request);
@@ -91,25 +104,22 @@ static void http_pump(Http *http) {
         (void) sd_event_source_set_enabled(http->pump, SD_EVENT_ONESHOT);
 }
 
-static void request_resume(HttpRequest *request) {
+static void request_resume(HttpExchange *request) {
         if (!request->suspended)
                 return;
         request->suspended = false;
-        request->deadline_usec = usec_add(time_now(CLOCK_MONOTONIC), request->http->options.patience_usec);
+        request->deadline_usec = usec_add(time_now(CLOCK_MONOTONIC), request->http->patience_usec);
         MHD_resume_connection(request->connection);
         http_pump(request->http);
 }
 
-static void request_suspend(HttpRequest *request) {
+static void request_suspend(HttpExchange *request) {
         request->suspended = true;
         request->deadline_usec = USEC_INFINITY;
         MHD_suspend_connection(request->connection);
 }
 
-/* What the library calls */
-
-static void on_log(void *userdata, const char *format, va_list arguments) _printf_(2, 0);
-static void on_log(void *userdata, const char *format, va_list arguments) {
+_printf_(2, 0) static void on_log(void *userdata, const char *format, va_list arguments) {
         char text[512];
 
         (void) vsnprintf(text, sizeof(text), format, arguments);
@@ -132,7 +142,8 @@ static void on_connection(void *userdata, struct MHD_Connection *connection, voi
 
         /* The library takes over what it was given at its next run: whose it is tells the descriptor. */
         info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        for (HttpRequest *request = http->requests; info && request; request = request->next)
+        for (HttpExchange *request = LIST_FIRST(&http->requests); info && request;
+             request = LIST_NEXT(request, entry))
                 if (!request->connection && request->fd == info->connect_fd) {
                         request->connection = connection;
                         *context = request;
@@ -140,7 +151,7 @@ static void on_connection(void *userdata, struct MHD_Connection *connection, voi
                 }
 }
 
-static HttpRequest *request_of(struct MHD_Connection *connection) {
+static HttpExchange *request_of(struct MHD_Connection *connection) {
         const union MHD_ConnectionInfo *info =
                         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
@@ -149,7 +160,7 @@ static HttpRequest *request_of(struct MHD_Connection *connection) {
 
 /* Called as soon as the request line is there, with the target as it was sent. */
 static void *on_target(void *userdata, const char *target, struct MHD_Connection *connection) {
-        HttpRequest *request = request_of(connection);
+        HttpExchange *request = request_of(connection);
 
         if (request) {
                 free(request->target);
@@ -161,7 +172,7 @@ static void *on_target(void *userdata, const char *target, struct MHD_Connection
 /* Called for each request that the handler has seen. */
 static void on_completed(void *userdata, struct MHD_Connection *connection, void **context,
                          enum MHD_RequestTerminationCode code) {
-        HttpRequest *request = request_of(connection);
+        HttpExchange *request = request_of(connection);
 
         if (!request)
                 return;
@@ -170,11 +181,13 @@ static void on_completed(void *userdata, struct MHD_Connection *connection, void
         request->wait_until_usec = 0;
         /* The library ends a connection that stays silent; from its next byte on a request would have no limit. */
         request->deadline_usec = usec_add(time_now(CLOCK_MONOTONIC),
-                                          IDLE_SEC * USEC_PER_SEC + request->http->options.patience_usec);
+                                          IDLE_SEC * USEC_PER_SEC + request->http->patience_usec);
 }
 
-static void answer_error(HttpRequest *request, unsigned status, const char *sentence) {
-        static const char *const close_headers[] = { "Connection", "close", "Cache-Control", "no-store", NULL };
+static void answer_error(HttpExchange *request, unsigned status, const char *sentence) {
+        static const HttpHeader close_headers[] = { { "Connection", "close" },
+                                                    { "Cache-Control", "no-store" },
+                                                    {} };
         char body[256];
 
         (void) snprintf(body, sizeof(body), "{\"error\":\"%s\"}\n", sentence);
@@ -186,11 +199,11 @@ static void answer_error(HttpRequest *request, unsigned status, const char *sent
 }
 
 /* No request of ours has a use for a body: a short one is read and dropped. */
-static bool request_body_is_fine(const HttpRequest *request) {
-        const char *length = http_request_header(request, "Content-Length", NULL);
+static bool request_body_is_fine(const HttpExchange *request) {
+        const char *length = http_exchange_header(request, "Content-Length", NULL);
         char *end;
 
-        if (http_request_header(request, "Transfer-Encoding", NULL))
+        if (http_exchange_header(request, "Transfer-Encoding", NULL))
                 return false;
         return !length || (strtoull(length, &end, 10) <= BODY_MAX && *end == '\0');
 }
@@ -198,7 +211,7 @@ static bool request_body_is_fine(const HttpRequest *request) {
 static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *data, size_t *size,
                                   void **context) {
-        HttpRequest *request = request_of(connection);
+        HttpExchange *request = request_of(connection);
 
         if (!request)
                 return MHD_NO;
@@ -223,9 +236,11 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
 }
 
 static ssize_t on_read(void *userdata, uint64_t position, char *buffer, size_t size) {
-        HttpRequest *request = userdata;
+        HttpExchange *request = userdata;
         ssize_t n;
 
+        if (request->gone)
+                return MHD_CONTENT_READER_END_WITH_ERROR;
         if (!request->stream)
                 return MHD_CONTENT_READER_END_OF_STREAM;
         n = request->ops->read(request->stream, buffer, size);
@@ -236,30 +251,44 @@ static ssize_t on_read(void *userdata, uint64_t position, char *buffer, size_t s
         return n;
 }
 
-/* The loop */
-
-static int http_run(Http *http) {
+static void http_run(Http *http) {
         MHD_UNSIGNED_LONG_LONG left_msec;
 
         (void) MHD_run(http->daemon);
-        if (MHD_get_timeout(http->daemon, &left_msec) != MHD_YES)
-                return sd_event_source_set_enabled(http->timer, SD_EVENT_OFF);
-        (void) sd_event_source_set_time_relative(http->timer, left_msec * USEC_PER_MSEC);
-        return sd_event_source_set_enabled(http->timer, SD_EVENT_ONESHOT);
+        if (MHD_get_timeout(http->daemon, &left_msec) == MHD_YES)
+                alarm_start(http->timer, left_msec * USEC_PER_MSEC);
+        else
+                alarm_stop(http->timer);
 }
 
 static int http_on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        (void) http_run(ASSERT_PTR(userdata));
+        http_run(ASSERT_PTR(userdata));
         return 0;
 }
 
 static int http_on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
-        (void) http_run(ASSERT_PTR(userdata));
+        http_run(ASSERT_PTR(userdata));
         return 0;
 }
 
 static int http_on_pump(sd_event_source *source, void *userdata) {
-        (void) http_run(ASSERT_PTR(userdata));
+        http_run(ASSERT_PTR(userdata));
+        return 0;
+}
+
+/* Who does not listen any more: there is nobody to tell the end of the stream to. */
+static int http_on_gone(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        struct epoll_event events[GONE_MAX];
+        int n;
+
+        n = epoll_wait(fd, events, GONE_MAX, 0);
+        for (int i = 0; i < n; i++) {
+                HttpExchange *request = events[i].data.ptr;
+
+                request->gone = true;
+                (void) shutdown(request->fd, SHUT_RDWR);
+                request_resume(request);
+        }
         return 0;
 }
 
@@ -268,7 +297,7 @@ static int http_on_tick(sd_event_source *source, uint64_t usec, void *userdata) 
         Http *http = ASSERT_PTR(userdata);
         uint64_t now = time_now(CLOCK_MONOTONIC);
 
-        for (HttpRequest *request = http->requests; request; request = request->next) {
+        for (HttpExchange *request = LIST_FIRST(&http->requests); request; request = LIST_NEXT(request, entry)) {
                 if (!request->connection)
                         continue;
                 if (request->suspended && !request->stream && now >= request->wait_until_usec)
@@ -279,39 +308,20 @@ static int http_on_tick(sd_event_source *source, uint64_t usec, void *userdata) 
                         request->deadline_usec = USEC_INFINITY;
                 }
         }
-        if (!http->requests)
+        if (LIST_EMPTY(&http->requests))
                 return 0;
-        (void) sd_event_source_set_time_relative(source, TICK);
-        (void) sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        alarm_start(source, TICK);
         return 0;
 }
 
-static int http_start(Http *http) {
-        const union MHD_DaemonInfo *info;
-        unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-
-        http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log,
-                                        NULL, MHD_OPTION_CONNECTION_LIMIT,
-                                        (unsigned) (http->options.local_max + http->options.passed_max),
-                                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_SIZE,
-                                        MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SEC, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                                        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
-                                        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-                                        MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
-                                        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
-        info = http->daemon ? MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-        if (!info)
-                return -EIO;
-        return sd_event_add_io(http->event, &http->io, info->epoll_fd, EPOLLIN, http_on_io, http);
-}
-
-int http_new(Http **ret, sd_event *event, const HttpOptions *options, HttpHandler handler,
-             HttpCountHandler on_count, void *userdata) {
+int http_new(Http **ret, sd_event *event, uint64_t patience_usec, HttpHandler handler, HttpCountHandler on_count,
+             void *userdata) {
+        const unsigned flags =
+                        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
         _cleanup_(http_freep) Http *http = NULL;
+        const union MHD_DaemonInfo *info;
         int r;
 
-        assert(ret);
-        assert(options);
         assert(handler);
         assert(on_count);
 
@@ -320,28 +330,39 @@ int http_new(Http **ret, sd_event *event, const HttpOptions *options, HttpHandle
                 return -ENOMEM;
         *http = (Http){
                 .event = sd_event_ref(event),
-                .options = *options,
+                .patience_usec = patience_usec ?: PATIENCE,
+                .streams_fd = -EBADF,
                 .handler = handler,
                 .on_count = on_count,
                 .userdata = userdata,
         };
-        http->options.local_max = options->local_max ?: LOCAL_MAX;
-        http->options.passed_max = options->passed_max ?: PASSED_MAX;
-        http->options.patience_usec = options->patience_usec ?: PATIENCE;
+        seats_init(&http->seats);
+        http->streams_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (http->streams_fd < 0)
+                return -errno;
 
-        r = sd_event_add_time(event, &http->timer, CLOCK_MONOTONIC, 0, 1, http_on_timer, http);
+        r = sd_event_add_io(event, &http->streams, http->streams_fd, EPOLLIN, http_on_gone, http);
         if (r >= 0)
-                r = sd_event_source_set_enabled(http->timer, SD_EVENT_OFF);
+                r = alarm_new(&http->timer, event, 1, http_on_timer, http);
         if (r >= 0)
-                r = sd_event_add_time(event, &http->tick, CLOCK_MONOTONIC, 0, 0, http_on_tick, http);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(http->tick, SD_EVENT_OFF);
+                r = alarm_new(&http->tick, event, 0, http_on_tick, http);
         if (r >= 0)
                 r = sd_event_add_defer(event, &http->pump, http_on_pump, http);
         if (r >= 0)
                 r = sd_event_source_set_enabled(http->pump, SD_EVENT_OFF);
-        if (r >= 0)
-                r = http_start(http);
+        if (r < 0)
+                return r;
+
+        http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+                                        NULL, MHD_OPTION_CONNECTION_LIMIT, seats_max(),
+                                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_SIZE,
+                                        MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SEC, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                                        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+                                        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+                                        MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
+                                        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        info = http->daemon ? MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+        r = info ? sd_event_add_io(event, &http->io, info->epoll_fd, EPOLLIN, http_on_io, http) : -EIO;
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(http);
@@ -356,36 +377,50 @@ Http *http_free(Http *http) {
         sd_event_source_disable_unref(http->io);
         if (http->daemon) {
                 /* It must not be stopped while a connection is suspended. */
-                for (HttpRequest *request = http->requests; request; request = request->next) {
+                for (HttpExchange *request = LIST_FIRST(&http->requests); request;
+                     request = LIST_NEXT(request, entry)) {
                         request_end_stream(request);
                         request_resume(request);
                 }
                 (void) MHD_run(http->daemon);
                 MHD_stop_daemon(http->daemon);
         }
-        while (http->requests)
-                (void) request_free(http->requests);
+        while (!LIST_EMPTY(&http->requests))
+                (void) request_free(LIST_FIRST(&http->requests));
         sd_event_source_disable_unref(http->timer);
         sd_event_source_disable_unref(http->tick);
         sd_event_source_disable_unref(http->pump);
+        sd_event_source_disable_unref(http->streams);
+        (void) fd_close(http->streams_fd);
         sd_event_unref(http->event);
         return mfree(http);
 }
 
-bool http_has_room(const Http *http, HttpOrigin origin) {
-        return origin == HTTP_PASSED ? http->n_passed < http->options.passed_max
-                                     : http->n_local < http->options.local_max;
+bool http_has_room(Http *http, int fd, const char *service) {
+        SeatPeer peer;
+
+        return seat_peer_get(&peer, fd) >= 0 &&
+               seats_find_bound(&http->seats, HTTP_PASSED, &peer, service) == SEAT_FREE;
 }
 
 size_t http_connections(const Http *http) {
-        return http->n_local + http->n_passed;
+        return http->n_requests;
+}
+
+/* What the client has sent already is read, or the answer might be lost with the connection. */
+static void refuse(int fd) {
+        char rest[4096];
+
+        (void) send(fd, busy_answer, strlen(busy_answer), MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void) shutdown(fd, SHUT_WR);
+        (void) recv(fd, rest, sizeof(rest), MSG_DONTWAIT);
 }
 
 /* The library closes descriptors that it cannot take over without a word: an entry without a connection that has the number of a new one
  * is such a one's. */
 static void http_forget(Http *http, int fd) {
-        for (HttpRequest *request = http->requests, *next; request; request = next) {
-                next = request->next;
+        for (HttpExchange *request = LIST_FIRST(&http->requests), *next; request; request = next) {
+                next = LIST_NEXT(request, entry);
                 if (!request->connection && request->fd == fd)
                         (void) request_free(request);
         }
@@ -395,35 +430,44 @@ int http_add(Http *http, int connection, HttpOrigin origin, const char *service)
         _cleanup_close_ int fd = connection;
         struct sockaddr_storage address = { .ss_family = AF_UNIX };
         socklen_t size = sizeof(address);
-        HttpRequest *request;
+        HttpExchange *request;
+        SeatPeer peer;
+        int r;
 
         assert(origin >= 0 && origin < _HTTP_ORIGIN_MAX);
         assert(!service == (origin != HTTP_PASSED));
 
-        if (!http_has_room(http, origin))
-                return -ENOBUFS;
         http_forget(http, fd);
+        r = seat_peer_get(&peer, fd);
+        if (r < 0)
+                return r;
+        if (origin != HTTP_PASSED && seats_find_bound(&http->seats, origin, &peer, NULL) != SEAT_FREE) {
+                refuse(fd);
+                return -ENOBUFS;
+        }
         if (getpeername(fd, (struct sockaddr *) &address, &size) < 0)
                 return -errno;
+        (void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){ SEND_BUFFER }, sizeof(int));
+        if (address.ss_family != AF_UNIX)
+                (void) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(unsigned){ UNCONFIRMED_MSEC },
+                                  sizeof(unsigned));
         /* A client on a Unix socket has no name. */
         size = MAX(size, (socklen_t) sizeof(sa_family_t));
 
-        request = new0(HttpRequest, 1);
+        request = new0(HttpExchange, 1);
         if (!request)
                 return -ENOMEM;
-        *request = (HttpRequest){
+        *request = (HttpExchange){
                 .http = http,
-                .next = http->requests,
-                .previous = &http->requests,
                 .fd = fd,
-                .origin = origin,
+                .seat = { .origin = origin, .peer = peer },
                 .service = service ? strdup(service) : NULL,
-                .deadline_usec = usec_add(time_now(CLOCK_MONOTONIC), http->options.patience_usec),
+                .deadline_usec = usec_add(time_now(CLOCK_MONOTONIC), http->patience_usec),
         };
-        if (request->next)
-                request->next->previous = &request->next;
-        http->requests = request;
-        ++*request_counter(request);
+        request->seat.service = request->service;
+        LIST_INSERT_HEAD(&http->requests, request, entry);
+        http->n_requests++;
+        TAILQ_INSERT_TAIL(&http->seats.list, &request->seat, entry);
         if (service && !request->service) {
                 (void) request_free(request);
                 return -ENOMEM;
@@ -433,7 +477,7 @@ int http_add(Http *http, int connection, HttpOrigin origin, const char *service)
                 int error = errno;
 
                 /* If the library got as far as to tell of it, it has told of its end as well. */
-                for (HttpRequest *other = http->requests; other; other = other->next)
+                for (HttpExchange *other = LIST_FIRST(&http->requests); other; other = LIST_NEXT(other, entry))
                         if (other == request) {
                                 (void) request_free(request);
                                 break;
@@ -441,25 +485,24 @@ int http_add(Http *http, int connection, HttpOrigin origin, const char *service)
                 return error > 0 ? -error : -EIO;
         }
         http_pump(http);
-        (void) sd_event_source_set_time_relative(http->tick, TICK);
-        (void) sd_event_source_set_enabled(http->tick, SD_EVENT_ONESHOT);
+        alarm_start(http->tick, TICK);
         http->on_count(http, http->userdata);
         return 0;
 }
 
-HttpOrigin http_request_origin(const HttpRequest *request) {
-        return request->origin;
+HttpOrigin http_exchange_origin(const HttpExchange *request) {
+        return request->seat.origin;
 }
 
-const char *http_request_service(const HttpRequest *request) {
+const char *http_exchange_service(const HttpExchange *request) {
         return request->service;
 }
 
-const char *http_request_method(const HttpRequest *request) {
+const char *http_exchange_method(const HttpExchange *request) {
         return request->method;
 }
 
-const char *http_request_target(const HttpRequest *request) {
+const char *http_exchange_target(const HttpExchange *request) {
         return request->target;
 }
 
@@ -475,7 +518,7 @@ static enum MHD_Result count_header(void *userdata, enum MHD_ValueKind kind, con
         return MHD_YES;
 }
 
-const char *http_request_header(const HttpRequest *request, const char *name, unsigned *ret_count) {
+const char *http_exchange_header(const HttpExchange *request, const char *name, unsigned *ret_count) {
         HeaderCount count = { .name = name };
 
         if (ret_count) {
@@ -486,49 +529,144 @@ const char *http_request_header(const HttpRequest *request, const char *name, un
 }
 
 /* Takes the response; true if it is on its way. */
-static bool request_queue(HttpRequest *request, const HttpAnswer *answer, struct MHD_Response *response) {
+static bool request_queue(HttpExchange *request, const HttpAnswer *answer, struct MHD_Response *response) {
         bool failed = !response;
 
         if (answer->type && response)
                 failed = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->type) != MHD_YES;
-        for (const char *const *header = answer->headers; header && *header && !failed; header += 2)
-                failed = MHD_add_response_header(response, header[0], header[1]) != MHD_YES;
+        for (const HttpHeader *header = answer->headers; header && header->name && !failed; header++)
+                failed = MHD_add_response_header(response, header->name, header->value) != MHD_YES;
         if (!failed)
                 failed = MHD_queue_response(request->connection, answer->status, response) != MHD_YES;
         if (response)
                 MHD_destroy_response(response);
         request->answered = !failed;
-        request->deadline_usec = usec_add(time_now(CLOCK_MONOTONIC), request->http->options.patience_usec);
+        request->deadline_usec = usec_add(time_now(CLOCK_MONOTONIC), request->http->patience_usec);
         return !failed;
 }
 
-void http_answer(HttpRequest *request, const HttpAnswer *answer) {
-        assert(!request->answered);
+/* What an answer keeps until it has been taken. */
+typedef struct Kept {
+        Bytes *bytes[HTTP_KEPT_MAX];
+} Kept;
 
-        (void) request_queue(request, answer,
-                             MHD_create_response_from_buffer(answer->size, (void *) strempty(answer->body),
-                                                             answer->constant ? MHD_RESPMEM_PERSISTENT
-                                                                              : MHD_RESPMEM_MUST_COPY));
+static void kept_free(void *userdata) {
+        Kept *kept = userdata;
+
+        for (size_t i = 0; i < HTTP_KEPT_MAX; i++)
+                bytes_unref(kept->bytes[i]);
+        free(kept);
 }
 
-void http_stream(HttpRequest *request, const HttpAnswer *head, const HttpStreamOps *ops, void *stream) {
+static struct MHD_Response *response_from_parts(const struct iovec *parts, size_t n_parts, Bytes *const *bytes,
+                                                size_t n_bytes) {
+        struct MHD_Response *response;
+        Kept *kept;
+
+        static_assert(sizeof(struct iovec) == sizeof(struct MHD_IoVec), "the library's is the system's");
+        assert(n_bytes <= HTTP_KEPT_MAX);
+
+        kept = new0(Kept, 1);
+        if (!kept)
+                return NULL;
+        for (size_t i = 0; i < n_bytes; i++)
+                kept->bytes[i] = bytes_ref(bytes[i]);
+        response = MHD_create_response_from_iovec((const struct MHD_IoVec *) parts, (unsigned) n_parts, kept_free,
+                                                  kept);
+        if (!response)
+                kept_free(kept);
+        return response;
+}
+
+static struct MHD_Response *response_from_copy(const char *body, size_t size, size_t *sum) {
+        _cleanup_(bytes_unrefp) Bytes *bytes = NULL;
+        char *copy = malloc(size);
+
+        if (!copy)
+                return NULL;
+        memcpy(copy, body, size);
+        if (bytes_new(&bytes, copy, size) < 0) {
+                free(copy);
+                return NULL;
+        }
+        bytes_count(bytes, sum);
+        return response_from_parts(&(struct iovec){ copy, size }, 1, &bytes, 1);
+}
+
+/* Counts what this answer is the first to keep. */
+static bool request_may_keep(HttpExchange *request, const HttpAnswer *answer) {
+        Seats *seats = &request->http->seats;
+        HttpOrigin origin = request->seat.origin;
+        size_t size = answer->parts || answer->constant ? 0 : answer->size;
+
+        for (size_t i = 0; i < answer->n_kept; i++)
+                if (!answer->kept[i]->counter)
+                        size += answer->kept[i]->size;
+        if (size > 0 && seats_find_body_bound(seats, origin, size) != SEAT_FREE)
+                return false;
+        for (size_t i = 0; i < answer->n_kept; i++)
+                bytes_count(answer->kept[i], &seats->bodies[origin]);
+        return true;
+}
+
+void http_answer(HttpExchange *request, const HttpAnswer *answer) {
+        struct MHD_Response *response;
+
+        assert(!request->answered);
+
+        if (!request_may_keep(request, answer)) {
+                http_answer_busy(request);
+                return;
+        }
+        if (answer->parts)
+                response = response_from_parts(answer->parts, answer->n_parts, answer->kept, answer->n_kept);
+        else if (answer->size > 0 && !answer->constant)
+                response = response_from_copy(answer->body, answer->size,
+                                              &request->http->seats.bodies[request->seat.origin]);
+        else
+                response = MHD_create_response_from_buffer(answer->size, (void *) strempty(answer->body),
+                                                           MHD_RESPMEM_PERSISTENT);
+        (void) request_queue(request, answer, response);
+}
+
+void http_answer_busy(HttpExchange *request) {
+        static const HttpHeader headers[] = {
+                { "Retry-After", "5" }, { "Cache-Control", "no-store" }, { "Connection", "close" }, {}
+        };
+
+        http_answer(request, &(HttpAnswer){ .status = MHD_HTTP_SERVICE_UNAVAILABLE,
+                                            .type = "application/json",
+                                            .body = BUSY_SENTENCE,
+                                            .size = strlen(BUSY_SENTENCE),
+                                            .constant = true,
+                                            .headers = headers });
+}
+
+bool http_may_stream(HttpExchange *request) {
+        return seats_find_stream_bound(&request->http->seats, &request->seat) == SEAT_FREE;
+}
+
+void http_stream(HttpExchange *request, const HttpAnswer *head, const HttpStreamOps *ops, void *stream) {
         assert(!request->answered);
         assert(stream);
 
         request->ops = ops;
         request->stream = stream;
+        request->seat.streams = true;
+        (void) epoll_ctl(request->http->streams_fd, EPOLL_CTL_ADD, request->fd,
+                         &(struct epoll_event){ .events = EPOLLRDHUP | EPOLLET, .data.ptr = request });
         if (!request_queue(request, head,
                            MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_read, request,
                                                              NULL)))
                 request_end_stream(request);
 }
 
-void http_stream_wake(HttpRequest *request) {
+void http_stream_wake(HttpExchange *request) {
         if (request->stream)
                 request_resume(request);
 }
 
-bool http_wait(HttpRequest *request, uint64_t span_usec) {
+bool http_wait(HttpExchange *request, uint64_t span_usec) {
         uint64_t now = time_now(CLOCK_MONOTONIC);
 
         if (request->wait_until_usec == 0)
@@ -540,7 +678,7 @@ bool http_wait(HttpRequest *request, uint64_t span_usec) {
 }
 
 void http_resume(Http *http, const char *service) {
-        for (HttpRequest *request = http->requests; request; request = request->next)
+        for (HttpExchange *request = LIST_FIRST(&http->requests); request; request = LIST_NEXT(request, entry))
                 if (request->suspended && !request->stream && request->service && streq(request->service, service))
                         request_resume(request);
 }

@@ -1,24 +1,23 @@
 #include <stdio.h>
 
+#include "util/json-members.h"
 #include "web/language.h"
 
-/* Language: tables of texts, and the choice between their columns by RFC 9110, section 12.5.4. Titles are of any gender, so the French
+/* Language: tables of phrases, and the choice between their columns by RFC 9110, section 12.5.4. Titles are of any gender, so the French
  * sentences around them avoid one. */
 
 /* No browser sends more; whatever is behind is not looked at. */
 #define HEADER_MAX 1024
 #define QUALITY_MAX 1000
 
-DEFINE_CLEANUP(json_object *, json_object_put);
-
 static const char *const language_names[_LANGUAGE_MAX] = { [LANGUAGE_ENGLISH] = "en", [LANGUAGE_FRENCH] = "fr" };
 
-typedef struct Text {
+typedef struct Phrase {
         const char *name;
         const char *in[_LANGUAGE_MAX];
-} Text;
+} Phrase;
 
-static const Text texts[] = {
+static const Phrase phrases[] = {
         /* What follows the title */
         { "WAKING", { "is waking up", "se réveille" } },
         { "READY", { "is up", "est en ligne" } },
@@ -50,6 +49,7 @@ static const Text texts[] = {
         { "RETRY_IN", { "A new attempt is possible in # s.", "Nouvel essai possible dans # s." } },
         { "LEFT_SECONDS", { "about # s left", "encore # s environ" } },
         { "LEFT_MINUTES", { "about # min left", "encore # min environ" } },
+        { "LEFT_LONGER", { "taking longer than usual", "plus long que d’habitude" } },
         { "LEFT_MOMENT", { "any moment now", "d’un instant à l’autre" } },
 };
 
@@ -174,11 +174,9 @@ Language language_negotiate(const char *accept_language) {
 }
 
 const char *language_text(Language language, const char *name) {
-        assert(name);
-
-        for (size_t i = 0; i < ELEMENTSOF(texts); i++)
-                if (streq(texts[i].name, name))
-                        return texts[i].in[valid(language)];
+        for (size_t i = 0; i < ELEMENTSOF(phrases); i++)
+                if (streq(phrases[i].name, name))
+                        return phrases[i].in[valid(language)];
         return NULL;
 }
 
@@ -210,42 +208,21 @@ const char *language_left(Language language, uint64_t span_usec, char buffer[sta
         return buffer;
 }
 
-static void add_text(json_object *object, const char *name, const char *text, bool *failed) {
-        json_object *value = json_object_new_string(text);
-
-        if (!value || json_object_object_add(object, name, value) < 0) {
-                json_object_put(value);
-                *failed = true;
-        }
-}
-
-static json_object *add_object(json_object *parent, const char *name, bool *failed) {
-        json_object *object = json_object_new_object();
-
-        if (!object || json_object_object_add(parent, name, object) < 0) {
-                json_object_put(object);
-                *failed = true;
-                return NULL;
-        }
-        return object;
-}
-
 json_object *language_to_json(Language language) {
-        _cleanup_(json_object_putp) json_object *object = json_object_new_object();
-        json_object *part;
-        bool failed = false;
+        json_object *object = json_object_new_object(), *parts[3];
+        static const char *const names[] = { "texts", "states", "reasons" };
+        bool fine = object;
 
-        if (!object)
-                return NULL;
         language = valid(language);
-        part = add_object(object, "texts", &failed);
-        for (size_t i = 0; part && i < ELEMENTSOF(texts); i++)
-                add_text(part, texts[i].name, texts[i].in[language], &failed);
-        part = add_object(object, "states", &failed);
-        for (int i = 0; part && i < _DEPENDENCY_STATE_MAX; i++)
-                add_text(part, dependency_state_to_string(i), states[i][language], &failed);
-        part = add_object(object, "reasons", &failed);
-        for (int i = FAILURE_NONE + 1; part && i < _FAILURE_MAX; i++)
-                add_text(part, failure_reason_to_string(i), reasons[i][language], &failed);
-        return failed ? NULL : TAKE_PTR(object);
+        for (size_t i = 0; i < ELEMENTSOF(parts) && fine; i++) {
+                parts[i] = json_object_new_object();
+                fine = json_add(object, names[i], parts[i]);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(phrases) && fine; i++)
+                fine = json_add_text(parts[0], phrases[i].name, phrases[i].in[language]);
+        for (int i = 0; i < _DEPENDENCY_STATE_MAX && fine; i++)
+                fine = json_add_text(parts[1], dependency_state_to_string(i), states[i][language]);
+        for (int i = FAILURE_NONE + 1; i < _FAILURE_MAX && fine; i++)
+                fine = json_add_text(parts[2], failure_reason_to_string(i), reasons[i][language]);
+        return json_built(object, fine);
 }

@@ -10,10 +10,7 @@
 
 /* wakechain-web: started by PID 1 with the sockets of wakechain-web.socket and wakechain-page.socket, whichever was connected to. */
 
-static const char *arg_root = "";
-static uint64_t arg_exit_idle_usec = USEC_PER_MINUTE;
-static uint64_t arg_heartbeat_usec = 0;
-static uint64_t arg_patience_usec = 0;
+static ServerOptions arg_options = { .root = "", .exit_idle_usec = USEC_PER_MINUTE };
 
 enum {
         ARG_EXIT_IDLE_TIME = 0x100,
@@ -65,16 +62,16 @@ static int parse_arguments(int argc, char *argv[]) {
                         puts("wakechain " WAKECHAIN_VERSION);
                         return 0;
                 case ARG_EXIT_IDLE_TIME:
-                        r = parse_span("exit-idle-time", optarg, &arg_exit_idle_usec);
+                        r = parse_span("exit-idle-time", optarg, &arg_options.exit_idle_usec);
                         break;
                 case ARG_HEARTBEAT:
-                        r = parse_span("heartbeat", optarg, &arg_heartbeat_usec);
+                        r = parse_span("heartbeat", optarg, &arg_options.heartbeat_usec);
                         break;
                 case ARG_PATIENCE:
-                        r = parse_span("patience", optarg, &arg_patience_usec);
+                        r = parse_span("patience", optarg, &arg_options.patience_usec);
                         break;
                 case ARG_ROOT:
-                        arg_root = optarg;
+                        arg_options.root = optarg;
                         break;
                 default:
                         return -EINVAL;
@@ -101,18 +98,14 @@ static void raise_limit(void) {
 
 static int make_event(sd_event **ret) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-        sigset_t mask;
         int r;
 
         (void) signal(SIGPIPE, SIG_IGN);
-        if (sigemptyset(&mask) < 0 || sigaddset(&mask, SIGTERM) < 0 || sigaddset(&mask, SIGINT) < 0 ||
-            sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
-                return -errno;
         r = sd_event_new(&event);
         if (r >= 0)
-                r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
+                r = sd_event_add_signal(event, NULL, SIGTERM | SD_EVENT_SIGNAL_PROCMASK, NULL, NULL);
         if (r >= 0)
-                r = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+                r = sd_event_add_signal(event, NULL, SIGINT | SD_EVENT_SIGNAL_PROCMASK, NULL, NULL);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(event);
@@ -139,13 +132,7 @@ static int run(int argc, char *argv[]) {
         r = make_event(&event);
         if (r < 0)
                 return log_error_errno(r, "Failed to make an event loop: %m");
-        r = server_new(&server, event,
-                       &(ServerOptions){
-                                       .root = arg_root,
-                                       .exit_idle_usec = arg_exit_idle_usec,
-                                       .heartbeat_usec = arg_heartbeat_usec,
-                                       .patience_usec = arg_patience_usec,
-                       });
+        r = server_new(&server, event, &arg_options);
         if (r < 0)
                 return log_error_errno(r, "Failed to prepare the web service: %m");
         for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {

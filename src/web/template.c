@@ -5,10 +5,13 @@
  * is safe. */
 
 #define NAME_MAX_LENGTH 48
+/* Shorter ones cost as much to point to as to copy, and so many parts are no burden for who sends them. */
+#define BORROWED_SIZE_MIN ((size_t) 512)
+#define BORROWED_MAX 32U
 
 typedef struct Output {
-        char *text;
-        size_t size, allocated;
+        TemplateText text;
+        size_t allocated, n_borrowed;
 } Output;
 
 typedef enum TagKind {
@@ -30,55 +33,116 @@ typedef struct Expansion {
         const char *wrong; /* where the text is */
 } Expansion;
 
-static int output_add(Output *output, const char *text, size_t size) {
-        if (size > TEMPLATE_OUTPUT_MAX - output->size)
-                return -EFBIG;
-        if (output->size + size >= output->allocated) {
-                size_t wanted = MAX(2 * output->allocated, output->size + size + 1);
-                char *grown = realloc(output->text, MAX(wanted, (size_t) 8192));
+void template_text_done(TemplateText *text) {
+        free(text->own);
+        free(text->parts);
+        *text = (TemplateText){};
+}
 
-                if (!grown)
-                        return -ENOMEM;
-                output->text = grown;
-                output->allocated = MAX(wanted, (size_t) 8192);
-        }
-        memcpy(output->text + output->size, text, size);
-        output->size += size;
+/* The last part, if it is our own, or a new one; our own get their place when the text is whole. */
+static int output_get_part(Output *output, const char *borrowed, struct iovec **ret) {
+        TemplateText *text = &output->text;
+
+        if (!text->parts)
+                text->parts = new0(struct iovec, 2 * BORROWED_MAX + 1);
+        if (!text->parts)
+                return -ENOMEM;
+        if (borrowed || text->n_parts == 0 || text->parts[text->n_parts - 1].iov_base)
+                text->parts[text->n_parts++] = (struct iovec){ .iov_base = (char *) borrowed };
+        *ret = &text->parts[text->n_parts - 1];
         return 0;
 }
 
-static const char *entity(char c) {
-        switch (c) {
-        case '&':
-                return "&amp;";
-        case '<':
-                return "&lt;";
-        case '>':
-                return "&gt;";
-        case '"':
-                return "&quot;";
-        case '\'':
-                return "&#39;";
-        default:
-                return NULL;
+static int output_add(Output *output, const char *text, size_t size) {
+        size_t own_size = output->text.own_size;
+        struct iovec *part;
+        int r;
+
+        if (size > TEMPLATE_OUTPUT_MAX - output->text.size)
+                return -EFBIG;
+        if (size == 0)
+                return 0;
+        r = output_get_part(output, NULL, &part);
+        if (r < 0)
+                return r;
+        if (own_size + size > output->allocated) {
+                size_t wanted = MAX(2 * output->allocated, MAX(own_size + size, (size_t) 2048));
+                char *grown = realloc(output->text.own, wanted);
+
+                if (!grown)
+                        return -ENOMEM;
+                output->text.own = grown;
+                output->allocated = wanted;
         }
+        memcpy(output->text.own + own_size, text, size);
+        output->text.own_size += size;
+        output->text.size += size;
+        part->iov_len += size;
+        return 0;
 }
+
+/* Of what stays. */
+static int output_borrow(Output *output, const char *text, size_t size) {
+        struct iovec *part;
+        int r;
+
+        if (size < BORROWED_SIZE_MIN || output->n_borrowed == BORROWED_MAX)
+                return output_add(output, text, size);
+        if (size > TEMPLATE_OUTPUT_MAX - output->text.size)
+                return -EFBIG;
+        r = output_get_part(output, text, &part);
+        if (r < 0)
+                return r;
+        output->n_borrowed++;
+        output->text.size += size;
+        part->iov_len = size;
+        return 0;
+}
+
+static int output_finish(Output *output, TemplateText *ret) {
+        TemplateText *text = &output->text;
+        char *at = realloc(text->own, MAX(text->own_size, (size_t) 1));
+
+        if (!at)
+                return -ENOMEM;
+        text->own = at;
+        for (size_t i = 0; i < text->n_parts; i++)
+                if (!text->parts[i].iov_base) {
+                        text->parts[i].iov_base = at;
+                        at += text->parts[i].iov_len;
+                }
+        *ret = *text;
+        return 0;
+}
+
+static const char escaped[] = "&<>\"'";
+static const char *const entities[] = { "&amp;", "&lt;", "&gt;", "&quot;", "&#39;" };
 
 static int output_add_escaped(Output *output, const char *text) {
         int r = 0;
 
         while (r >= 0 && *text) {
-                size_t plain = strcspn(text, "&<>\"'");
+                size_t plain = strcspn(text, escaped);
 
                 r = output_add(output, text, plain);
                 text += plain;
                 if (r >= 0 && *text) {
-                        const char *escape = entity(*text++);
+                        const char *entity = entities[strchr(escaped, *text++) - escaped];
 
-                        r = output_add(output, escape, strlen(escape));
+                        r = output_add(output, entity, strlen(entity));
                 }
         }
         return r;
+}
+
+char *template_escape(const char *text) {
+        Output output = {};
+        char *result = NULL;
+
+        if (output_add_escaped(&output, text) >= 0 && output_add(&output, "", 1) >= 0)
+                result = TAKE_PTR(output.text.own);
+        template_text_done(&output.text);
+        return result;
 }
 
 static bool is_name(char c) {
@@ -109,9 +173,10 @@ static int find_tag(Expansion *expansion, const char *text, Tag *ret) {
 static const char *field_get(const TemplateField *field, const char *name, const void *object, char *buffer) {
         size_t length = strlen(field->name);
 
-        if (!field->prefix)
-                return streq(field->name, name) ? field->get(object, "", buffer) : NULL;
-        return strncmp(field->name, name, length) == 0 ? field->get(object, name + length, buffer) : NULL;
+        if (strncmp(field->name, name, length) != 0 || (!field->prefix && name[length] != '\0'))
+                return NULL;
+        return field->get ? field->get(object, name + length, buffer)
+                          : *(const char *const *) (const void *) ((const uint8_t *) object + field->offset);
 }
 
 static int add_value(Expansion *expansion, const Tag *tag, const TemplateSection *section, const void *object) {
@@ -121,7 +186,7 @@ static int add_value(Expansion *expansion, const Tag *tag, const TemplateSection
                 const char *text = field_get(field, tag->name, object, buffer);
 
                 if (text)
-                        return field->raw ? output_add(&expansion->output, text, strlen(text))
+                        return field->raw ? output_borrow(&expansion->output, text, strlen(text))
                                           : output_add_escaped(&expansion->output, text);
         }
         if (section != expansion->sections)
@@ -132,13 +197,6 @@ static int add_value(Expansion *expansion, const Tag *tag, const TemplateSection
 
 /* Values and plain text from `text` to the end of this section: of the tag that is its end, or of the whole text. */
 static int add_body(Expansion *expansion, const char **text, const TemplateSection *section, const void *object);
-
-static const TemplateSection *find_section(const Expansion *expansion, const char *name) {
-        for (const TemplateSection *section = expansion->sections + 1; section->fields; section++)
-                if (streq(section->name, name))
-                        return section;
-        return NULL;
-}
 
 /* Goes on to the end of a section that is not to be seen: tags in it are read, and nothing is written. */
 static int skip_section(Expansion *expansion, const char **text, const Tag *begin) {
@@ -159,11 +217,13 @@ static int skip_section(Expansion *expansion, const char **text, const Tag *begi
 }
 
 static int add_section(Expansion *expansion, const char **text, const Tag *begin) {
-        const TemplateSection *section = find_section(expansion, begin->name);
+        const TemplateSection *section = expansion->sections + 1;
         const char *body = begin->end;
         int r = 0;
 
-        if (!section) {
+        while (section->fields && !streq(section->name, begin->name))
+                section++;
+        if (!section->fields) {
                 expansion->wrong = begin->begin;
                 return -ENOENT;
         }
@@ -190,7 +250,7 @@ static int add_body(Expansion *expansion, const char **text, const TemplateSecti
                         tag.begin = expansion->end;
                 if (r == 0 && !document)
                         break;
-                r = output_add(&expansion->output, *text, (size_t) (tag.begin - *text));
+                r = output_borrow(&expansion->output, *text, (size_t) (tag.begin - *text));
                 if (r < 0 || tag.begin == expansion->end)
                         return r;
 
@@ -210,27 +270,22 @@ static int add_body(Expansion *expansion, const char **text, const TemplateSecti
         return -EBADMSG;
 }
 
-int template_expand(char **ret, size_t *ret_size, const char *text, size_t size, const TemplateSection *sections,
+int template_expand(TemplateText *ret, const char *text, size_t size, const TemplateSection *sections,
                     size_t *reterr_offset) {
         Expansion expansion = { .end = text + size, .sections = sections };
         const char *at = text;
         int r;
 
-        assert(ret);
-        assert(ret_size);
-        assert(text);
         assert(sections && sections->fields && !sections->name);
 
         r = add_body(&expansion, &at, sections, sections->objects);
         if (r >= 0)
-                r = output_add(&expansion.output, "", 1);
+                r = output_finish(&expansion.output, ret);
         if (r < 0) {
                 if (reterr_offset && expansion.wrong)
                         *reterr_offset = (size_t) (expansion.wrong - text);
-                free(expansion.output.text);
+                template_text_done(&expansion.output.text);
                 return r;
         }
-        *ret = expansion.output.text;
-        *ret_size = expansion.output.size - 1;
         return 0;
 }

@@ -14,7 +14,7 @@ const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 const ARGUMENTS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-dev-shm-usage',
     '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
-/* In the page, before its own script: tells each text and attribute that changes, as a person would see it. */
+/* In the page, before its own script: tells each text and attribute that changes, as a person would see it; and counts events. */
 function observe() {
     const told = new Map();
     const tell = (kind, key, value) => {
@@ -26,7 +26,10 @@ function observe() {
     const look = () => {
         for (const part of document.querySelectorAll('#parts li')) {
             tell('part', part.dataset.key, part.dataset.state);
-            tell('partProgress', part.dataset.key, part.querySelector('progress').value);
+            // The parser may stand between the two.
+            const progress = part.querySelector('progress');
+            if (progress)
+                tell('partProgress', part.dataset.key, progress.value);
         }
         if (document.getElementById('total'))
             tell('total', '', document.getElementById('total').value);
@@ -38,6 +41,15 @@ function observe() {
 
     new MutationObserver(look).observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
     document.addEventListener('DOMContentLoaded', look);
+
+    window.wakechainEvents = 0;
+    window.EventSource = class extends EventSource {
+        constructor(...options) {
+            super(...options);
+            for (const name of ['dependency-update', 'service-update'])
+                this.addEventListener(name, () => window.wakechainEvents++);
+        }
+    };
 }
 
 let browser, context, page;

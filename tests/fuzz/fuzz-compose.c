@@ -1,6 +1,7 @@
-#include "io/compose-file.h"
-#include "io/compose-output.h"
-#include "io/printable.h"
+#include "compose/compose-file.h"
+#include "compose/compose-output.h"
+#include "model/service.h"
+#include "util/printable.h"
 
 /* Whatever a compose program may print: the project's config in both formats, and lines. */
 

@@ -1,5 +1,5 @@
-#include "io/engine-reply.h"
-#include "io/printable.h"
+#include "engine/engine-reply.h"
+#include "model/service.h"
 
 /* What the engine may answer to a request: inspects, lists, errors, exec states, versions. The first byte
  * says with which status, the second to what. */
@@ -41,6 +41,8 @@ static void parse_inspect(const char *text, size_t size) {
         }
         for (size_t i = 0; i < info->n_bindings; i++) {
                 CHECK(info->bindings[i].container_port > 0 && info->bindings[i].host_port > 0);
+                CHECK(info->bindings[i].host_port_last >= info->bindings[i].host_port);
+                CHECK(port_binding_covers(&info->bindings[i], info->bindings[i].host_port_last));
                 CHECK(strspn(info->bindings[i].host_ip, "0123456789abcdefABCDEF.:") ==
                       strlen(info->bindings[i].host_ip));
         }
@@ -48,18 +50,41 @@ static void parse_inspect(const char *text, size_t size) {
 }
 
 static void parse_list(const char *text, size_t size) {
-        static const uint16_t ports[] = { 80, 9002, 18080 };
+        ListedContainer *list;
+        size_t n;
 
-        for (size_t i = 0; i < ELEMENTSOF(ports); i++) {
-                char **names = NULL;
-
-                if (engine_reply_publishers(text, size, ports[i], &names) < 0)
-                        continue;
-                CHECK(strv_length(names) <= 64);
-                for (char **name = names; name && *name; name++)
-                        CHECK(engine_name_is_valid(*name));
-                strv_free(names);
+        if (listed_containers_parse(&list, &n, text, size) < 0)
+                return;
+        for (size_t i = 0; i < n; i++) {
+                CHECK(engine_name_is_valid(list[i].name));
+                CHECK(i == 0 || strcmp(list[i - 1].name, list[i].name) <= 0);
+                CHECK(list[i].id);
+                CHECK(!list[i].running || !list[i].paused);
+                for (size_t j = 0; j < list[i].n_ports; j++)
+                        CHECK(list[i].ports[j] > 0);
+                CHECK(listed_container_find(list, n, list[i].name));
         }
+        listed_containers_free(list, n);
+}
+
+static void parse_names(const char *text, size_t size) {
+        char **names;
+
+        if (engine_reply_names(text, size, &names) >= 0)
+                strv_free(names);
+}
+
+static void parse_network(const char *text, size_t size) {
+        NetworkInfo *info = NULL;
+
+        if (network_info_parse(&info, text, size) < 0)
+                return;
+        for (size_t i = 0; i < info->n_endpoints; i++) {
+                check_text(info->endpoints[i].container, size);
+                check_text(info->endpoints[i].ipv4, size);
+                CHECK(network_info_find(info, info->endpoints[i].ipv4));
+        }
+        network_info_free(info);
 }
 
 static void classify(EngineOperation operation, unsigned status, const char *text, size_t size) {
@@ -94,6 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                  text, size - 2);
         parse_inspect(text, size - 2);
         parse_list(text, size - 2);
+        parse_names(text, size - 2);
+        parse_network(text, size - 2);
         if (engine_reply_string(text, size - 2, "Id", &string) >= 0)
                 free(string);
         (void) engine_reply_exit_code(text, size - 2, &exit_code);

@@ -1,7 +1,7 @@
 #include <stdio.h>
 
-#include "io/event-parser.h"
-#include "io/printable.h"
+#include "engine/event-parser.h"
+#include "model/service.h"
 
 /* The engine's event stream. The first byte says in what pieces the rest comes: what is understood must not
  * depend on that. */
@@ -19,17 +19,18 @@ static char *parse(const char *text, size_t size, size_t piece) {
         if (!stream || event_parser_new(&parser) < 0)
                 abort();
         for (size_t done = 0; done < size && r >= 0; done += MIN(piece, size - done)) {
-                ParsedEvent event = {};
+                ContainerEvent event = {};
 
                 r = event_parser_feed(parser, text + done, MIN(piece, size - done));
                 while (r >= 0 && (r = event_parser_next(parser, &event)) > 0) {
                         if (!engine_name_is_valid(event.container) || event.type < 0 ||
                             event.type >= _CONTAINER_EVENT_MAX || event.exit_code < 0 || event.exit_code > 255 ||
-                            event.signal < 0 || event.signal > 64)
+                            event.signal < 0 || event.signal > 64 ||
+                            (*event.id && !engine_name_is_valid(event.id)))
                                 abort();
-                        fprintf(stream, "%d %s %d %d\n", event.type, event.container, event.exit_code,
+                        fprintf(stream, "%d %s %s %d %d\n", event.type, event.container, event.id, event.exit_code,
                                 event.signal);
-                        parsed_event_done(&event);
+                        container_event_done(&event);
                 }
         }
         fprintf(stream, "%d\n", r);

@@ -1,5 +1,6 @@
-#include "io/docker-stream.h"
-#include "io/probe.h"
+#include "command/docker-stream.h"
+#include "probe/exec-command.h"
+#include "util/strv.h"
 
 /* Commands that are run in containers, which the config's author writes, and what comes back of them: frames
  * in pieces, of a size that the first byte says. */

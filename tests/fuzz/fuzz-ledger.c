@@ -2,7 +2,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "front/ledger.h"
+#include "front/keep/ledger.h"
 
 /* What a front that died has left: it may have died because it wrote where it should not. The input is what it wrote
  * over the head and the first records of a ledger. */

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "model/service.h"
+#include "model/wake-pause.h"
 #include "util/fd.h"
 #include "web/page-socket.h"
 
@@ -34,6 +35,7 @@ static void send_packet(int fd, const uint8_t *data, size_t size, const int *fds
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         int pair[2], client[2], fds[DESCRIPTORS_MAX], taken = -EBADF, next, r;
         char service[SERVICE_NAME_MAX + 1];
+        uint64_t pause_usec;
         size_t n;
 
         if (size == 0)
@@ -48,8 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         send_packet(pair[0], data + 1, size - 1, fds, n);
         next = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
         (void) fd_close(next);
-        r = page_message_receive(pair[1], service, &taken);
-        if (r > 0 && (n != 1 || !service_name_is_valid(service)))
+        r = page_message_receive(pair[1], service, &pause_usec, &taken);
+        if (r > 0 && (n != 1 || !service_name_is_valid(service) || pause_usec > WAKE_PAUSE_MAX_USEC))
                 abort();
         (void) fd_close(taken);
         /* Whatever came, nothing of it is left open. */

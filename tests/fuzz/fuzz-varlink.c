@@ -1,7 +1,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/varlink.h"
+#include "control/varlink.h"
 #include "model/status.h"
 
 /* What a peer may send on a control socket: messages in pieces of every size, and the status object in them, which

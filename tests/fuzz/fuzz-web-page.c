@@ -36,17 +36,25 @@ static void check_template(const char *text, size_t size) {
                 { "NONE", fields, text, 0, 0 },
                 {},
         };
+        _cleanup_(template_text_done) TemplateText parts = {};
         _cleanup_free_ char *page = NULL;
         size_t page_size = 0, offset = SIZE_MAX;
         int r;
 
-        r = template_expand(&page, &page_size, text, size, sections, &offset);
+        r = template_expand(&parts, text, size, sections, &offset);
         if (r < 0) {
-                if ((r != -EBADMSG && r != -ENOENT && r != -EFBIG) || page || (r != -EFBIG && offset > size))
+                if ((r != -EBADMSG && r != -ENOENT && r != -EFBIG) || parts.own || (r != -EFBIG && offset > size))
                         abort();
                 return;
         }
-        if (page[page_size] != '\0' || page_size > TEMPLATE_OUTPUT_MAX)
+        page = malloc(parts.size + 1);
+        if (!page || parts.size > TEMPLATE_OUTPUT_MAX)
+                abort();
+        for (size_t i = 0; i < parts.n_parts; i++) {
+                memcpy(page + page_size, parts.parts[i].iov_base, parts.parts[i].iov_len);
+                page_size += parts.parts[i].iov_len;
+        }
+        if (page_size != parts.size)
                 abort();
         if (!memmem(text, size, "<script>", 8) && !memmem(text, size, "{{#MANY}}", 9) &&
             memmem(page, page_size, "><script>", 9))

@@ -60,7 +60,7 @@ class TimedOut(AssertionError):
 
 
 @atexit.register
-def _end_all():
+def end_all():
     for machine in list(_alive):
         machine.close()
 
@@ -509,6 +509,9 @@ class Machine(_Namespace):
             (folder / "dependencies.json").write_text(json.dumps(self.config, indent=2))
         else:
             shutil.copy(self.config, folder / "dependencies.json")
+        # However this was checked out: what others than root may write is no configuration.
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(path.stat().st_mode & 0o755)
 
     def set_config(self, config):
         """Replaces the config of a running machine, as its constructor's argument; no reload."""
@@ -675,7 +678,7 @@ def _remove_stale(runs):
 
 def _copy_docker(source, target):
     """Makes a copy of /var/lib/docker. The layers of images make up nearly all of it, and are never written to: of the
-    small ones hard links are made; the large ones are left out, to be mounted, and returned."""
+    small ones hard links are made, or copies on another file system; the large ones are left out, to be mounted, and returned."""
     os.chmod(target, os.stat(source).st_mode & 0o7777)
     mounts = source / "image/overlay2/layerdb/mounts"
     written = set()
@@ -687,8 +690,9 @@ def _copy_docker(source, target):
     options = "--xattrs --xattrs-include='*'"
     script = f"tar -C \"$0\" {options} --sparse -c {exclude} . | tar -C \"$1\" {options} -xp"
     large = [layer for layer in layers if (layer / "usr").is_dir()]
+    link = "l" if source.stat().st_dev == target.stat().st_dev else ""
     for layer in layers:
         if layer not in large:
-            script += f'; cp -al "$0/overlay2/{layer.parent.name}/diff/." "$1/overlay2/{layer.parent.name}/diff"'
+            script += f'; cp -a{link} "$0/overlay2/{layer.parent.name}/diff/." "$1/overlay2/{layer.parent.name}/diff"'
     trees.call(["bash", "-euo", "pipefail", "-c", script, str(source), str(target)])
     return large

@@ -18,10 +18,21 @@ import stacks
 import trees
 from machine import Machine, TimedOut, wait_for
 
-__all__ = ["MachineTest", "Machine", "TimedOut", "stacks", "trees", "wait_for"]
+__all__ = ["MachineTest", "Machine", "TimedOut", "rare", "rounds", "stacks", "trees", "wait_for"]
 
 _modules = {}
 _destdir = None
+
+
+def rare(test):
+    """A test, or a class of tests, that takes long and rarely breaks: run by `run --full`, and if it is named."""
+    test.rare = True
+    return test
+
+
+def rounds(everyday, full):
+    """How often something is done anew: more often in a full run."""
+    return full if os.environ.get("WAKECHAIN_TEST_FULL") else everyday
 
 
 def destdir():

@@ -10,10 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine_test import MachineTest, TimedOut, stacks, trees, wait_for
+from machine_test import MachineTest, TimedOut, rare, rounds, stacks, trees, wait_for
 
-__all__ = ["MESSAGES", "Client", "Runs", "ServiceTest", "TimedOut", "dependency", "front_options", "required", "stacks"]
-__all__ += ["trees", "users_config", "wait_for"]
+__all__ = ["MESSAGES", "Client", "Runs", "ServiceTest", "TimedOut", "dependency", "front_options", "rare", "required", "rounds"]
+__all__ += ["stacks", "trees", "users_config", "wait_for"]
 
 MESSAGES = dict(
     re.findall(r'WAKECHAIN_MESSAGE_(\w+) "(\w+)"', (trees.SOURCE / "src/catalog/messages.h").read_text())
@@ -114,6 +114,10 @@ class ServiceTest(MachineTest):
             return done.returncode == 0 and json.loads(done.stdout)["state"] == state
 
         return wait_for(there, timeout, what=f"{service} to be {state}")
+
+    def settle(self):
+        """What follows from what was done to files, sockets, containers and tables is there when this returns."""
+        self.machine.systemctl("restart", "wakechain-settle.service")
 
     def wait_unit(self, unit, state, timeout=30):
         return wait_for(lambda: self.unit_state(unit) == state, timeout, what=f"{unit} to be {state}")

@@ -6,12 +6,14 @@
     engine.on_request = lambda request: …   # called before a request is forwarded
     engine.on_reply = lambda request: …     # called before its answer is
 
+Paths have containers' names in place of ids, which wakers ask for once they know them.
 It runs in threads of the test's process, one per connection: a Unix socket's path leads into the machine.
 """
 
 import collections
 import contextlib
 import os
+import re
 import select
 import socket
 import struct
@@ -21,6 +23,7 @@ from pathlib import Path
 
 Request = collections.namedtuple("Request", "time service pid method path")
 
+CONTAINER_ID = re.compile(r"(?<=/containers/)[0-9a-f]{64}")
 BROKEN = b'{"message":"dial unix /run/containerd/containerd.sock: connect: connection refused"}'
 NONSENSE = b'{"Id":7,"State":[{"Running":"perhaps"}],"Name":null,"Api'
 
@@ -55,6 +58,7 @@ class SickEngine:
         self.connections = []  # (time, service, pid)
         self.on_request = self.on_reply = None
         self._machine = machine
+        self._names = {}
         self._open = set()
         self._lock = threading.Lock()
         self._listener = None
@@ -96,6 +100,13 @@ class SickEngine:
         return sum(1 for at, who, _ in self.connections if at >= since and (not service or who == service))
 
     # Inside
+
+    def _named(self, path):
+        found = CONTAINER_ID.search(path)
+        if found and found[0] not in self._names:
+            listed = self._machine.docker("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}}")
+            self._names = dict(line.split() for line in listed.splitlines())
+        return CONTAINER_ID.sub(lambda match: self._names.get(match[0], match[0]), path)
 
     def _outside(self, path):
         return str(self._machine.path(path))
@@ -180,7 +191,7 @@ class SickEngine:
                 if not _is_whole(pending):
                     continue
                 method, path = pending.split(b" ", 2)[:2]
-                request = Request(time.monotonic(), service, pid, method.decode(), path.decode())
+                request = Request(time.monotonic(), service, pid, method.decode(), self._named(path.decode()))
                 self.requests.append(request)
                 if self.on_request:
                     self.on_request(request)

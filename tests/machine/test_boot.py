@@ -2,10 +2,10 @@
 
 import json
 
-from service_test import ServiceTest, required, stacks, users_config
+from service_test import ServiceTest, rare, required, stacks, users_config
 
 URL = "http://127.0.0.1:8100/"
-UNIT = "wakechain-boot.service"
+UNIT = "wakechain-redirect.service"
 CONTAINERS = ("redis-shared", "memvid-api")
 
 
@@ -39,6 +39,7 @@ class BootTest(ServiceTest):
         self.assertEqual(self.unit_state("wake-front@memvid.service"), "inactive")
 
 
+@rare
 class RunningAlready(BootTest):
     """`restart: unless-stopped`: the engine has started them."""
 
@@ -52,20 +53,16 @@ class RunningAlready(BootTest):
             m.reboot(power_cut=power_cut)
             self.assert_booted()
             self.wait_state("memvid", "awake")
+            self.assertEqual(self.status("memvid")["trigger"], "outside")
             started = self.started()
             self.assert_running(*CONTAINERS)
             self.assert_direct()
-            self.wait_unit("wake@memvid.service", "active")
-            # Nothing was started that did not run, and nobody else's stack was touched.
+            # It is nobody's of ours: nothing was started, neither a container nor a waker that could do nothing with it.
+            self.settle()
+            self.assertEqual(self.unit_state("wake@memvid.service"), "inactive")
             self.assertEqual(stacks.running(m), set(CONTAINERS))
-            self.assertEqual(len(self.records("WAKING")), 1)
+            self.assertEqual(self.records("WAKING"), [])
             self.assertEqual(self.started(), started)
-
-        # Once more: it is awake already.
-        cursor = m.journal_cursor()
-        m.systemctl("restart", UNIT)
-        self.assertEqual(self.records("WAKING", since=cursor), [])
-        self.assertEqual(self.started(), started)
 
         # It is no less awake for that: somebody else stops it, and it sleeps.
         stacks.stop(m, "memvid-api")
@@ -81,13 +78,14 @@ class Adopted(BootTest):
 
     def test_goes_to_sleep(self):
         m = self.machine
+        # It is the boot that is to find them, not a look before it, after which they would sleep soon.
+        m.systemctl("stop", "wakechain-containers.path", "wakechain-containers.service", "wakechain-settle.timer")
         stacks.start(m, "memvid")
         stacks.stop(m, "memvid-ui")
         m.reboot()
         self.assert_booted()
         m.wait_for(lambda: not stacks.running(m), 60, what="the stack to sleep")
         self.wait_state("memvid", "asleep")
-        self.assertEqual(self.leases(), [])
         m.reboot()
         self.assert_booted()
         self.assert_stopped(*CONTAINERS)
@@ -105,7 +103,6 @@ class Ours(BootTest):
         m = self.machine
         m.wait_for(lambda: not stacks.running(m), 90, what="the stack to sleep")
         self.wait_state("memvid", "asleep")
-        m.wait_for(lambda: not self.leases(), 10, what="the leases to be forgotten")
         self.wait_unit("wake@memvid.service", "inactive")
         self.assert_listens("memvid")
         self.assertEqual(self.ask(URL)[0], 200)
@@ -118,7 +115,6 @@ class Ours(BootTest):
         m.reboot()
         self.assert_booted()
         self.assertEqual(stacks.running(m), set())
-        self.assertEqual(self.leases(), [])
         self.assertEqual(self.ask(URL)[0], 200)
         self.sleep("memvid")
 
@@ -133,6 +129,7 @@ class Ours(BootTest):
         self.assertEqual(stacks.running(m), set(CONTAINERS))
         self.assert_sleeps_again()
 
+    @rare
     def test_power_cut_while_waking(self):
         """The dependency had been started, the container that clients reach had not."""
         m = self.machine
@@ -141,7 +138,7 @@ class Ours(BootTest):
             since = m.now()
             client = self.asking(URL)
             self.wait_event("redis-shared", "start", since)
-            self.assertEqual(self.leases(), ["redis-shared"])
+            self.assertIn("redis-shared", self.leases())
             m.reboot(power_cut=True)
             client.kill()
         finally:
@@ -162,25 +159,23 @@ class Ours(BootTest):
             stacks.set_delay(m, "memvid-api", 0.2)
         self.assert_booted()
         self.assertEqual(stacks.running(m), set())
-        self.assertEqual(self.leases(), [])
         self.assertEqual(self.ask(URL)[0], 200)
         self.sleep("memvid")
 
 
 class NotRestarted(BootTest):
-    """Without a restart policy nothing comes back, and nothing is remembered of it."""
+    """Without a restart policy nothing comes back."""
 
     restart = "no"
     config = users_config(memvid={**required("memvid"), "idleTimeout": "10min"})
 
-    def test_leases_are_forgotten(self):
+    def test_stays_asleep(self):
         m = self.machine
         self.assertEqual(self.ask(URL)[0], 200)
         self.assertEqual(self.leases(), sorted(CONTAINERS))
         m.reboot(power_cut=True)
         self.assert_booted()
         self.assertEqual(stacks.running(m), set())
-        self.assertEqual(self.leases(), [])
         self.assertEqual(self.records("WAKING"), [])
         self.assertEqual(self.unit_state("wake@memvid.service"), "inactive")
         self.assertEqual(self.ask(URL)[0], 200)
@@ -210,33 +205,24 @@ class Engine(ServiceTest):
     per = "test"
     variant = "bare"
 
-    def seconds(self):
-        """How long the unit took."""
-        shown = self.machine.show(UNIT, "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic", "Result")
-        self.assertEqual(shown["Result"], "success")
-        return (int(shown["ExecMainExitTimestampMonotonic"]) - int(shown["ExecMainStartTimestampMonotonic"])) / 1e6
-
     def test_no_engine(self):
         m = self.machine
         m.run("systemctl mask docker.service docker.socket")
         m.reboot()
         self.assertEqual(self.unit_state(UNIT), "active")
-        self.assertLess(self.seconds(), 3)
         self.assert_listens("memvid")
 
     def test_silent_engine(self):
-        """Connections are accepted by nobody: given up after 30 s, and said."""
+        """Connections are accepted by nobody: given up soon, and said."""
         m = self.machine
         m.write("/etc/systemd/system/silent.socket", "[Socket]\nListenStream=/run/silent.sock\n[Install]\nWantedBy=sockets.target\n")
         m.write("/etc/systemd/system/silent.service", "[Service]\nExecStart=/bin/sleep infinity\n")
         m.systemctl("enable", "silent.socket")
         m.set_config({**users_config(), "engineSocket": "/run/silent.sock"})
         m.reboot()
-        seconds = self.seconds()
-        self.assertGreater(seconds, 25)
-        self.assertLess(seconds, 45)
+        self.assertEqual(m.show(UNIT, "Result"), "success")
         said = [r["MESSAGE"] for r in m.journal(UNIT)]
-        self.assertTrue(any("did not tell" in line for line in said), said)
+        self.assertTrue(any("does not answer" in line for line in said), said)
         self.assert_listens("memvid")
 
     def test_broken_config(self):

@@ -1,4 +1,5 @@
-"""Who the client is: a real nginx and a real haproxy behind the front tell whom the PROXY header names; whom the front ignores."""
+"""Who the client is: a real nginx and a real haproxy behind the front tell whom the PROXY header names; whom the front ignores, and
+real proxies with health checks before it."""
 
 import ipaddress
 import shutil
@@ -35,8 +36,54 @@ frontend asked
     bind 127.0.0.1:9102 accept-proxy
     http-request return status 200 content-type text/plain lf-string "haproxy <%ci> <%cp> <%fp>"
 """
-SERVERS = {"nginx": 9101, "haproxy": 9102}
+SERVERS = {
+    "nginx": (9101, NGINX, ["nginx", "-c", "{file}"]),
+    "haproxy": (9102, HAPROXY, ["haproxy", "-db", "-f", "{file}"]),
+}
 PORTS = {("nginx", "v1"): 8301, ("nginx", "v2"): 8302, ("haproxy", "v1"): 8303, ("haproxy", "v2"): 8304}
+# Before the front, with active health checks; nginx has none but by what becomes of requests.
+BEFORE_NGINX = """daemon off; master_process off; pid {folder}/before.pid; error_log stderr notice; events {{}}
+http {{
+    access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    upstream stack {{ server 127.0.0.1:8200 max_fails=1 fail_timeout=60s; server 127.0.0.1:1 down; }}
+    server {{ listen 127.0.0.1:9111; location / {{ proxy_pass http://stack; proxy_next_upstream error timeout http_503; }} }}
+}}
+"""
+BEFORE_HAPROXY = """defaults
+    mode http
+    timeout client 30s
+    timeout server 30s
+    timeout connect 30s
+frontend before
+    bind 127.0.0.1:9112
+    default_backend stack
+backend stack
+    option httpchk GET /health
+    server one 127.0.0.1:8200 check inter 50ms fall 2 rise 1
+"""
+BEFORE_CADDY = """{{
+    admin off
+    auto_https off
+    storage file_system {folder}
+}}
+http://127.0.0.1:9113 {{
+    bind 127.0.0.1
+    reverse_proxy 127.0.0.1:8200 {{
+        health_uri /health
+        health_interval 50ms
+        health_timeout 5s
+        transport http {{
+            keepalive off
+        }}
+    }}
+}}
+"""
+BEFORE = {
+    "nginx": (9111, BEFORE_NGINX, ["nginx", "-c", "{file}"]),
+    "haproxy": (9112, BEFORE_HAPROXY, ["haproxy", "-db", "-f", "{file}"]),
+    "caddy": (9113, BEFORE_CADDY, ["caddy", "run", "--config", "{file}", "--adapter", "caddyfile"]),
+}
 HOSTILE = ['say "hi" %n \\ it\'s $HOME ${HOME} $$', "--control=/tmp/x", "a  b\\", "ünï; #", '" --page=always "']
 
 
@@ -50,12 +97,28 @@ def stack(**members):
     }
 
 
+def run_proxies(cls, machine, proxies):
+    """{name: (port, text of its file, command)}; returns when all of them listen."""
+    folder = Path(tempfile.mkdtemp(prefix="wakechain-address-"))
+    cls.addClassCleanup(shutil.rmtree, folder)
+    folder.chmod(0o755)
+    for name, (_, text, command) in proxies.items():
+        file = folder / name
+        file.write_text(text.format(folder=folder))
+        command = ["env", f"HOME={folder}", *(word.format(file=file) for word in command)]
+        process = machine.netns_popen(command, stderr=subprocess.DEVNULL)
+        cls.addClassCleanup(process.wait)
+        cls.addClassCleanup(process.kill)
+    for port, *_ in proxies.values():
+        wait_for(lambda port=port: machine.netns_run(["ss", "-Hltn", f"sport = {port}"]).stdout, 30)
+
+
 class ClientAddress(ServiceTest):
     config = {
         "services": {
             f"{server}-{version}": stack(
                 listen=[str(port), f"/run/{server}-{version}.sock"],
-                backend=f"127.0.0.1:{SERVERS[server]}",
+                backend=f"127.0.0.1:{SERVERS[server][0]}",
                 proxyProtocol=version,
             )
             for (server, version), port in PORTS.items()
@@ -64,17 +127,7 @@ class ClientAddress(ServiceTest):
 
     @classmethod
     def prepare(cls, machine):
-        folder = Path(tempfile.mkdtemp(prefix="wakechain-address-"))
-        cls.addClassCleanup(shutil.rmtree, folder)
-        folder.chmod(0o755)
-        for name, text in (("nginx.conf", NGINX), ("haproxy.cfg", HAPROXY)):
-            (folder / name).write_text(text.format(folder=folder) if "{folder}" in text else text)
-        for command in (["nginx", "-c", folder / "nginx.conf"], ["haproxy", "-db", "-f", folder / "haproxy.cfg"]):
-            process = machine.netns_popen([str(word) for word in command], stderr=subprocess.DEVNULL)
-            cls.addClassCleanup(process.wait)
-            cls.addClassCleanup(process.kill)
-        for port in SERVERS.values():
-            wait_for(lambda port=port: machine.netns_run(["ss", "-Hltn", f"sport = {port}"]).stdout, 30)
+        run_proxies(cls, machine, SERVERS)
 
     def test_ipv4_and_ipv6(self):
         peer = self.machine.add_peer_host()
@@ -140,6 +193,37 @@ class Ignored(ServiceTest):
         self.assertEqual(len(self.records("WAKING", "memvid", cursor)), 1)
 
 
+class ProxyChecks(ServiceTest):
+    """Proxies that let nobody through while their health check fails: it is ignored, and passes."""
+
+    config = {
+        "services": {
+            "memvid": stack(
+                listen=["8200"],
+                backend="memvid-api:8100",
+                idleTimeout="1s",
+                ignore={"paths": ["/health"], "answer": 200},
+            )
+        }
+    }
+
+    @classmethod
+    def prepare(cls, machine):
+        run_proxies(cls, machine, BEFORE)
+
+    def test_proxies_let_clients_through_and_the_stack_sleeps(self):
+        m = self.machine
+        done = m.run(["curl", "-sSi", "http://127.0.0.1:8200/health"]).stdout
+        self.assertRegex(done, "(?s)^HTTP/1.1 200 OK\n.*\nX-Wakechain: asleep\n")
+        for proxy, (port, *_) in BEFORE.items():
+            with self.subTest(proxy):
+                cursor = m.journal_cursor()
+                self.assertEqual(self.ask(f"http://127.0.0.1:{port}/", timeout=60)[0], 200)
+                # Their checks go on all the time.
+                self.follow("ASLEEP", "memvid", cursor, timeout=60)
+                self.assertEqual(len(self.records("WAKING", "memvid", cursor)), 1)
+
+
 class WhoMayConnect(ServiceTest):
     """allow and deny: systemd keeps their packets from the sockets, asleep and awake."""
 
@@ -198,6 +282,10 @@ class RedirectIgnored(ServiceTest):
         m = self.machine
         peer = m.add_peer_host()
         url = f"http://{peer.machine_ipv4}:8100/"
-        self.check_sleeps_beside(
-            lambda: m.run(["docker", "exec", "memvid-api", "curl", "-f", url], check=False).returncode == 0
-        )
+        state = "{{.State.Pid}}"
+
+        def poll():
+            pid = m.docker("inspect", "--format", state, "memvid-api").strip()
+            return m.run(["nsenter", "--target", pid, "--net", "curl", "-fsS", url], check=False).returncode == 0
+
+        self.check_sleeps_beside(poll)

@@ -1,6 +1,6 @@
 """A wake that fails: what it started is stopped again, everybody is told why, and the next connection tries again."""
 
-from service_test import ServiceTest, dependency, front_options, stacks, users_config
+from service_test import ServiceTest, dependency, front_options, rare, stacks, users_config
 
 URL = "http://127.0.0.1:9002/"
 
@@ -27,7 +27,7 @@ class Broken(ServiceTest):
     """mysql's health check fails for good."""
 
     per = "module"
-    config = config(interval=100, timeout=800, retries=1)
+    config = config(interval=100, timeout=4000, retries=1)
 
     def setUp(self):
         stacks.set_broken(self.machine, "mysql-clemence")
@@ -101,6 +101,7 @@ class FiftyTimes(ServiceTest):
     per = "module"
     config = Broken.config
 
+    @rare
     def test_fifty_times(self):
         m = self.machine
         m.set_config(config(interval=50, timeout=100, retries=1))
@@ -121,3 +122,67 @@ class FiftyTimes(ServiceTest):
         m.wait_for(lambda: self.ask(URL)[0] == 200, 30)
         self.sleep("clemence")
         self.assertEqual(self.status("clemence")["state"], "asleep")
+
+
+def one(name, port, **members):
+    return {"name": name, "port": port, "dependencies": [{"container": name, "startupDelay": "50ms"}], **members}
+
+
+class Words(ServiceTest):
+    """Whoever reads the answer or the journal learns which container it was, what was said last, and what to do."""
+
+    config = {
+        "services": {
+            "sick": one("sick", 8301, globalTimeout="8s"),
+            "waiting": one("waiting", 8302),
+            "pid": one("pid", 8303),
+            "typo": one("typo", 8304, network="brige"),
+        }
+    }
+
+    @classmethod
+    def prepare(cls, machine):
+        machine.docker("create", "--name", "sick", "-p", "8301:80", "-e", "PORT=80", "--health-cmd", "echo too ill; exit 3", "--health-interval", "1s", "sim")
+        machine.docker("run", "-d", "--name", "gone", "sim")
+        machine.docker("create", "--name", "pid", "-p", "8303:80", "--pid", "container:gone", "sim")
+        machine.docker("rm", "-f", "gone")
+        for name, port in (("waiting", "8302:80"), ("typo", "8304:80")):
+            machine.docker("create", "--name", name, "-p", port, "-e", "PORT=80", "sim")
+
+    def setUp(self):
+        self.cursor = self.machine.journal_cursor()
+
+    def failure(self, service):
+        self.fails(["systemctl", "start", f"wake@{service}.service"])
+        status = self.status(service)
+        self.assertIn(status["error"], self.records("FAILED", service, self.cursor)[0]["MESSAGE"])
+        return status["reason"], status["error"]
+
+    def test_global_timeout_says_what_was_not_ready(self):
+        reason, error = self.failure("sick")
+        self.assertEqual(reason, "global_timeout")
+        self.assertIn("globalTimeout of 8.0s; sick: ", error)
+        self.assertRegex(error, "health check|exit status 3")
+
+    def test_what_it_was_made_with_is_gone(self):
+        reason, error = self.failure("pid")
+        self.assertEqual(reason, "not_found")
+        for part in ("pid: ", "No such container", "--force-recreate"):
+            self.assertIn(part, error)
+
+    def test_network_of_another_name(self):
+        self.machine.systemctl("start", "wake@typo.service")
+        self.addCleanup(self.sleep, "typo")
+        messages = [r["MESSAGE"] for r in self.machine.journal("wake@typo.service", since_cursor=self.cursor)]
+        self.assertIn("dependency typo is not on network 'brige', which dependencies.json names for it, but on 'bridge': that is used", messages)
+
+    def test_masked_waker(self):
+        m = self.machine
+        m.systemctl("mask", "wake@waiting.service")
+        self.addCleanup(m.systemctl, "unmask", "wake@waiting.service")
+        said = m.http("http://127.0.0.1:8302/", check=False)
+        self.assertIn("waiting could not be woken: its waker is masked; 'systemctl unmask wake@waiting.service'", said)
+        m.systemctl("unmask", "wake@waiting.service")
+        self.settle()
+        m.systemctl("start", "wake@waiting.service")
+        self.sleep("waiting")

@@ -2,7 +2,7 @@
 
 import json
 
-from fault_test import MEMVID, URL, FaultTest, quick_config
+from fault_test import MEMVID, URL, FaultTest, quick_config, rare
 
 FILE = "/etc/wakechain/dependencies.json"
 WAKERS = ("wake@clemence.service", "wake@memvid.service")
@@ -130,7 +130,7 @@ class Config(FaultTest):
         self.assert_sound()
 
     def test_another_port(self):
-        """Without a reload the socket is where it was, and so are its clients: again and again. The journal says how to move it."""
+        """Without a reload the socket is where it was, and so are its clients: again and again."""
         self.write(self.changed(port=8101, backend="memvid-api:8100"))
         for _ in range(2):
             code, body = self.ask(MEMVID)
@@ -138,18 +138,19 @@ class Config(FaultTest):
             self.wait_unit("wake@memvid.service", "active")
             self.sleep("memvid")
             self.assert_sound()
-        self.machine.follow_journal(r"started for port 8100 .* says port 8101 .*restart wake@memvid\.socket", since_cursor=self.cursor)
 
+    @rare
     def test_another_port_and_reloaded(self):
-        """The socket listens there when it is started again."""
+        """The socket listens there, and nowhere else."""
         self.write(self.changed(port=8101, backend="memvid-api:8100"))
         self.reload()
-        with self.subTest("before the restart of the socket"):
-            self.assertIn("wake@memvid.socket", self.sockets())
-        self.machine.run("systemctl stop wake-front@memvid.service; systemctl restart wake@memvid.socket")
+        self.settle()
+        self.assertIn("wake@memvid.socket", self.sockets())
+        self.assertEqual(self.ask(MEMVID)[0], 0)
         for url in ("http://127.0.0.1:8101/", "http://[::1]:8101/"):
             code, body = self.ask(url)
             self.assertEqual((code, body.split()[:1]), (200, ["memvid-api"]))
             self.sleep("memvid")
         self.machine.set_config(self.config)
-        self.machine.run("systemctl daemon-reload; systemctl restart wake@memvid.socket")
+        self.reload()
+        self.settle()

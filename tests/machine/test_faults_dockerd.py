@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from fault_test import MEMVID, URL, FaultTest, dependency, quick_config, stacks, wait_for
+from fault_test import MEMVID, URL, FaultTest, dependency, quick_config, rare, stacks, wait_for
 
 NEXTCLOUD, RAGFLOW = "http://127.0.0.1:8080/", "http://127.0.0.1:9500/"
 BOT = "wake@telegram-bot.service"
@@ -81,10 +81,13 @@ class FivePhases(FaultTest):
 
 
 class Dockerd(FivePhases):
+    heavy = 20  # begins early
+
     def test_restarted(self):
         self.restart_engine()
         self.check(gone=True)
 
+    @rare
     def test_stopped_without_its_socket(self):
         """systemd starts it again when somebody asks: that may be us."""
         self.machine.run("systemctl stop docker.service; systemctl reset-failed docker.service || true")
@@ -102,6 +105,7 @@ class Dockerd(FivePhases):
         self.show_engine()
         self.check(gone=True)
 
+    @rare
     def test_hangs(self):
         """Twenty seconds. Containers need no engine: who uses one that is awake notices nothing."""
         with self.engine_stopped():
@@ -115,6 +119,7 @@ class Dockerd(FivePhases):
         self.check(gone=False)
 
 
+@rare
 class DockerdKilled(FivePhases):
     """By SIGKILL. Its containers go on until it is back, and ends them. Except, with Docker 26, one in which it was just executing a command:
     containerd then reports its end half a minute late, dockerd takes that for the end of the next run, and from then on says of a container
@@ -141,7 +146,7 @@ class DockerdKilled(FivePhases):
 class Unavailable(FaultTest):
     """Nobody brings it back in time, or a wake does."""
 
-    config = quick_config("clemence", "memvid", memvid={"globalTimeout": "3s"})
+    config = quick_config("clemence", "memvid", memvid={"globalTimeout": "8s"})
 
     def setUp(self):
         self.begin()
@@ -149,13 +154,10 @@ class Unavailable(FaultTest):
     def check(self, away):
         """The client is told when globalTimeout is over; who comes when the engine is back is served."""
         with away():
-            begin = time.monotonic()
             code, body = self.ask(MEMVID)
             self.assertEqual(code, 503, body)
             self.assertIn("the container engine does not answer", body)
-            self.assertGreater(time.monotonic() - begin, 2.5)
-            self.assertLess(time.monotonic() - begin, 10)
-            self.assert_failed("memvid", REASON, self.cursor, "/run/docker.sock", "within 3")
+            self.assert_failed("memvid", REASON, self.cursor, "/run/docker.sock", "within 8")
         self.assert_sound()
         self.assert_works("memvid", MEMVID)
 
@@ -178,6 +180,17 @@ class Unavailable(FaultTest):
         self.machine.systemctl("reset-failed", "docker.service", check=False)
         self.assert_served(URL)
         self.assertEqual(len(self.records("WAKING", "clemence", self.cursor)), 1)
+        self.assert_sound("clemence")
+
+    def test_stays_stopped(self):
+        """Its socket listens on, but who settles every minute does not use that. Whoever starts it, or a wake, does."""
+        m = self.machine
+        m.systemctl("stop", "docker.service")
+        m.systemctl("start", "wakechain-settle.service")
+        self.assertEqual(self.unit_state("docker.socket"), "active")
+        self.assertEqual(self.unit_state("docker.service"), "inactive")
+        self.assert_served(URL)
+        self.assertEqual(self.unit_state("docker.service"), "active")
         self.assert_sound("clemence")
 
     def test_away_for_a_stop(self):

@@ -49,7 +49,12 @@ class Reboot(FaultTest):
         m.reboot(power_cut=True)
         cursor, since = m.journal_cursor(), m.now()
         self.check_boot()
-        self.assertEqual(stacks.running(m) - {"redis-shared"}, AGAIN, "what memvid needs is started for it, and nothing else")
+        started = {"redis-shared", "memvid-ui"}
+        running = stacks.running(m) - started
+        self.assertLessEqual(running, AGAIN, "what memvid has is started for it, and nothing else")
+        if running != AGAIN:  # on a busy machine it sleeps already
+            self.assertEqual(AGAIN - running, {"memvid-api"})
+            self.follow("ASLEEP", "memvid", cursor)
         self.assert_served(URL, NEXTCLOUD)
         with self.subTest("taken as it is"):
             self.assertEqual(set(self.starts(since)) & AGAIN, set(), "it ran already")

@@ -1,8 +1,11 @@
 """A client that connects every 5 ms, all through asleep, waking, awake and asleep again, notices nothing but time: in both modes."""
 
-from service_test import Client, ServiceTest, front_options, stacks, users_config
+import json
 
-CYCLES = 20
+from service_test import Client, ServiceTest, front_options, rare, rounds, stacks, users_config
+from test_same_port import create, service
+
+CYCLES = rounds(6, 20)
 READY_SOON = {"healthCheck": {"command": "docker exec {0} curl -f http://localhost:{1}/", "interval": 100, "timeout": 20000}}
 
 
@@ -57,6 +60,7 @@ class SteadyClient(ServiceTest):
         peer = self.machine.add_peer_host()
         self.check_cycles("memvid", peer.machine_ipv4, 8100, "memvid-api ", peer, cycles=4)
 
+    @rare
     def test_proxy(self):
         self.check_cycles("proxied", "127.0.0.1", 8200, "memvid-ui ")
 
@@ -84,3 +88,58 @@ class ProxyIdle(ServiceTest):
         self.assert_stopped("memvid-api")
         self.assertEqual(sorted(self.sockets()["wake@memvid.socket"]), ["127.0.0.1:8200", "[::1]:8200"])
         self.assertEqual(self.ask("http://127.0.0.1:8200/")[0], 200)
+
+
+class Changed(ServiceTest):
+    """From one mode to the other while the stack is awake: its waker has begun in the one before."""
+
+    per = "class"
+    proxied = {"listen": "127.0.0.1:9800", "backend": "c-one:80"}
+    config = {"services": {"one": service("c-one", 9700, idleTimeout="4s", **proxied)}}
+
+    @classmethod
+    def prepare(cls, machine):
+        create(machine, "c-one", "9700:80")
+        front_options(machine, "--exit-idle-time=200ms")
+
+    def change(self, port=9700, **members):
+        m = self.machine
+        m.write("/etc/wakechain/new", json.dumps({"services": {"one": service("c-one", port, idleTimeout="4s", **members)}}))
+        m.run("mv /etc/wakechain/new /etc/wakechain/dependencies.json && systemctl daemon-reload")
+
+    def test_there_and_back(self):
+        m = self.machine
+        for _ in range(2):
+            self.assertEqual(self.ask("http://127.0.0.1:9800/")[0], 200)
+            self.change()
+            m.wait_for(lambda: m.run("nft list chain inet wakechain service-one", check=False).returncode == 0, 10)
+            # Nobody is lost when it is put to sleep, and those who come meanwhile keep it awake.
+            waker = m.show("wake@one.service", "InvocationID")
+            client = Client(m, "127.0.0.1", 9700, "c-one", interval_ms=300)
+            self.remain(9, lambda: m.show("wake@one.service", "InvocationID") == waker, "it was put to sleep in use")
+            m.systemctl("stop", "wake@one.service")
+            self.wait_unit("wake@one.service", "active")
+            self.assertEqual(client.finish()["errors"], [])
+            self.wait_unit("wake@one.service", "inactive")
+            self.assertEqual(self.ask("http://127.0.0.1:9700/")[0], 200)
+            self.change(**self.proxied)
+            m.wait_for(lambda: self.ask("http://127.0.0.1:9800/")[0] == 200, 10)
+            self.wait_unit("wake@one.service", "inactive")
+            self.assert_stopped("c-one")
+
+    def test_port_that_nobody_publishes(self):
+        m = self.machine
+        self.change()
+        m.wait_for(lambda: self.ask("http://127.0.0.1:9700/")[0] == 200, 10)
+        self.wait_unit("wake@one.service", "active")
+        waker = m.show("wake@one.service", "InvocationID")
+        self.change(9701)
+        m.wait_for(lambda: self.ask("http://127.0.0.1:9701/")[0] == 200, 10)
+        client = Client(m, "127.0.0.1", 9701, "c-one", interval_ms=300)
+        self.remain(9, lambda: m.show("wake@one.service", "InvocationID") == waker, "it was put to sleep in use")
+        self.assertEqual(client.finish()["errors"], [])
+        self.wait_unit("wake@one.service", "inactive")
+        self.assertEqual(self.ask("http://127.0.0.1:9701/")[0], 200)
+        self.change(**self.proxied)
+        m.wait_for(lambda: self.ask("http://127.0.0.1:9800/")[0] == 200, 10)
+        self.wait_unit("wake@one.service", "inactive")

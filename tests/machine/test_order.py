@@ -10,7 +10,7 @@ SERVER = "ragflow-server"
 
 class OrderTest(ServiceTest):
     per = "module"
-    config = users_config(memvid={"dependencies": stacks.config()["memvid"]["dependencies"], "globalTimeout": "4s"})
+    config = users_config(memvid={"dependencies": stacks.config()["memvid"]["dependencies"], "globalTimeout": "10s"})
     dependency(config, "memvid", "memvid-ui")["startupDelay"] = "1s"
     for container in ("faster-whisper-worker", "rq-exporter-whisperx", "telegram-bot"):
         dependency(config, "telegram-bot", container)["startupDelay"] = "300ms"
@@ -120,10 +120,7 @@ class Failing(OrderTest):
         cursor = m.journal_cursor()
         done = m.run(["systemctl", "start", "wake@memvid.service"], check=False, stderr=subprocess.STDOUT)
         self.assertEqual(done.returncode, 1, done.stdout)
-        begin, end = (self.records(name, "memvid", cursor)[0] for name in ("WAKING", "FAILED"))
-        taken = (int(end["__MONOTONIC_TIMESTAMP"]) - int(begin["__MONOTONIC_TIMESTAMP"])) / 1e6
-        self.assertGreater(taken, 3)
-        self.assertLess(taken, 5)
+        end = self.records("FAILED", "memvid", cursor)[0]
         self.assertEqual(end["WAKECHAIN_REASON"], "global_timeout")
         status = self.status("memvid")
         self.assertEqual((status["state"], status["reason"]), ("failed", "global_timeout"))

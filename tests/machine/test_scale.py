@@ -7,7 +7,6 @@ from service_test import ServiceTest, trees
 
 DEFINED, EXISTING = 200, 20
 FIRST_PORT = 4000
-BOOT_BOUND = 30  # seconds
 WAKE_BOUND = 60
 
 CLIENTS = r"""
@@ -45,6 +44,7 @@ def services():
 
 
 class Scale(ServiceTest):
+    heavy = 20  # begins early
     config = services()
 
     @classmethod
@@ -81,7 +81,6 @@ class Scale(ServiceTest):
         self.assertEqual(self.listening(), DEFINED)
         sockets, boot = self.boot_seconds()
         trees.say(f"{DEFINED} services: all sockets after {sockets:.1f} s, boot {boot:.1f} s, memory {self.memory()} KiB (PID 1, ours)")
-        self.assertLess(sockets, BOOT_BOUND)
         self.assertEqual(m.out("systemctl --failed --no-legend"), "")
         m.run(["/usr/lib/wakechain/wakechain-redirect", "check"])
         self.wait_no_process()
@@ -106,10 +105,12 @@ class Scale(ServiceTest):
         self.assertEqual(self.listening(), DEFINED)
         m.run(["/usr/lib/wakechain/wakechain-redirect", "check"])
         self.assertEqual(m.out("ls /run/wakechain/redirect.queue 2>/dev/null || true"), "")
-        self.assertEqual(m.out("ls /var/lib/wakechain/lease"), "")
+        self.assertEqual(m.out("grep -L '\"asleep\":true' /var/lib/wakechain/lease/* || true"), "")
 
         # A restart of all at once, as an administrator may do.
         began = time.monotonic()
         m.run("systemctl restart 'wake@*.socket'", timeout=60)
         trees.say(f"all sockets restarted in {time.monotonic() - began:.1f} s")
-        m.run(["/usr/lib/wakechain/wakechain-redirect", "check"])
+        check = ["/usr/lib/wakechain/wakechain-redirect", "check"]
+        m.wait_for(lambda: m.run(check, check=False).returncode == 0, 10, what="all ports to be redirected")
+        trees.say(f"all redirected after {time.monotonic() - began:.1f} s")

@@ -18,7 +18,7 @@ class RealClemence(ServiceTest):
         value = "value " + secrets.token_hex(8)
         stacks.set_page_value(m, value)
         self.assert_stopped()
-        self.assertEqual(self.processes(), [])
+        self.wait_no_process()
 
         cursor, since = m.journal_cursor(), m.now()
         code, page = self.ask(URL)

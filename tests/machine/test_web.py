@@ -131,14 +131,3 @@ class Web(ServiceTest):
         # The sockets are for the group, which no other account is in.
         for path in ("/run/wakechain/web.sock", "/run/wakechain/page.sock"):
             self.assertEqual(m.out(["stat", "-c", "%a %G", path]).strip(), "660 wakechain")
-
-    def test_a_front_may_not_ask_it(self):
-        """It reads what the internet sends, and the socket's group is its own."""
-        m = self.machine
-        m.systemctl("start", "wake-front@memvid.service")
-        self.addCleanup(m.systemctl, "stop", "wake-front@memvid.service")
-        as_front = ["setpriv", "--reuid=wakechain-front", "--regid=wakechain", "--clear-groups", "--"]
-        curl = ["curl", "-sS", "--max-time", "10", *LOCAL, "http://localhost/api/services"]
-        inside = ["nsenter", "-m", "-t", m.show("wake-front@memvid.service", "MainPID"), "--"]
-        self.assertEqual(m.run([*as_front, *curl], check=False).returncode, 0, "what its account may")
-        self.assertEqual(m.run([*inside, *as_front, *curl], check=False).returncode, 7, "what the program may")

@@ -27,7 +27,7 @@ MIRROR = "http://deb.debian.org"
 
 _COMMON = (
     "systemd systemd-sysv dbus iproute2 procps curl nftables iptables ca-certificates strace "
-    "docker.io docker-compose polkitd libjson-c5 libnftables1 libsystemd0 libsqlite3-0"
+    "docker.io docker-compose polkitd libjson-c5 libnftables1 libsystemd0 libsqlite3-0 libyaml-0-2"
 ).split()
 _PACKAGES = {
     "trixie": _COMMON + ["docker-cli", "libcurl4t64", "libmicrohttpd12t64"],
@@ -35,7 +35,7 @@ _PACKAGES = {
 }
 _BUILD_PACKAGES = (
     "gcc libc6-dev meson ninja-build pkg-config busybox-static "
-    "libsystemd-dev libjson-c-dev libcurl4-openssl-dev libnftables-dev libmicrohttpd-dev libsqlite3-dev"
+    "libsystemd-dev libjson-c-dev libcurl4-openssl-dev libnftables-dev libmicrohttpd-dev libsqlite3-dev libyaml-dev"
 ).split()
 _REAL_PACKAGES = (
     "mariadb-server mariadb-client mariadb-client-compat nginx-light wordpress wordpress-theme-twentytwentyfive "

@@ -43,16 +43,15 @@ void on_reply(EngineCall *call, EngineReply *reply, void *userdata) {
         kept->exit_code = reply->exit_code;
         (void) snprintf(kept->message, sizeof(kept->message), "%s", reply->message);
         (void) snprintf(kept->output, sizeof(kept->output), "%s", strempty(reply->output));
-        kept->names[0] = '\0';
-        for (char *const *name = reply->names; name && *name; name++) {
-                ASSERT_TRUE(strlen(kept->names) + strlen(*name) + 2 < sizeof(kept->names));
-                strcat(strcat(kept->names, *name), " ");
-        }
+        kept->listed = TAKE_PTR(reply->listed);
+        kept->n_listed = reply->n_listed;
 }
 
 void reply_done(Reply *reply) {
         reply->call = engine_call_free(reply->call);
         reply->info = container_info_free(reply->info);
+        if (reply->listed)
+                listed_containers_free(TAKE_PTR(reply->listed), reply->n_listed);
 }
 
 void run_until(const bool *done) {

@@ -2,7 +2,7 @@
 
 /* What the engine's tests share: an Engine that talks to a ScriptedServer, and keeping what it answers. */
 
-#include "io/engine.h"
+#include "engine/engine.h"
 #include "scripted-server.h"
 #include "util/time.h"
 
@@ -34,7 +34,8 @@ typedef struct Reply {
         char message[512];
         ContainerInfo *info;
         int exit_code;
-        char names[512]; /* each followed by a blank */
+        ListedContainer *listed;
+        size_t n_listed;
         char output[8192];
 } Reply;
 

@@ -96,10 +96,9 @@ static void tell(FakeEngine *engine, const FakeContainer *container, const char 
         char body[512], chunk[600];
 
         (void) snprintf(body, sizeof(body),
-                        "{\"Type\":\"container\",\"Action\":\"%s\",\"Actor\":{\"ID\":\"%s.%u\",\"Attributes\":{\"name\":\"%s\","
+                        "{\"Type\":\"container\",\"Action\":\"%s\",\"Actor\":{\"ID\":\"%s\",\"Attributes\":{\"name\":\"%s\","
                         "\"exitCode\":\"%i\",\"signal\":\"%i\"}}}\n",
-                        action, container->name, container->generation, container->name, container->exit_code,
-                        signal);
+                        action, container->id, container->name, container->exit_code, signal);
         (void) snprintf(chunk, sizeof(chunk), "%zx\r\n%s\r\n", strlen(body), body);
         for (size_t i = 0; i < CONNECTIONS_MAX; i++)
                 if (engine->connections[i].used && engine->connections[i].events)
@@ -132,6 +131,14 @@ static bool container_exists(const FakeContainer *container) {
         return !container->missing;
 }
 
+/* By id or by name. */
+static FakeContainer *find_reference(FakeEngine *engine, const char *reference) {
+        for (size_t i = 0; i < engine->n_containers; i++)
+                if (streq(engine->containers[i].id, reference))
+                        return &engine->containers[i];
+        return fake_engine_find(engine, reference);
+}
+
 /* The routes. `name` is the part of the path between the two that a route is found by. */
 
 static void on_ping(FakeConnection *connection, FakeContainer *container) {
@@ -148,7 +155,8 @@ static void on_events(FakeConnection *connection, FakeContainer *container) {
 
 static void on_inspect(FakeConnection *connection, FakeContainer *container) {
         const char *address = container->running ? container->address ?: "127.0.0.1" : "";
-        char ports[128] = "", networks[256] = "", labels[128] = "", signal[64] = "", body[2048];
+        char networks[256] = "", labels[128] = "", signal[64] = "", health[128] = "", execs[96] = "",
+             own[128] = "", mode[128] = "net", ports[96] = "", body[2048];
 
         connection->engine->inspects++;
         if (container->refused_looks > 0) {
@@ -156,46 +164,59 @@ static void on_inspect(FakeConnection *connection, FakeContainer *container) {
                 answer(connection, 500, "{\"message\":\"no connection to containerd\"}");
                 return;
         }
-        if (container->publishes > 0)
-                (void) snprintf(ports, sizeof(ports), "\"80/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"%u\"}]",
-                                container->publishes);
         if (container->attached[0] != '\0')
                 (void) snprintf(networks, sizeof(networks), ",\"%s\":{\"NetworkID\":\"%s\",\"IPAddress\":\"%s\"}",
-                                container->attached, container->attached, address);
+                                container->attached, container->attached_blindly ? "" : container->attached,
+                                address);
+        if (container->joins[0] != '\0')
+                (void) snprintf(mode, sizeof(mode), "container:%s", container->joins);
+        else
+                (void) snprintf(own, sizeof(own), "\"net\":{\"NetworkID\":\"net\",\"IPAddress\":\"%s\"}", address);
         if (container->compose_service)
-                (void) snprintf(labels, sizeof(labels), "\"com.docker.compose.service\":\"%s\"",
-                                container->compose_service);
+                (void) snprintf(labels, sizeof(labels),
+                                "\"com.docker.compose.service\":\"%s\",\"com.docker.compose.project\":\"%s\"",
+                                container->compose_service, container->compose_project ?: "");
         if (container->stop_signal)
                 (void) snprintf(signal, sizeof(signal), ",\"StopSignal\":\"%s\"", container->stop_signal);
+        if (container->health_test)
+                (void) snprintf(health, sizeof(health), ",\"Healthcheck\":{\"Test\":[%s]}",
+                                container->health_test);
+        if (container->publishes > 0)
+                (void) snprintf(ports, sizeof(ports), "\"%u/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"%u\"}]",
+                                container->publishes, container->publishes);
+        if (container->exec)
+                (void) snprintf(execs, sizeof(execs), "\"%s\"", container->name);
         (void) snprintf(body, sizeof(body),
-                        "{\"Id\":\"%s.%u\",\"Name\":\"/%s\",\"State\":{\"Running\":%s,\"Paused\":%s,\"Restarting\":%s,\"ExitCode\":%i,"
+                        "{\"ExecIDs\":[%s],\"Id\":\"%s\",\"Name\":\"/%s\",\"State\":{\"Running\":%s,\"Paused\":%s,\"Restarting\":%s,\"ExitCode\":%i,"
                         "\"OOMKilled\":%s,\"Error\":\"\",\"Pid\":%i,\"StartedAt\":\"%s:%02u.1Z\"},"
-                        "\"Config\":{\"StopTimeout\":2,\"Labels\":{%s}%s},"
-                        "\"HostConfig\":{\"NetworkMode\":\"net\",\"PortBindings\":{%s},\"RestartPolicy\":{\"Name\":\"%s\"}},"
-                        "\"NetworkSettings\":{\"Networks\":{\"net\":{\"NetworkID\":\"net\",\"IPAddress\":\"%s\"}%s}}}",
-                        container->name, container->generation, container->name,
-                        container->running ? "true" : "false", container->paused ? "true" : "false",
-                        container->restarting ? "true" : "false", container->exit_code,
-                        container->oom_killed ? "true" : "false", container->running ? (int) getpid() : 0,
+                        "\"Config\":{\"StopTimeout\":2,\"Labels\":{%s}%s%s},"
+                        "\"HostConfig\":{\"NetworkMode\":\"%s\",\"AutoRemove\":%s,\"PortBindings\":{%s},"
+                        "\"RestartPolicy\":{\"Name\":\"%s\"}},\"NetworkSettings\":{\"Networks\":{%s%s}}}",
+                        execs, container->id, container->name, container->running ? "true" : "false",
+                        container->paused ? "true" : "false", container->restarting ? "true" : "false",
+                        container->exit_code, container->oom_killed ? "true" : "false",
+                        container->running ? (int) getpid() : 0,
                         container->run > 0 ? "2026-01-05T08:00" : "0001-01-01T00:00", container->run, labels,
-                        signal, ports, container->restart_policy ?: "no", address, networks);
+                        signal, health, mode, container->auto_remove ? "true" : "false", ports,
+                        container->restart_policy ?: "no", own, networks);
         answer(connection, 200, body);
 }
 
-/* What publishes a port of the host. */
-static void on_list(FakeConnection *connection, FakeContainer *container) {
-        char body[2048] = "[";
+static bool refuse_network(FakeConnection *connection, const FakeContainer *container) {
+        FakeEngine *engine = connection->engine;
+        const FakeContainer *owner = *container->joins ? find_reference(engine, container->joins) : NULL;
+        char body[256];
 
-        for (size_t i = 0; i < connection->engine->n_containers; i++) {
-                const FakeContainer *other = &connection->engine->containers[i];
-
-                if (other->running && other->publishes > 0)
-                        (void) snprintf(body + strlen(body), sizeof(body) - strlen(body),
-                                        "%s{\"Names\":[\"/%s\"],\"Ports\":[{\"Type\":\"tcp\",\"PublicPort\":%u}]}",
-                                        strlen(body) > 1 ? "," : "", other->name, other->publishes);
-        }
-        strcat(body, "]");
-        answer(connection, 200, body);
+        if (engine->lacking && streq(engine->lacking, container->attached)) {
+                (void) snprintf(body, sizeof(body), "{\"message\":\"network %s not found\"}", engine->lacking);
+                answer(connection, 404, body);
+        } else if (*container->joins && (!owner || !container_exists(owner)))
+                answer(connection, 404, "{\"message\":\"No such container: x\"}");
+        else if (owner && !owner->running)
+                answer(connection, 409, "{\"message\":\"cannot join network of a non running container: x\"}");
+        else
+                return false;
+        return true;
 }
 
 static void on_start(FakeConnection *connection, FakeContainer *container) {
@@ -218,6 +239,8 @@ static void on_start(FakeConnection *connection, FakeContainer *container) {
                 answer_without_body(connection, 304);
                 return;
         }
+        if (refuse_network(connection, container))
+                return;
         add_line(connection->engine, "start %s", container->name);
         container_begin(connection->engine, container);
         answer_without_body(connection, 204);
@@ -241,6 +264,18 @@ static void on_stop(FakeConnection *connection, FakeContainer *container) {
         }
         add_line(connection->engine, "stop %s", container->name);
         container_stop(connection->engine, container);
+        if (container->auto_remove)
+                fake_engine_remove(connection->engine, container->name);
+        answer_without_body(connection, 204);
+}
+
+static void on_restart(FakeConnection *connection, FakeContainer *container) {
+        if (container->running)
+                container_stop(connection->engine, container);
+        if (refuse_network(connection, container))
+                return;
+        add_line(connection->engine, "restart %s", container->name);
+        container_begin(connection->engine, container);
         answer_without_body(connection, 204);
 }
 
@@ -272,34 +307,71 @@ static void on_unpause(FakeConnection *connection, FakeContainer *container) {
         answer_without_body(connection, 204);
 }
 
+static void on_network(FakeConnection *connection, FakeContainer *container) {
+        char network[64];
+
+        ASSERT_EQ(sscanf(connection->input, "GET /v1.41/networks/%63[^/ ]", network), 1);
+        if (connection->engine->lacking && streq(connection->engine->lacking, network))
+                answer(connection, 404, "{\"message\":\"network x not found\"}");
+        else
+                answer(connection, 200,
+                       "{\"Containers\":{\"1\":{\"Name\":\"rival\",\"IPv4Address\":\"10.0.0.9/24\"}}}");
+}
+
+static void on_disconnect(FakeConnection *connection, FakeContainer *container, const char *network) {
+        if (!streq(container->attached, network) || !strstr(connection->body, "\"Force\":true")) {
+                answer(connection, 403, "{\"message\":\"container x is not connected to network y\"}");
+                return;
+        }
+        add_line(connection->engine, "detach %s %s", container->name, network);
+        container->attached[0] = '\0';
+        container->attached_blindly = false;
+        answer(connection, 200, "");
+}
+
 static void on_connect(FakeConnection *connection, FakeContainer *container) {
         FakeEngine *engine = connection->engine;
-        char network[64], name[64];
+        char network[64], name[64], action[16];
 
-        ASSERT_EQ(sscanf(connection->input, "POST /v1.41/networks/%63[^/]/connect", network), 1);
+        ASSERT_EQ(sscanf(connection->input, "POST /v1.41/networks/%63[^/]/%15[a-z]", network, action), 2);
         ASSERT_EQ(sscanf(connection->body, " { \"Container\" : \"%63[^\"]", name), 1);
-        container = fake_engine_find(engine, name);
+        container = find_reference(engine, name);
         if (!container || !container_exists(container)) {
                 answer(connection, 404, "{\"message\":\"No such container: x\"}");
                 return;
         }
-        if (engine->lacking && streq(engine->lacking, network)) {
+        if (streq(action, "disconnect")) {
+                on_disconnect(connection, container, network);
+                return;
+        }
+        if (container->running && engine->lacking && streq(engine->lacking, network)) {
                 answer(connection, 404, "{\"message\":\"network x not found\"}");
+                return;
+        }
+        if (container->refuses_networks) {
+                char body[512];
+
+                (void) snprintf(body, sizeof(body), "{\"message\":\"%s\"}", container->refusal);
+                answer(connection, container->refusal_status, body);
                 return;
         }
         if (streq(container->attached, network)) {
                 answer(connection, 403, "{\"message\":\"endpoint with name x already exists in network y\"}");
                 return;
         }
-        add_line(engine, "attach %s %s", name, network);
+        add_line(engine, "attach %s %s", container->name, network);
         (void) snprintf(container->attached, sizeof(container->attached), "%s", network);
+        container->attached_blindly = engine->lacking && streq(engine->lacking, network);
         answer(connection, 200, "");
 }
 
 static void on_logs(FakeConnection *connection, FakeContainer *container) {
         char body[128];
 
-        (void) snprintf(body, sizeof(body), "%s cannot go on\n", container->name);
+        if (container->last_words)
+                (void) snprintf(body, sizeof(body), "%s\n", container->last_words);
+        else
+                (void) snprintf(body, sizeof(body), "%s cannot go on\n", container->name);
         answer(connection, 200, body);
 }
 
@@ -322,7 +394,14 @@ static void on_exec_start(FakeConnection *connection, FakeContainer *container) 
 
 static void on_exec_inspect(FakeConnection *connection, FakeContainer *container) {
         bool fails = container->failing_checks > 0;
+        char body[256];
 
+        if (container->exec) {
+                (void) snprintf(body, sizeof(body), "{\"Running\":true,\"ExitCode\":null,\"ProcessConfig\":{%s}}",
+                                container->exec);
+                answer(connection, 200, body);
+                return;
+        }
         if (fails)
                 container->failing_checks--;
         answer(connection, 200,
@@ -335,12 +414,13 @@ static const struct {
 } routes[] = {
         { "GET", "/_ping", NULL, on_ping },
         { "GET", "/events", NULL, on_events },
-        { "GET", "/containers/json", NULL, on_list },
         { "GET", "/containers/", "/json", on_inspect },
         { "POST", "/containers/", "/start", on_start },
         { "POST", "/containers/", "/stop", on_stop },
         { "POST", "/containers/", "/pause", on_pause },
         { "POST", "/containers/", "/unpause", on_unpause },
+        { "POST", "/containers/", "/restart", on_restart },
+        { "GET", "/networks/", NULL, on_network },
         { "POST", "/networks/", NULL, on_connect },
         { "GET", "/containers/", "/logs", on_logs },
         { "POST", "/containers/", "/exec", on_exec_create },
@@ -365,7 +445,7 @@ static bool match(FakeEngine *engine, const char *path, const char *before, cons
                 return false;
         memcpy(name, path, m);
         name[m] = '\0';
-        *ret = fake_engine_find(engine, name);
+        *ret = find_reference(engine, name);
         return true;
 }
 
@@ -384,9 +464,12 @@ static bool serve(FakeConnection *connection, const char *method, char *path) {
                         return false;
                 if (routes[i].call != on_ping && routes[i].call != on_events)
                         connection->engine->requests++;
-                if (routes[i].after && (!container || !container_exists(container)))
-                        answer(connection, 404, "{\"message\":\"No such container: x\"}");
-                else
+                if (routes[i].after && (!container || !container_exists(container))) {
+                        char body[640];
+
+                        (void) snprintf(body, sizeof(body), "{\"message\":\"No such container: %s\"}", path);
+                        answer(connection, 404, body);
+                } else
                         routes[i].call(connection, container);
                 return true;
         }
@@ -501,6 +584,7 @@ FakeContainer *fake_engine_add(FakeEngine *engine, const char *name) {
 
         ASSERT_TRUE(engine->n_containers <= CONTAINERS_MAX);
         (void) snprintf(container->name, sizeof(container->name), "%s", name);
+        (void) snprintf(container->id, sizeof(container->id), "%s.0", name);
         return container;
 }
 
@@ -534,6 +618,13 @@ void fake_engine_pause(FakeEngine *engine, const char *name) {
         tell(engine, container, "pause", 0);
 }
 
+void fake_engine_rename(FakeEngine *engine, const char *name, const char *other) {
+        FakeContainer *container = ASSERT_PTR(fake_engine_find(engine, name));
+
+        (void) snprintf(container->name, sizeof(container->name), "%s", other);
+        tell(engine, container, "rename", 0);
+}
+
 void fake_engine_remove(FakeEngine *engine, const char *name) {
         FakeContainer *container = ASSERT_PTR(fake_engine_find(engine, name));
 
@@ -546,9 +637,13 @@ void fake_engine_make(FakeEngine *engine, const char *name) {
 
         container->missing = false;
         container->generation++;
+        container->id[strcspn(container->id, ".")] = '\0';
+        (void) snprintf(container->id + strlen(container->id), sizeof(container->id) - strlen(container->id),
+                        ".%u", container->generation);
         container->run = 0;
         container->exit_code = 0;
         container->attached[0] = '\0';
+        container->attached_blindly = false;
 }
 
 void fake_engine_lack_network(FakeEngine *engine, const char *network) {

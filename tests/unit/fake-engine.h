@@ -11,16 +11,21 @@ typedef struct FakeEngine FakeEngine;
 
 typedef struct FakeContainer {
         char name[64];
-        unsigned generation; /* how often it was made anew: its Id */
+        char id[64]; /* "NAME.0", NAME being what it was called at first, and the number how often it was made anew */
+        unsigned generation;
         bool running, paused, restarting, oom_killed;
         unsigned run; /* how often it was started: its StartedAt; 0: never */
         int exit_code;
-        unsigned publishes; /* host port; 0: none */
         const char *address; /* while it runs; NULL: 127.0.0.1 */
         const char *restart_policy; /* NULL: "no" */
         const char *stop_signal; /* NULL: not said */
         const char *compose_service; /* its label, or NULL */
+        const char *compose_project;
         char attached[64]; /* a network besides "net" */
+        bool attached_blindly; /* that did not exist, and was connected while it was stopped */
+        char joins[64]; /* the id of the one whose network it has; "": its own */
+        bool auto_remove; /* a stop removes it */
+        uint16_t publishes; /* its TCP port of that number, as the same; 0: none */
 
         /* How it behaves */
         bool missing;
@@ -29,12 +34,16 @@ typedef struct FakeContainer {
         unsigned refused_starts; /* so many more starts are answered with: */
         unsigned refusal_status;
         const char *refusal;
+        bool refuses_networks; /* the same for what attaches it */
         unsigned deaths; /* so many more starts are answered with 204, and it exits with 1 */
         unsigned completions; /* the same with 0 */
+        const char *last_words; /* its log; NULL: "NAME cannot go on" */
         bool late_start; /* a start is answered with 304, although it does not run and then does: somebody was faster */
         unsigned refused_looks; /* so many more inspects are answered with 500 */
         unsigned refused_pauses; /* so many more are answered with 500 */
         bool stubborn; /* paused, it cannot be stopped */
+        const char *exec; /* what somebody runs in it, the inside of a ProcessConfig; or NULL */
+        const char *health_test; /* its HEALTHCHECK, inside of a JSON array, or NULL */
         bool hangs; /* nothing about it is answered; see fake_engine_go_on() */
 } FakeContainer;
 
@@ -57,6 +66,7 @@ void fake_engine_start(FakeEngine *engine, const char *name);
 void fake_engine_stop(FakeEngine *engine, const char *name);
 void fake_engine_signal(FakeEngine *engine, const char *name, int signal);
 void fake_engine_pause(FakeEngine *engine, const char *name);
+void fake_engine_rename(FakeEngine *engine, const char *name, const char *other);
 void fake_engine_remove(FakeEngine *engine, const char *name);
 void fake_engine_make(FakeEngine *engine, const char *name);
 
@@ -71,7 +81,7 @@ void fake_engine_come_back(FakeEngine *engine);
 /* Answers what was asked about it while it hung. */
 void fake_engine_go_on(FakeEngine *engine, const char *name);
 
-/* "start NAME", "stop NAME", "pause NAME", "unpause NAME", "attach NAME NETWORK", "unready NAME", "ready NAME" (a check), "refuse NAME", in the order in which they took
+/* "start NAME", "stop NAME", "restart NAME", "pause NAME", "unpause NAME", "attach NAME NETWORK", "detach NAME NETWORK", "unready NAME", "ready NAME" (a check), "refuse NAME", in the order in which they took
  * effect. Inspects are not among them. */
 char *const *fake_engine_lines(const FakeEngine *engine);
 void fake_engine_forget_lines(FakeEngine *engine);

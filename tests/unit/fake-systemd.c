@@ -255,6 +255,25 @@ static int handle_get_all(FakeSystemd *systemd, sd_bus_message *message) {
         return 1;
 }
 
+static int handle_get(FakeSystemd *systemd, sd_bus_message *message) {
+        _cleanup_free_ char *name = NULL;
+        const char *interface, *property;
+        FakeUnit *unit;
+
+        ASSERT_TRUE(sd_bus_path_decode(sd_bus_message_get_path(message), UNIT_PATH, &name) > 0);
+        ASSERT_OK(sd_bus_message_read(message, "ss", &interface, &property));
+        ASSERT_STREQ(interface, "org.freedesktop.systemd1.Unit");
+        unit = find(systemd, name);
+        if (!unit)
+                return sd_bus_reply_method_errorf(message, "org.freedesktop.systemd1.NoSuchUnit", "Not found.");
+        if (streq(property, "InactiveEnterTimestampMonotonic"))
+                return sd_bus_reply_method_return(message, "v", "t", unit->ended_usec);
+        if (streq(property, "InactiveExitTimestampMonotonic"))
+                return sd_bus_reply_method_return(message, "v", "t", unit->began_usec);
+        ASSERT_STREQ(property, "StateChangeTimestampMonotonic");
+        return sd_bus_reply_method_return(message, "v", "t", unit->changed_usec);
+}
+
 static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *reterr_error) {
         FakeSystemd *systemd = ASSERT_PTR(userdata);
         const char *member = sd_bus_message_get_member(message);
@@ -273,6 +292,8 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *ret
                 return sd_bus_reply_method_return(message, NULL);
         if (streq(member, "GetAll"))
                 return handle_get_all(systemd, message);
+        if (streq(member, "Get"))
+                return handle_get(systemd, message);
         if (streq(member, "StartUnit") || streq(member, "StopUnit"))
                 return handle_job(systemd, message, streq(member, "StopUnit"));
         TEST_FAIL("unexpected call: %s", member);

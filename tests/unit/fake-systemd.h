@@ -16,6 +16,8 @@ typedef struct FakeUnit {
         bool exited; /* its main process has, with ExecMainCode: */
         int exit_code;
         uint64_t stop_timeout_usec;
+        uint64_t ended_usec, began_usec,
+                        changed_usec; /* InactiveEnter, InactiveExit, StateChange TimestampMonotonic */
 
         /* How it behaves */
         bool oneshot; /* a start that is done leaves it inactive */

@@ -61,6 +61,7 @@ void stage_open(Stage *stage, bool is_unix, bool backend_listens) {
         snprintf(stage->listen_path, sizeof(stage->listen_path), "%s/listen", stage->folder);
         snprintf(stage->backend_path, sizeof(stage->backend_path), "%s/backend", stage->folder);
         snprintf(stage->page_path, sizeof(stage->page_path), "%s/page", stage->folder);
+        snprintf(stage->status_path, sizeof(stage->status_path), "%s/status", stage->folder);
         stage->control = unix_socket(stage->control_path, SOCK_STREAM, true);
         stage->listener = is_unix ? unix_socket(stage->listen_path, SOCK_STREAM, true) : tcp_socket(true);
         stage->backend = is_unix ? unix_socket(stage->backend_path, SOCK_STREAM, backend_listens)
@@ -179,7 +180,15 @@ int stage_kept(const Stage *stage, const char *name) {
         return -EBADF;
 }
 
-void stage_kill(Stage *stage, int signal) {
+void stage_write_status(Stage *stage, const char *state) {
+        char text[512];
+
+        snprintf(text, sizeof(text), "{\"service\":\"demo\",\"state\":\"%s\",\"backends\":[\"%s\"]}", state,
+                 stage->backend_address);
+        ASSERT_OK(file_replace(stage->status_path, text, strlen(text), 0644, false));
+}
+
+void stage_end(Stage *stage, int signal) {
         int status;
 
         ASSERT_OK(kill(stage->front, signal));
@@ -190,16 +199,21 @@ void stage_kill(Stage *stage, int signal) {
                 ASSERT_TRUE(WIFSIGNALED(status));
         /* As PID 1 does: what a front has said before it died is heard first. */
         stage_listen(stage);
+}
+
+void stage_kill(Stage *stage, int signal) {
+        stage_end(stage, signal);
         stage_start(stage, 0, NULL);
 }
 
 void stage_start_with(Stage *stage, rlim_t nofile, const char *const *options) {
-        char control[256], page[256], pid[32];
-        const char *argv[16] = { stage_program, control, page, "--drain-timeout=0" };
-        size_t n = 4;
+        char control[256], page[256], status[256], pid[32];
+        const char *argv[16] = { stage_program, control, page, status, "--drain-timeout=0" };
+        size_t n = 5;
 
         snprintf(control, sizeof(control), "--control=%s", stage->control_path);
         snprintf(page, sizeof(page), "--page-socket=%s", stage->page_path);
+        snprintf(status, sizeof(status), "--status=%s", stage->status_path);
         for (; options && *options; options++)
                 argv[n++] = *options;
         argv[n] = "demo";
@@ -256,6 +270,7 @@ void stage_close(Stage *stage) {
         (void) unlink(stage->listen_path);
         (void) unlink(stage->backend_path);
         (void) unlink(stage->page_path);
+        (void) unlink(stage->status_path);
         ASSERT_OK(rmdir(stage->folder));
 }
 
@@ -400,7 +415,7 @@ void web_listen(Stage *stage) {
         stage->web = unix_socket(stage->page_path, SOCK_SEQPACKET, true);
 }
 
-int web_receive(int fd) {
+static int receive(int fd, bool in_pause) {
         union {
                 struct cmsghdr header;
                 uint8_t space[CMSG_SPACE(4 * sizeof(int))];
@@ -415,8 +430,11 @@ int web_receive(int fd) {
         };
         int client;
 
-        ASSERT_EQ(recvmsg(fd, &message, MSG_CMSG_CLOEXEC), 4);
-        ASSERT_STREQ(name, "demo");
+        ASSERT_TRUE(recvmsg(fd, &message, MSG_CMSG_CLOEXEC) > 0);
+        if (in_pause)
+                ASSERT_TRUE(strncmp(name, "demo ", 5) == 0 && strtoul(name + 5, NULL, 10) > 0);
+        else
+                ASSERT_STREQ(name, "demo");
         ASSERT_EQ(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC), 0);
         ASSERT_EQ(message.msg_controllen, CMSG_SPACE(sizeof(int)));
         ASSERT_EQ(control.header.cmsg_level, SOL_SOCKET);
@@ -425,6 +443,14 @@ int web_receive(int fd) {
         memcpy(&client, CMSG_DATA(&control.header), sizeof(client));
         ASSERT_TRUE(fcntl(client, F_GETFL) & O_NONBLOCK);
         return client;
+}
+
+int web_receive(int fd) {
+        return receive(fd, /* in_pause= */ false);
+}
+
+int web_receive_in_pause(int fd) {
+        return receive(fd, /* in_pause= */ true);
 }
 
 void web_answer(int fd, const char *answer) {

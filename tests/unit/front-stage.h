@@ -11,7 +11,7 @@
 #define RECEIVE_SEC 20
 
 typedef struct Stage {
-        char folder[64], control_path[128], listen_path[128], backend_path[128], page_path[128];
+        char folder[64], control_path[128], listen_path[128], backend_path[128], page_path[128], status_path[128];
         int control; /* listening, like wake-control@.socket */
         int listener; /* passed to the front */
         int backend; /* listening, or bound only */
@@ -44,8 +44,11 @@ void stage_manage(Stage *stage);
 void stage_listen(Stage *stage);
 /* -EBADF: there is none. Borrowed. */
 int stage_kept(const Stage *stage, const char *name);
-/* Kills the front, and starts the next one. */
+/* Kills the front, and starts the next one; or only the first half. */
 void stage_kill(Stage *stage, int signal);
+void stage_end(Stage *stage, int signal);
+/* What the waker has written last; there is no file before. */
+void stage_write_status(Stage *stage, const char *state);
 
 int tcp_socket(bool listening);
 uint16_t port_of(int fd);
@@ -74,4 +77,5 @@ void waker_fail(int fd);
 /* The web service's side. Receives one client of "demo". */
 void web_listen(Stage *stage);
 int web_receive(int fd);
+int web_receive_in_pause(int fd);
 void web_answer(int fd, const char *answer);

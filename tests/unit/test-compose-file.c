@@ -1,6 +1,6 @@
-#include "io/compose-file.h"
-#include "io/compose-output.h"
-#include "io/compose-yaml.h"
+#include "compose/compose-file.h"
+#include "compose/compose-output.h"
+#include "compose/compose-yaml.h"
 #include "test.h"
 
 static ComposeFile *parse(ComposeFormat format, const char *text) {
@@ -180,13 +180,29 @@ static void test_what_is_no_project_is_refused(void) {
 }
 
 static void test_yaml_depth_is_bounded(void) {
-        char text[4096];
+        char text[16384];
         size_t n = 0;
         json_object *object = NULL;
 
-        for (int depth = 0; depth < 30; depth++)
+        for (int depth = 0; depth < 100; depth++)
                 n += (size_t) snprintf(text + n, sizeof(text) - n, "%*sa:\n", 2 * depth, "");
         ASSERT_ERROR(compose_yaml_read(&object, text, n), EBADMSG);
+        ASSERT_NULL(object);
+}
+
+/* A mapping within itself, and one that doubles with each line. */
+static void test_yaml_aliases_are_bounded(void) {
+        static const char within[] = "a: &a\n  b: *a\n";
+        char text[4096];
+        size_t n;
+        json_object *object = NULL;
+
+        ASSERT_ERROR(compose_yaml_read(&object, within, strlen(within)), EBADMSG);
+        n = (size_t) snprintf(text, sizeof(text), "a0: &a0 [x, x]\n");
+        for (int i = 1; i < 30; i++)
+                n += (size_t) snprintf(text + n, sizeof(text) - n, "a%d: &a%d [*a%d, *a%d]\n", i, i, i - 1, i - 1);
+        ASSERT_ERROR(compose_yaml_read(&object, text, n), EBADMSG);
+        ASSERT_NULL(object);
 }
 
 static json_object *find(json_object *object, const char *name) {
@@ -203,7 +219,7 @@ static void test_yaml_values(void) {
                                    "  d: \"with \\n escape\"\n"
                                    "  e: 'of two\n"
                                    "    lines: not a key'\n"
-                                   "  f: *id002\n"
+                                   "  f: &id002 [1, {k: v}]\n"
                                    "  'g: h': ~\n"
                                    "l:\n"
                                    "- x\n"
@@ -212,6 +228,10 @@ static void test_yaml_values(void) {
                                    "  z: 2\n"
                                    "m: []\n"
                                    "n: &id003 text\n"
+                                   "p: *id002\n"
+                                   "q: \"null\"\n"
+                                   "? [no, key]\n"
+                                   ": x\n"
                                    "o:\n";
         json_object *object = NULL, *a, *l;
 
@@ -219,9 +239,9 @@ static void test_yaml_values(void) {
         a = find(object, "a");
         ASSERT_STREQ(json_object_get_string(find(a, "b")), "it's");
         ASSERT_STREQ(json_object_get_string(find(a, "c")), "plain");
-        ASSERT_NULL(find(a, "d"));
-        ASSERT_NULL(find(a, "e"));
-        ASSERT_NULL(find(a, "f"));
+        ASSERT_STREQ(json_object_get_string(find(a, "d")), "with \n escape");
+        ASSERT_STREQ(json_object_get_string(find(a, "e")), "of two lines: not a key");
+        ASSERT_STREQ(json_object_get_string(json_object_array_get_idx(find(a, "f"), 0)), "1");
         ASSERT_NULL(find(a, "g: h"));
         ASSERT_EQ(json_object_object_length(a), 6);
         l = find(object, "l");
@@ -231,6 +251,9 @@ static void test_yaml_values(void) {
         ASSERT_TRUE(json_object_is_type(find(object, "m"), json_type_array));
         ASSERT_STREQ(json_object_get_string(find(object, "n")), "text");
         ASSERT_NULL(find(object, "o"));
+        ASSERT_STREQ(json_object_get_string(find(json_object_array_get_idx(find(object, "p"), 1), "k")), "v");
+        ASSERT_STREQ(json_object_get_string(find(object, "q")), "null");
+        ASSERT_EQ(json_object_object_length(object), 7);
         json_object_put(object);
 }
 
@@ -343,6 +366,7 @@ int main(void) {
         test_impossible_names_are_left_out();
         test_what_is_no_project_is_refused();
         test_yaml_depth_is_bounded();
+        test_yaml_aliases_are_bounded();
         test_yaml_values();
         test_outputs();
         test_tracebacks_are_not_shown();

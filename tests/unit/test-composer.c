@@ -6,8 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "io/composer.h"
-#include "io/lease.h"
+#include "compose/composer.h"
+#include "lease/lease.h"
 #include "test.h"
 #include "util/fd.h"
 #include "util/strv.h"
@@ -100,13 +100,19 @@ static void forget_lines(void) {
         lines = strv_free(lines);
 }
 
-static Composer *composer_for(char *const *environment) {
+static Composer *composer_with(const char *where, const char *project, const Environment *environment) {
         static char *plain[2];
+        static const Environment plain_environment = { .own = plain };
         Composer *composer = NULL;
 
         plain[0] = path_variable;
-        ASSERT_OK(composer_new(&composer, event, root, folder, environment ? environment : plain, on_line, NULL));
+        ASSERT_OK(composer_new(&composer, event, where, project, environment ? environment : &plain_environment,
+                               on_line, NULL));
         return composer;
+}
+
+static Composer *composer_for(const Environment *environment) {
+        return composer_with(root, folder, environment);
 }
 
 static void wait_until_done(const Made *made) {
@@ -114,10 +120,14 @@ static void wait_until_done(const Made *made) {
                 ASSERT_OK(sd_event_run(event, 10 * USEC_PER_SEC));
 }
 
-static void create(Composer *composer, const char *container, Made *made) {
+static void create_as(Composer *composer, const char *container, bool anew, Made *made) {
         *made = (Made){};
-        ASSERT_OK(composer_create(&made->composition, composer, container, on_made, made));
+        ASSERT_OK(composer_create(&made->composition, composer, container, anew, on_made, made));
         ASSERT_FALSE(made->done);
+}
+
+static void create(Composer *composer, const char *container, Made *made) {
+        create_as(composer, container, false, made);
 }
 
 static Made make(Composer *composer, const char *container) {
@@ -188,6 +198,31 @@ static void test_several_queue(void) {
                    "docker compose up --no-start --no-recreate --no-deps --no-build -- app\n");
 }
 
+/* Whose network it has is made first, under its own name if that is wanted too; and is left when it is there. */
+static void test_shared_network(void) {
+        _cleanup_(composer_freep) Composer *composer = composer_for(NULL);
+        Made made[2];
+
+        install("docker",
+                PLUGIN_VERSION "*' config '*) echo '{\"name\": \"j\", \"services\": {\"vpn\": {}, \"qbit\": "
+                               "{\"network_mode\": \"service:vpn\"}}}' ;; *'-- vpn') exit 1 ;;\n");
+        create(composer, "j-qbit-1", &made[0]);
+        create(composer, "j-vpn-1", &made[1]);
+        wait_until_done(&made[0]);
+        ASSERT_EQ(made[1].reason, FAILURE_START_FAILED);
+        ASSERT_EQ(made[0].reason, FAILURE_NONE);
+        create_as(composer, "j-qbit-1", true, &made[0]);
+        wait_until_done(&made[0]);
+        ASSERT_EQ(made[0].reason, FAILURE_NONE);
+        forget_lines();
+        assert_log("docker compose version --short\n"
+                   "docker compose --profile * config --format json\n"
+                   "docker compose up --no-start --no-recreate --no-deps --no-build -- vpn\n"
+                   "docker compose up --no-start --no-recreate --no-deps --no-build -- qbit vpn\n"
+                   "docker compose --profile * config --format json\n"
+                   "docker compose up --no-start --force-recreate --no-deps --no-build -- qbit\n");
+}
+
 static void test_second_version_without_the_docker_program(void) {
         _cleanup_(composer_freep) Composer *composer = composer_for(NULL);
 
@@ -235,7 +270,8 @@ static void test_first_version(void) {
 
         made = make(composer, "project_mate_1");
         ASSERT_EQ(made.reason, FAILURE_START_FAILED);
-        ASSERT_TRUE(asprintf(&expected, "run 'docker-compose up -d mate' in '%s' once", folder) >= 0);
+        ASSERT_TRUE(asprintf(&expected, "run 'docker-compose up -d --force-recreate mate' in '%s' once", folder) >=
+                    0);
         ASSERT_TRUE(strstr(made.sentence, "of service 'web'") && strstr(made.sentence, expected));
         assert_log("docker-compose config\n");
 
@@ -250,8 +286,11 @@ static void test_first_version(void) {
 }
 
 static void test_project_of_the_first_version_is_named(void) {
-        char *const environment[] = { path_variable, (char *) "COMPOSE_PROJECT_NAME=My.Own_one", NULL };
-        _cleanup_(composer_freep) Composer *composer = composer_for(environment);
+        /* What compose reads in .env goes before what we have. */
+        char *const own[] = { path_variable, (char *) "COMPOSE_PROJECT_NAME=other", NULL };
+        char *const dotenv[] = { (char *) "COMPOSE_PROJECT_NAME=My.Own_one", NULL };
+        const Environment environment = { own, dotenv };
+        _cleanup_(composer_freep) Composer *composer = composer_for(&environment);
 
         install("docker", NULL);
         install("docker-compose", "'version --short') echo 1.29.2 ;;\n"
@@ -368,7 +407,7 @@ static void test_failures_of_config(void) {
 
 /* The file's own words are compose's to read. */
 static void test_environment(void) {
-        char *const environment[] = {
+        char *const own[] = {
                 path_variable,
                 (char *) "HOME=/home/x",
                 (char *) "A=as systemd reads it",
@@ -378,25 +417,23 @@ static void test_environment(void) {
                 (char *) "COMMENT=kept",
                 NULL,
         };
-        _cleanup_(composer_freep) Composer *composer = composer_for(environment);
+        char *const dotenv[] = { (char *) "A=1", (char *) "EXPORTED=2", (char *) "COLON=3", (char *) "B=x", NULL };
+        const Environment environment = { own, dotenv };
+        _cleanup_(composer_freep) Composer *composer = composer_for(&environment);
 
-        write_file("project/.env", "# COMMENT=no\nA=1\nexport EXPORTED = 2\n  COLON: 3\nOTHER", 0644);
         install("docker", PLUGIN_VERSION PLUGIN_CONFIG
-                "*' up '*) echo \"$HOME|${A-none}|$AB|${EXPORTED-none}|${COLON-none}|$COMMENT|$DOCKER_HOST\" ;;\n");
+                "*' up '*) echo \"$HOME|${A-none}|$AB|${EXPORTED-none}|${COLON-none}|$COMMENT|${B-none}|$DOCKER_HOST\" ;;\n");
         ASSERT_OK(composer_set_engine(composer, "/run/other.sock"));
         ASSERT_EQ(make(composer, "front").reason, FAILURE_NONE);
-        ASSERT_STREQ(lines[0], "/home/x|none|kept|none|none|kept|unix:///run/other.sock");
+        ASSERT_STREQ(lines[0], "/home/x|none|kept|none|none|kept|none|unix:///run/other.sock");
         forget_lines();
-        remove_file("project/.env");
         remove_file("log");
 }
 
 static void test_missing_folder(void) {
-        _cleanup_(composer_freep) Composer *composer = NULL;
-        char *const environment[] = { path_variable, NULL };
+        _cleanup_(composer_freep) Composer *composer = composer_with(root, "/nonexistent/stack", NULL);
         Made made;
 
-        ASSERT_OK(composer_new(&composer, event, root, "/nonexistent/stack", environment, on_line, NULL));
         made = make(composer, "front");
         ASSERT_EQ(made.reason, FAILURE_NOT_FOUND);
         ASSERT_STREQ(made.sentence,
@@ -483,11 +520,9 @@ static void test_one_at_a_time_per_folder(void) {
 }
 
 static void test_without_a_lock_file(void) {
-        _cleanup_(composer_freep) Composer *composer = NULL;
-        char *const environment[] = { path_variable, NULL };
+        _cleanup_(composer_freep) Composer *composer = composer_with("/nonexistent", folder, NULL);
 
         install("docker", PLUGIN_VERSION PLUGIN_CONFIG);
-        ASSERT_OK(composer_new(&composer, event, "/nonexistent", folder, environment, on_line, NULL));
         ASSERT_EQ(make(composer, "front").reason, FAILURE_NONE);
         remove_file("log");
 }
@@ -510,6 +545,7 @@ int main(void) {
 
         test_makes_by_the_name_of_the_service();
         test_several_queue();
+        test_shared_network();
         test_second_version_without_the_docker_program();
         test_first_version();
         test_project_of_the_first_version_is_named();

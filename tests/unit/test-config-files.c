@@ -133,9 +133,10 @@ static void test_services_of_two_files_are_checked_together(void) {
         _cleanup_(config_freep) Config *config = NULL;
 
         reset();
-        put("/etc/wakechain/dependencies.json", "{\"services\":{\"z\":{\"name\":\"x\",\"port\":80}}}");
+        put("/etc/wakechain/dependencies.json",
+            "{\"services\":{\"z\":{\"name\":\"x\",\"port\":80,\"redirectPort\":81}}}");
         put("/etc/wakechain/dependencies.d/a.json",
-            "{\"services\":{\"a\":{\"name\":\"x\",\"port\":80},"
+            "{\"services\":{\"a\":{\"name\":\"x\",\"port\":80,\"redirectPort\":81},"
             "\"b\":{\"name\":\"x\",\"dependencies\":[{\"service\":\"z\"}]}}}");
         ASSERT_OK(config_load(&config, root, NULL, &problems));
         ASSERT_EQ(problems.n_problems, 1);
@@ -167,6 +168,84 @@ static void test_a_file_that_cannot_be_read(void) {
         ASSERT_ERROR(config_load(&config, root, NULL, &problems), EISDIR);
 }
 
+static void give(const char *path, uid_t owner) {
+        _cleanup_free_ char *below = NULL;
+
+        ASSERT_TRUE(asprintf(&below, "%s%s", root, path) > 0);
+        ASSERT_EQ(chown(below, owner, (gid_t) -1), 0);
+}
+
+/* Whoever writes a health command is root. A file that is named is only looked at. */
+static void test_what_is_not_roots_is_refused(void) {
+        static const char *const paths[] = { "/etc/wakechain/dependencies.json", "/etc/wakechain", "/etc" };
+
+        if (geteuid() != 0)
+                return;
+        reset();
+        put("/etc/wakechain/dependencies.json", SERVICE("m"));
+        put("/etc/wakechain/dependencies.d/a.json", SERVICE("a"));
+        put("/run/wakechain/dependencies.json", SERVICE("run"));
+        for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+                _cleanup_(problem_list_done) ProblemList problems = {};
+                Config *config = NULL;
+
+                give(paths[i], 12345);
+                ASSERT_ERROR(config_load(&config, root, NULL, &problems), EBADMSG);
+                ASSERT_EQ(problems.n_errors, 1);
+                ASSERT_STREQ(problems.problems[0].file, "/etc/wakechain/dependencies.json");
+                ASSERT_TRUE(strstr(problems.problems[0].text, "is not root's alone"));
+                ASSERT_STREQ(load("/etc/wakechain/dependencies.json"), "/etc/wakechain/dependencies.json: a m");
+                give(paths[i], 0);
+        }
+        ASSERT_STREQ(load(NULL), "/etc/wakechain/dependencies.json: a m");
+}
+
+static void test_fragments_that_are_not_roots_are_left_out(void) {
+        static const char *const paths[] = { "/etc/wakechain/dependencies.d/a.json",
+                                             "/etc/wakechain/dependencies.d" };
+
+        if (geteuid() != 0)
+                return;
+        reset();
+        put("/etc/wakechain/dependencies.json", SERVICE("m"));
+        put("/etc/wakechain/dependencies.d/a.json", SERVICE("a"));
+        put("/etc/wakechain/dependencies.d/b.json", SERVICE("b"));
+        for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+                _cleanup_(problem_list_done) ProblemList problems = {};
+                _cleanup_(config_freep) Config *config = NULL;
+
+                give(paths[i], 12345);
+                ASSERT_OK(config_load(&config, root, NULL, &problems));
+                ASSERT_EQ(problems.n_errors, 1);
+                ASSERT_STREQ(problems.problems[0].file, paths[i]);
+                ASSERT_TRUE(strstr(problems.problems[0].text, "chown root: '"));
+                ASSERT_EQ(config->n_services, i == 0 ? 2 : 1);
+                give(paths[i], 0);
+        }
+}
+
+static void test_pipes_are_not_waited_for(void) {
+        _cleanup_(problem_list_done) ProblemList problems = {}, more = {};
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_free_ char *fragment = NULL, *path = NULL;
+        Config *none = NULL;
+
+        reset();
+        put("/etc/wakechain/dependencies.json", SERVICE("m"));
+        put("/etc/wakechain/dependencies.d/a.json/x", "");
+        ASSERT_TRUE(asprintf(&fragment, "%s/etc/wakechain/dependencies.d/b.json", root) > 0);
+        ASSERT_EQ(mkfifo(fragment, 0644), 0);
+        ASSERT_OK(config_load(&config, root, NULL, &problems));
+        ASSERT_EQ(problems.n_errors, 2);
+        ASSERT_STREQ(problems.problems[1].text, "is no regular file: put one there");
+
+        ASSERT_TRUE(asprintf(&path, "%s/etc/wakechain/dependencies.json", root) > 0);
+        ASSERT_EQ(unlink(path), 0);
+        ASSERT_EQ(mkfifo(path, 0644), 0);
+        ASSERT_ERROR(config_load(&none, root, NULL, &more), EBADMSG);
+        ASSERT_STREQ(more.problems[0].text, "is no regular file: put one there");
+}
+
 int main(void) {
         test_first_file_of_the_search_path_wins();
         test_fragments_beside_it_are_merged();
@@ -176,6 +255,9 @@ int main(void) {
         test_services_of_two_files_are_checked_together();
         test_a_broken_main_file_is_no_config();
         test_a_file_that_cannot_be_read();
+        test_what_is_not_roots_is_refused();
+        test_fragments_that_are_not_roots_are_left_out();
+        test_pipes_are_not_waited_for();
         ASSERT_OK(nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS));
         return 0;
 }

@@ -108,7 +108,7 @@ static void test_nothing_with_an_error_is_kept(void) {
                 "[]",
                 "{'services':{'a':{'name':'x'},'b':{}}}",
                 "{'engine':'dokcer','services':{'a':{'name':'x'}}}",
-                "{'services':{'a':{'name':'x','port':80},'b':{'name':'x','port':80}}}",
+                "{'services':{'a':{'name':'x','port':80},'b':{'name':'x','listen':'80','backend':'x:80'}}}",
         };
 
         reset();
@@ -267,12 +267,59 @@ static void test_a_service_named_twice_is_as_it_was(void) {
 
 static void test_in_a_clash_the_files_come_first(void) {
         reset();
-        put(MAIN, "{'services':{'a':{'name':'x','port':80},'b':{'name':'x','port':90}}}");
+        put(MAIN, "{'services':{'a':{'name':'x','port':80,'redirectPort':81},'b':{'name':'x','port':90}}}");
         ASSERT_EQ(config_remember(root), 1);
-        put(MAIN,
-            "{'services':{'a':{'name':'x','port':'80'},'b':{'name':'x','port':'90'},'z':{'name':'z','port':80}}}");
+        put(MAIN, "{'services':{'a':{'name':'x','port':'80'},'b':{'name':'x','port':'90'},"
+                  "'z':{'name':'z','port':80,'redirectPort':81}}}");
         ASSERT_STREQ(load(), "b:x* z:z | dependencies.json: services.a.port | dependencies.json: services.b.port"
                              " | dependencies.last-good.json: services.a.redirectPort");
+}
+
+static uint16_t redirect_port(const Config *config, const char *name) {
+        const Service *service = config_find(config, name);
+
+        ASSERT_TRUE(service);
+        return service->redirect_port;
+}
+
+/* The sockets that the generator makes are where the wakers, who know of no last good configuration, think that they are; and they stay
+ * there. */
+static void test_redirect_ports_stay(void) {
+        static const char *const broken[] = {
+                /* of both, the earlier of two that share a port, with `port` itself or something else broken */
+                "{'services':{'a':{'nmae':'x','port':80},'b':{'name':'x','port':80},'c':{'name':'x','port':50000}}}",
+                "{'services':{'a':{'name':'x','port':'80'},'b':{'name':'x','port':80},'c':{'name':'x','port':50000}}}",
+                "{'services':{'a':{'name':'x','port':80},'b':{'name':'x','port':80},'c':{'nmae':'x','port':50000}}}",
+        };
+        uint16_t a, b, c;
+
+        reset();
+        put(MAIN,
+            "{'services':{'a':{'name':'x','port':80},'b':{'name':'x','port':80},'c':{'name':'x','port':50000}}}");
+        ASSERT_EQ(config_remember(root), 1);
+        for (size_t i = 0; i <= ELEMENTSOF(broken); i++) {
+                _cleanup_(problem_list_done) ProblemList problems = {}, more = {};
+                _cleanup_(config_freep) Config *waker = NULL, *generator = NULL;
+
+                if (i > 0)
+                        put(MAIN, broken[i - 1]);
+                ASSERT_OK(config_load(&waker, root, NULL, &problems));
+                ASSERT_OK(config_load_or_remembered(&generator, root, &more));
+                ASSERT_EQ(generator->n_services, 3);
+                for (size_t k = 0; k < waker->n_services; k++)
+                        ASSERT_EQ(waker->services[k].redirect_port,
+                                  redirect_port(generator, waker->services[k].name));
+                if (i == 0) {
+                        a = redirect_port(generator, "a");
+                        b = redirect_port(generator, "b");
+                        c = redirect_port(generator, "c");
+                }
+                ASSERT_EQ(redirect_port(generator, "c"), c);
+                if (i == 2) /* Nobody can know that the earlier one has the port. */
+                        continue;
+                ASSERT_EQ(redirect_port(generator, "a"), a);
+                ASSERT_EQ(redirect_port(generator, "b"), b);
+        }
 }
 
 static void test_what_it_depends_on_may_be_gone(void) {
@@ -289,7 +336,14 @@ static void test_what_it_depends_on_may_be_gone(void) {
 }
 
 static void test_a_damaged_one_is_none(void) {
-        static const char *const damaged[] = { "", "{", "[]", "{}", "{'services':7}", "{'services':{}}" };
+        static const char *const damaged[] = { "",
+                                               "{",
+                                               "[]",
+                                               "{}",
+                                               "{'services':{'a':{'name':'x'}}}",
+                                               "{'" MAIN "':7}",
+                                               "{'" MAIN "':{'services':7}}",
+                                               "{'" MAIN "':{'services':{}}}" };
 
         reset();
         put(MAIN, "{");
@@ -313,12 +367,12 @@ static void test_a_damaged_one_is_none(void) {
 static void test_a_damaged_part_costs_only_itself(void) {
         reset();
         put(MAIN, "{'services':{'a':{},'b':{},'c':{'name':'y'}}}");
-        put(LAST_GOOD, "{'defaults':7,'x-wakechain-files':{'b':7},'services':{'a':{'name':'x'},'b':{'name':'-'},"
-                       "'c':{'name':'-'}}}");
+        put(LAST_GOOD,
+            "{'" MAIN "':{'defaults':7,'services':{'a':{'name':'x'},'b':{'name':'-'},'c':{'name':'-'}}}}");
         ASSERT_STREQ(load(), "a:x* c:y | dependencies.json: services.a.name | dependencies.json: services.b.name"
                              " | dependencies.last-good.json: services.b.name");
         put(MAIN, "{");
-        put(LAST_GOOD, "{'x-wakechain-files':[],'engine':5,'services':{'a':{'name':'x'},'b':{}}}");
+        put(LAST_GOOD, "{'" MAIN "':{'engine':5,'services':{'a':{'name':'x'},'b':{}}}}");
         ASSERT_STREQ(load(), "all: a:x* | dependencies.json:  | dependencies.last-good.json: engine"
                              " | dependencies.last-good.json: services.b.name");
 }
@@ -336,6 +390,7 @@ int main(void) {
         test_a_folder_of_fragments_that_cannot_be_read();
         test_a_service_named_twice_is_as_it_was();
         test_in_a_clash_the_files_come_first();
+        test_redirect_ports_stay();
         test_what_it_depends_on_may_be_gone();
         test_a_damaged_one_is_none();
         test_a_damaged_part_costs_only_itself();

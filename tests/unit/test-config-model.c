@@ -254,11 +254,26 @@ static void test_defaults_hold_for_all(void) {
         ASSERT_EQ(config->services[1].idle_timeout_usec, 60 * USEC_PER_MINUTE);
         ASSERT_STREQ(config->services[0].network, "shared");
         ASSERT_STREQ(service_main(&config->services[1])->network, "n");
-        ASSERT_TRUE(config->services[1].adopt);
+        ASSERT_EQ(config->services[1].adopt, ADOPT_ALL);
         ASSERT_EQ(config->services[0].page, PAGE_NEVER);
         ASSERT_STREQ(config->services[1].page_title, "x");
         ASSERT_EQ(strv_length(config->services[0].unsupported), 1);
         ASSERT_STREQ(config->services[0].unsupported[0], "defaults.prewarm");
+}
+
+static void test_adopt_has_three_values(void) {
+        _cleanup_(config_freep) Config *config =
+                        load_fine("{'services':{'all':{'name':'a','adopt':true},'known':{'name':'b'},"
+                                  "'none':{'name':'c','adopt':false}}}");
+        _cleanup_(config_freep) Config *defaults =
+                        load_fine("{'services':{'a':{'name':'a'},'b':{'name':'b','adopt':true}},"
+                                  "'defaults':{'adopt':false}}");
+
+        ASSERT_EQ(config_find(config, "all")->adopt, ADOPT_ALL);
+        ASSERT_EQ(config_find(config, "known")->adopt, ADOPT_KNOWN);
+        ASSERT_EQ(config_find(config, "none")->adopt, ADOPT_NONE);
+        ASSERT_EQ(config_find(defaults, "a")->adopt, ADOPT_NONE);
+        ASSERT_EQ(config_find(defaults, "b")->adopt, ADOPT_ALL);
 }
 
 static void test_engine(void) {
@@ -283,7 +298,7 @@ static void test_later_members_are_listed(void) {
                         "{'api':{'hosts':['x.example'],'sleepOverTcp':true},'services':{'t':{'name':'t'},'s':{'"
                         "name':'s','port':1,"
                         "'listen':['80'],'page':'auto','title':'é','details':false,'proxyProtocol':'v2',"
-                        "'ignore':{'addresses':['10.0.0.0/8'],'userAgents':'x','paths':['/x']},'idleBytes':true,"
+                        "'ignore':{'addresses':['10.0.0.0/8'],'userAgents':'x','paths':['/x'],'answer':200},'idleBytes':true,"
                         "'drainTimeout':0,'prewarm':'all','schedule':{'wake':'Mon..Fri 07:30','sleep':'22:00'},"
                         "'adopt':true}}}");
         const Service *service = config_find(config, "s");
@@ -294,6 +309,7 @@ static void test_later_members_are_listed(void) {
         ASSERT_EQ(strv_length(service->unsupported), ELEMENTSOF(later));
         ASSERT_EQ(service->proxy_protocol, 2);
         ASSERT_EQ(service->prewarm, PREWARM_ALL);
+        ASSERT_EQ(service->ignore_answer, 200);
         ASSERT_TRUE(service->idle_bytes && config->api_sleep_over_tcp);
         ASSERT_STREQ(service->schedule_wake, "Mon..Fri 07:30");
 }
@@ -381,6 +397,7 @@ int main(void) {
         test_proxy_mode();
         test_services_may_share_a_port();
         test_defaults_hold_for_all();
+        test_adopt_has_three_values();
         test_engine();
         test_later_members_are_listed();
         test_a_graph_of_all_kinds();

@@ -1,4 +1,4 @@
-#include "io/docker-stream.h"
+#include "command/docker-stream.h"
 #include "test.h"
 
 #define FRAME(type, size, text) type "\0\0\0\0\0" size text

@@ -1,4 +1,4 @@
-#include "io/engine-reply.h"
+#include "engine/engine-reply.h"
 #include "test.h"
 
 static EngineOutcome classify(EngineOperation operation, unsigned status, const char *body, char **ret_message) {
@@ -34,6 +34,9 @@ static void test_answers(void) {
                   ENGINE_PORT_TAKEN },
                 { ENGINE_START, 500, "driver failed: Bind for 127.0.0.1:21301 failed: port is already allocated",
                   ENGINE_PORT_TAKEN },
+                { ENGINE_START, 500,
+                  "driver failed programming external connectivity on endpoint r5 (de97): all ports are allocated",
+                  ENGINE_PORT_TAKEN },
                 { ENGINE_START, 403, "Address already in use", ENGINE_REFUSED },
                 { ENGINE_START, 500, "IPAM error: requested ip address 10.89.0.5 is already allocated",
                   ENGINE_REFUSED },
@@ -41,7 +44,19 @@ static void test_answers(void) {
                 { ENGINE_EXEC, 409, "Container wb-e1 is paused, unpause the container before exec",
                   ENGINE_PAUSED },
                 { ENGINE_START, 409, "container is marked for removal and cannot be started", ENGINE_CONFLICT },
-                { ENGINE_START, 409, "cannot join network of a non running container: 01ab", ENGINE_CONFLICT },
+                { ENGINE_START, 409, "cannot join network of a non running container: 01ab",
+                  ENGINE_OTHER_STOPPED },
+                { ENGINE_START, 409, "failed to join IPC namespace: container 01ab is not running",
+                  ENGINE_OTHER_STOPPED },
+                { ENGINE_START, 500, "Cannot link to a non running container: /l1 AS /l2/x",
+                  ENGINE_OTHER_STOPPED },
+                { ENGINE_START, 500, "container 01ab is not running", ENGINE_OTHER_STOPPED },
+                { ENGINE_START, 400, "failed to join IPC namespace: No such container: 01ab",
+                  ENGINE_PART_MISSING },
+                { ENGINE_START, 500, "cannot join PID of a non running container: 01ab: No such container: 01ab",
+                  ENGINE_PART_MISSING },
+                { ENGINE_START, 404, "get v1: no such volume", ENGINE_PART_MISSING },
+                { ENGINE_START, 500, "get v1: no such volume", ENGINE_PART_MISSING },
                 { ENGINE_START, 500,
                   "container 01ab must be in Created or Stopped state to be started: container state improper",
                   ENGINE_CONFLICT },
@@ -160,25 +175,96 @@ static void test_exit_code(void) {
         ASSERT_EQ(exit_code(""), -EBADMSG);
 }
 
-static void test_publishers_are_bounded(void) {
-        _cleanup_(strv_freep) char **names = NULL;
-        _cleanup_free_ char *body = NULL;
-        size_t size;
-        FILE *stream = open_memstream(&body, &size);
+/* What a container publishes, each state that engines have a word for, and what is none of all this. */
+static void test_list(void) {
+        static const char body[] =
+                        "[7,{},{\"Names\":7},{\"Names\":[]},{\"Names\":[\"/../x\",\"/a/b\"]},"
+                        "{\"Names\":[\"/c\"],\"Id\":7,\"State\":7,\"Ports\":{}},"
+                        "{\"Names\":[\"/b\"],\"Id\":\"b0\",\"State\":\"restarting\",\"Ports\":[7,null,{},"
+                        "{\"PublicPort\":80,\"Type\":\"tcp\"},{\"PublicPort\":0,\"Type\":\"tcp\"},"
+                        "{\"PublicPort\":65536,\"Type\":\"tcp\"},{\"PublicPort\":-1,\"Type\":\"tcp\"},"
+                        "{\"PublicPort\":\"81\",\"Type\":\"tcp\"},{\"PublicPort\":82},"
+                        "{\"PublicPort\":65535,\"Type\":\"tcp\"}]},"
+                        "{\"Names\":[\"/x/y\",\"/a\"],\"Id\":\"a0\",\"State\":\"running\"},"
+                        "{\"Names\":[\"/d\"],\"State\":\"paused\"},{\"Names\":[\"/e\"],\"State\":\"exited\"}]";
+        ListedContainer *list;
+        size_t n;
 
-        ASSERT_TRUE(stream);
-        fputs("[7,{},{\"Names\":7},{\"Names\":[\"/../x\"],\"Ports\":[{\"PublicPort\":80,\"Type\":\"tcp\"}]}",
-              stream);
-        for (unsigned i = 0; i < 100; i++)
-                fprintf(stream, ",{\"Names\":[\"/c%u\"],\"Ports\":[7,{\"PublicPort\":80,\"Type\":\"tcp\"}]}", i);
-        fputs("]", stream);
-        ASSERT_EQ(fclose(stream), 0);
+        ASSERT_OK(listed_containers_parse(&list, &n, body, strlen(body)));
+        ASSERT_EQ(n, 5);
+        for (size_t i = 0; i < n; i++) {
+                ASSERT_STREQ(list[i].name, ((const char *[]){ "a", "b", "c", "d", "e" })[i]);
+                ASSERT_STREQ(list[i].id, i == 0 ? "a0" : i == 1 ? "b0" : "");
+                ASSERT_EQ(list[i].running, i == 0);
+                ASSERT_EQ(list[i].paused, i == 3);
+                ASSERT_EQ(list[i].n_ports, i == 1 ? 2 : 0);
+        }
+        ASSERT_EQ(list[1].ports[0], 80);
+        ASSERT_EQ(list[1].ports[1], 65535);
+        ASSERT_TRUE(listed_container_find(list, n, "d") == &list[3]);
+        ASSERT_NULL(listed_container_find(list, n, "dd"));
+        ASSERT_NULL(listed_container_find(NULL, 0, "a"));
+        listed_containers_free(list, n);
 
-        ASSERT_OK(engine_reply_publishers(body, size, 80, &names));
-        ASSERT_EQ(strv_length(names), 64);
-        ASSERT_STREQ(names[0], "c0");
-        ASSERT_ERROR(engine_reply_publishers("[", 1, 80, &names), EBADMSG);
-        ASSERT_ERROR(engine_reply_publishers("{}", 2, 80, &names), EBADMSG);
+        ASSERT_OK(listed_containers_parse(&list, &n, "[]", 2));
+        ASSERT_EQ(n, 0);
+        listed_containers_free(list, n);
+        ASSERT_ERROR(listed_containers_parse(&list, &n, "[", 1), EBADMSG);
+        ASSERT_ERROR(listed_containers_parse(&list, &n, "{}", 2), EBADMSG);
+        ASSERT_ERROR(listed_containers_parse(&list, &n, "", 0), EBADMSG);
+}
+
+static void test_names(void) {
+        static const char networks[] =
+                        "[{\"Name\":\"net\",\"Id\":\"0a1b\"},{\"Name\":\"a b\",\"Id\":7},7,null,{\"Name\":[]}]";
+        static const char images[] =
+                        "[{\"Id\":\"sha256:0a\",\"RepoTags\":[\"x:1\",7,\"y:2\"]},{\"RepoTags\":null},{\"RepoTags\":{}}]";
+        char **list = NULL;
+
+        ASSERT_OK(engine_reply_names(networks, strlen(networks), &list));
+        ASSERT_EQ(strv_length(list), 2);
+        ASSERT_STREQ(list[0], "0a1b");
+        ASSERT_STREQ(list[1], "net");
+        strv_free(list);
+        ASSERT_OK(engine_reply_names(images, strlen(images), &list));
+        ASSERT_EQ(strv_length(list), 2);
+        ASSERT_STREQ(list[0], "x:1");
+        ASSERT_STREQ(list[1], "y:2");
+        strv_free(list);
+        ASSERT_OK(engine_reply_names("[]", 2, &list));
+        ASSERT_NULL(list);
+        ASSERT_ERROR(engine_reply_names("{}", 2, &list), EBADMSG);
+        ASSERT_ERROR(engine_reply_names("", 0, &list), EBADMSG);
+}
+
+/* A thousand stacks of some containers each fit, and more than that is not built at all. */
+static void test_list_is_bounded(void) {
+        static const unsigned sizes[] = { 8000, 1200000 };
+
+        for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
+                _cleanup_free_ char *body = NULL;
+                ListedContainer *list;
+                size_t size, n;
+                FILE *stream = open_memstream(&body, &size);
+
+                ASSERT_TRUE(stream);
+                for (unsigned j = 0; j < sizes[i]; j++)
+                        if (i == 0)
+                                fprintf(stream, "%c{\"Names\":[\"/c%05u\"],\"Labels\":{\"a\":\",[{,[{\"}}",
+                                        j == 0 ? '[' : ',', j);
+                        else
+                                fputs(j == 0 ? "[0" : ",0", stream);
+                fputs("]", stream);
+                ASSERT_EQ(fclose(stream), 0);
+                if (i == 1) {
+                        ASSERT_ERROR(listed_containers_parse(&list, &n, body, size), EBADMSG);
+                        continue;
+                }
+                ASSERT_OK(listed_containers_parse(&list, &n, body, size));
+                ASSERT_EQ(n, sizes[i]);
+                ASSERT_STREQ(list[n - 1].name, "c07999");
+                listed_containers_free(list, n);
+        }
 }
 
 static void test_string(void) {
@@ -197,7 +283,9 @@ int main(void) {
         test_message_is_one_printable_line();
         test_transience();
         test_exit_code();
-        test_publishers_are_bounded();
+        test_list();
+        test_names();
+        test_list_is_bounded();
         test_string();
         return 0;
 }

@@ -272,8 +272,6 @@ static void on_event(Engine *engine, const ContainerEvent *container_event, bool
                 seen->established++;
 }
 
-static char *const watched[] = { (char *) "db", NULL };
-
 #define EVENT(name)                                                                                             \
         "{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"1\",\"Attributes\":{\"name\":\"" name \
         "\"}}}\n"
@@ -296,7 +294,7 @@ static void test_an_outage_costs_one_connection_a_pause(void) {
         uint64_t began = time_now(CLOCK_MONOTONIC), before = began;
         Seen seen = {};
 
-        ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
         crowd_begin(&crowd, fixture.engine, USEC_INFINITY);
 
         /* Pauses of 100, 200, 400 and 800 ms, each less up to a quarter. */
@@ -325,7 +323,7 @@ static void test_all_go_on_when_it_is_back(void) {
         Seen seen = {};
 
         ASSERT_OK(engine_new(&engine, event, socket_path));
-        ASSERT_OK(engine_watch(engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(engine, on_event, &seen));
         crowd_begin(&crowd, engine, USEC_INFINITY);
         while (crowd.n_answers[ENGINE_UNREACHABLE] < 2 * N_CALLS)
                 ASSERT_OK(sd_event_run(event, TIMEOUT));
@@ -358,7 +356,7 @@ static void test_calls_do_not_hurry_a_refused_stream(void) {
         uint64_t began = time_now(CLOCK_MONOTONIC);
         Seen seen = {};
 
-        ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
         while (scripted_server_requests(fixture.server, "GET /v1.41/events") < 4)
                 ASSERT_EQ(start(fixture.engine, "db", TIMEOUT).outcome, ENGINE_OK);
         ASSERT_TRUE(time_now(CLOCK_MONOTONIC) - began >= (75 + 150 + 300) * USEC_PER_MSEC);
@@ -371,7 +369,7 @@ static void test_a_hung_engine_is_asked_by_one(void) {
         Seen seen = {};
         unsigned before;
 
-        ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
         while (seen.established == 0)
                 ASSERT_OK(sd_event_run(event, TIMEOUT));
 
@@ -408,7 +406,7 @@ static void test_somebody_listens_for_an_engine_that_is_starting(void) {
         Seen seen = {};
 
         scripted_server_suspend(fixture.server, true);
-        ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
         crowd_begin(&crowd, fixture.engine, USEC_INFINITY);
         for (unsigned i = 0; i < 100; i++)
                 ASSERT_OK(sd_event_run(event, USEC_PER_MSEC));
@@ -431,7 +429,7 @@ static void test_version_changes_over_a_restart(void) {
         };
         Seen seen = {};
 
-        ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
         while (seen.established == 0)
                 ASSERT_OK(sd_event_run(event, TIMEOUT));
         ASSERT_EQ(start(fixture.engine, "db", TIMEOUT).outcome, ENGINE_OK);
@@ -487,7 +485,7 @@ static void test_an_endless_stream_is_kept_up_with(void) {
         size_t before = memory_in_use();
         Seen seen = {};
 
-        ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
         while (seen.n_events < 50000)
                 ASSERT_OK(sd_event_run(event, TIMEOUT));
         ASSERT_EQ(seen.established, 1);
@@ -510,7 +508,7 @@ static void test_a_stream_that_is_no_stream_of_events(void) {
                                         { "GET /v1.41/events", texts[i], .loop = sizeof(EVENTS_HEAD) - 1 + 12 });
                 Seen seen = {};
 
-                ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+                ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
                 while (seen.lost == 0)
                         ASSERT_OK(sd_event_run(event, TIMEOUT));
                 ASSERT_EQ(seen.n_events, 0);
@@ -523,7 +521,7 @@ static void test_a_stream_that_drips(void) {
                         FIXTURE(RULE_PING, { "GET /v1.41/events", text, .piece = 1 }, RULE_START);
         Seen seen = {};
 
-        ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
         while (seen.n_events == 0)
                 ASSERT_EQ(start(fixture.engine, "db", TIMEOUT).outcome, ENGINE_OK);
         ASSERT_EQ(seen.established, 1);
@@ -541,7 +539,7 @@ static void test_bad_answers_to_the_watch(void) {
                 /* The last one, a 500 without an end, is left only after ten seconds. */
                 if (bad_answers[i].loop > 0 && strncmp(bad_answers[i].reply, "HTTP/1.1 500", 12) == 0)
                         continue;
-                ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+                ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
                 while (scripted_server_requests(fixture.server, "GET /v1.41/events") < 2 ||
                        seen.established == seen.lost)
                         ASSERT_OK(sd_event_run(event, TIMEOUT));

@@ -182,35 +182,45 @@ static void test_connecting_to_a_network(void) {
         }
 }
 
-static Reply list_publishers(Engine *engine, uint16_t port) {
+static Reply list(Engine *engine) {
         Reply reply = {};
 
-        ASSERT_OK(engine_list_publishers(&reply.call, engine, port, TIMEOUT, on_reply, &reply));
+        ASSERT_OK(engine_list(&reply.call, engine, TIMEOUT, on_reply, &reply));
         run_until(&reply.ended);
         return reply;
 }
 
-static void test_publishers_of_a_port(void) {
-        static const char list[] = REPLY_BODY(
+static void test_list(void) {
+        static const char containers[] = REPLY_BODY(
                         "200 OK",
                         "[{\"Id\":\"8f3b\",\"Names\":[\"/other/alias\",\"/web\"],\"State\":\"paused\",\"Ports\":["
                         "{\"IP\":\"127.0.0.1\",\"PrivatePort\":81,\"PublicPort\":81,\"Type\":\"udp\"},"
                         "{\"IP\":\"0.0.0.0\",\"PrivatePort\":80,\"PublicPort\":9002,\"Type\":\"tcp\"},"
-                        "{\"IP\":\"::\",\"PrivatePort\":80,\"PublicPort\":9002,\"Type\":\"tcp\"}]},"
-                        "{\"Id\":\"d75b\",\"Names\":[\"/db\"],\"Ports\":[{\"PrivatePort\":9002,\"Type\":\"tcp\"}]},"
-                        "{\"Id\":\"154a\",\"Names\":[\"/host\"],\"Ports\":[]},"
-                        "{\"Id\":\"0424\",\"Names\":[\"/web2\"],\"Ports\":[{\"IP\":\"127.0.0.2\",\"PrivatePort\":1,\"PublicPort\":"
-                        "9002,\"Type\":\"tcp\"}]}]");
+                        "{\"PrivatePort\":82,\"Type\":\"tcp\"}]},"
+                        "{\"Id\":\"d75b\",\"Names\":[\"/db\"],\"State\":\"running\",\"Ports\":[]}]");
         _cleanup_(fixture_done) Fixture fixture =
-                        FIXTURE(RULE_PING, { "GET /v1.41/containers/json HTTP", list, .close = true, .times = 3 },
+                        FIXTURE(RULE_PING,
+                                { "GET /v1.41/containers/json?all=1 HTTP", containers, .close = true, .times = 1 },
+                                { "GET", REPLY_BODY("200 OK", "[]"), .close = true, .times = 1 },
                                 { "GET", REPLY_BODY("200 OK", "{}"), .close = true });
-        Reply reply = list_publishers(fixture.engine, 9002);
+        _cleanup_(reply_done) Reply reply = list(fixture.engine), empty = list(fixture.engine),
+                                    broken = list(fixture.engine);
 
         ASSERT_EQ(reply.outcome, ENGINE_OK);
-        ASSERT_STREQ(reply.names, "web web2 ");
-        ASSERT_STREQ(list_publishers(fixture.engine, 81).names, "");
-        ASSERT_STREQ(list_publishers(fixture.engine, 80).names, "");
-        ASSERT_EQ(list_publishers(fixture.engine, 80).outcome, ENGINE_BROKEN);
+        ASSERT_EQ(reply.n_listed, 2);
+        ASSERT_STREQ(reply.listed[0].name, "db");
+        ASSERT_STREQ(reply.listed[0].id, "d75b");
+        ASSERT_TRUE(reply.listed[0].running && !reply.listed[0].paused);
+        ASSERT_EQ(reply.listed[0].n_ports, 0);
+        ASSERT_STREQ(reply.listed[1].name, "web");
+        ASSERT_TRUE(reply.listed[1].paused && !reply.listed[1].running);
+        ASSERT_EQ(reply.listed[1].n_ports, 1);
+        ASSERT_EQ(reply.listed[1].ports[0], 9002);
+
+        ASSERT_EQ(empty.outcome, ENGINE_OK);
+        ASSERT_TRUE(empty.listed && empty.n_listed == 0);
+        ASSERT_EQ(broken.outcome, ENGINE_BROKEN);
+        ASSERT_NULL(broken.listed);
 }
 
 static const char exec_output[] =
@@ -373,6 +383,7 @@ static void on_event(Engine *engine, const ContainerEvent *container_event, bool
 
         if (container_event) {
                 ASSERT_STREQ(container_event->container, "db");
+                ASSERT_STREQ(container_event->id, "1");
                 ASSERT_TRUE(seen->n_events < ELEMENTSOF(seen->types));
                 seen->types[seen->n_events++] = container_event->type;
                 seen->exit_code = container_event->exit_code;
@@ -399,26 +410,23 @@ static void run_until_seen(Seen *seen) {
 
 static const char events[] =
                 REPLY("200 OK", "Content-Type: application/json\r\n",
-                      EVENT("container", "start", "db", "") EVENT("container", "start", "db2",
-                                                                  "") EVENT("network", "disconnect", "db", "")
-                                      EVENT("container", "exec_start: x", "db",
-                                            "") EVENT("container", "health_status: healthy", "db",
-                                                      "") EVENT("container", "kill", "db", ",\"signal\":\"15\"")
+                      EVENT("container", "start", "db", "") EVENT("network", "disconnect", "db",
+                                                                  "") EVENT("container", "exec_start: x", "db", "")
+                                      EVENT("container", "health_status: healthy", "db",
+                                            "") EVENT("container", "kill", "db", ",\"signal\":\"15\"")
                                                       EVENT("container", "die", "db", ",\"exitCode\":\"137\""));
-#define RULE_EVENTS(...)                                                                                                      \
-        {                                                                                                                     \
-                "GET /v1.41/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22container%22%3A%5B%22db%22%5D%7D HTTP", \
-                                events, __VA_ARGS__                                                                           \
+#define RULE_EVENTS(...)                                                                                                                                                                                                                                           \
+        {                                                                                                                                                                                                                                                          \
+                "GET /v1.41/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22start%22%2C%22kill%22%2C%22die%22%2C%22died%22%2C%22stop%22%2C%22destroy%22%2C%22remove%22%2C%22pause%22%2C%22unpause%22%2C%22health_status%22%5D%7D HTTP", \
+                                events, __VA_ARGS__                                                                                                                                                                                                                \
         }
-
-static char *const watched[] = { (char *) "db", (char *) "../x", NULL };
 
 static void test_events_in_pieces(void) {
         for (size_t piece = 1; piece < 400; piece = piece * 2 + 1) {
                 _cleanup_(fixture_done) Fixture fixture = FIXTURE(RULE_PING, RULE_EVENTS(.piece = piece));
                 Seen seen = {};
 
-                ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+                ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
                 while (seen.n_events < 4)
                         run_until_seen(&seen);
                 ASSERT_EQ(seen.established, 1);
@@ -437,7 +445,7 @@ static void test_lost_stream_is_opened_again(void) {
                                                           { "GET /v1.41/events", NULL, .times = 1 });
         Seen seen = {};
 
-        ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
         while (seen.lost == 0)
                 run_until_seen(&seen);
         /* What came before the end was told before it. */
@@ -459,7 +467,7 @@ static void test_engine_comes_later(void) {
 
         (void) unlink(socket_path);
         ASSERT_OK(engine_new(&engine, event, socket_path));
-        ASSERT_OK(engine_watch(engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(engine, on_event, &seen));
         ASSERT_EQ(start(engine, "db", TIMEOUT).outcome, ENGINE_UNREACHABLE);
         server = scripted_server_new(event, socket_path, rules, ELEMENTSOF(rules));
         run_until_seen(&seen);
@@ -475,7 +483,7 @@ static void test_garbage_ends_the_stream(void) {
                                 { "GET /v1.41/events", NULL });
         Seen seen = {};
 
-        ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
         while (seen.lost == 0)
                 run_until_seen(&seen);
         ASSERT_EQ(seen.n_events, 0);
@@ -485,7 +493,7 @@ static void test_engine_may_be_freed_by_the_handler(void) {
         _cleanup_(fixture_done) Fixture fixture = FIXTURE(RULE_PING, RULE_EVENTS(.piece = 0));
         Seen seen = { .fixture = &fixture };
 
-        ASSERT_OK(engine_watch(fixture.engine, watched, on_event, &seen));
+        ASSERT_OK(engine_watch(fixture.engine, on_event, &seen));
         run_until_seen(&seen);
         seen.free_engine = true;
         run_until_seen(&seen);
@@ -506,7 +514,7 @@ int main(void) {
         test_inspect();
         test_pause();
         test_connecting_to_a_network();
-        test_publishers_of_a_port();
+        test_list();
         test_exec();
         test_exec_sends_its_command();
         test_exec_that_hangs();

@@ -1,4 +1,4 @@
-#include "io/event-parser.h"
+#include "engine/event-parser.h"
 #include "test.h"
 
 static void feed(EventParser *parser, const char *data) {
@@ -16,14 +16,14 @@ static void test_objects_split_anywhere(void) {
 
                 ASSERT_OK(event_parser_new(&parser));
                 for (int part = 0; part < 2; part++) {
-                        _cleanup_(parsed_event_done) ParsedEvent event = {};
+                        _cleanup_(container_event_done) ContainerEvent event = {};
 
                         ASSERT_OK(event_parser_feed(parser, part == 0 ? text : text + split,
                                                     part == 0 ? split : sizeof(text) - 1 - split));
                         while (event_parser_next(parser, &event) == 1) {
                                 ASSERT_EQ(event.type, CONTAINER_EVENT_START);
                                 ASSERT_STREQ(event.container, "db");
-                                parsed_event_done(&event);
+                                container_event_done(&event);
                                 n++;
                         }
                 }
@@ -42,7 +42,7 @@ static void test_what_is_no_event_of_ours_is_passed_over(void) {
                 "{\"Type\":\"volume\",\"Action\":\"start\",\"Actor\":{\"Attributes\":{\"name\":\"db\"}}}",
         };
         _cleanup_(event_parser_freep) EventParser *parser = NULL;
-        ParsedEvent event;
+        ContainerEvent event;
 
         ASSERT_OK(event_parser_new(&parser));
         for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
@@ -64,7 +64,7 @@ static void test_exit_codes(void) {
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 _cleanup_(event_parser_freep) EventParser *parser = NULL;
-                _cleanup_(parsed_event_done) ParsedEvent event = {};
+                _cleanup_(container_event_done) ContainerEvent event = {};
 
                 ASSERT_OK(event_parser_new(&parser));
                 feed(parser,
@@ -91,7 +91,7 @@ static void test_signals(void) {
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 _cleanup_(event_parser_freep) EventParser *parser = NULL;
-                _cleanup_(parsed_event_done) ParsedEvent event = {};
+                _cleanup_(container_event_done) ContainerEvent event = {};
 
                 ASSERT_OK(event_parser_new(&parser));
                 feed(parser,
@@ -111,7 +111,7 @@ static void test_what_is_no_stream_of_events(void) {
 
         for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
                 _cleanup_(event_parser_freep) EventParser *parser = NULL;
-                ParsedEvent event;
+                ContainerEvent event;
 
                 ASSERT_OK(event_parser_new(&parser));
                 feed(parser, texts[i]);
@@ -122,7 +122,7 @@ static void test_what_is_no_stream_of_events(void) {
 static void test_sizes_are_bounded(void) {
         _cleanup_(event_parser_freep) EventParser *parser = NULL, *flooded = NULL;
         static char padding[65536];
-        ParsedEvent event;
+        ContainerEvent event;
         int r = 0;
 
         memset(padding, 'x', sizeof(padding));

@@ -1,7 +1,8 @@
 #include <stdio.h>
 
-#include "io/probe.h"
+#include "probe/exec-command.h"
 #include "test.h"
+#include "util/strv.h"
 
 static char *const environment[] = {
         (char *) "PASSWORD=s3cret \"x\"",

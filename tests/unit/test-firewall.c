@@ -1,4 +1,4 @@
-#include "io/firewall.h"
+#include "nft/firewall.h"
 #include "test.h"
 
 /* Rulesets as nft prints them. */

@@ -3,11 +3,11 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "front/counter.h"
+#include "front/keep/counter.h"
 #include "test.h"
 #include "util/fd.h"
 
-/* What forward-store.c takes for granted about the kernel's counters. */
+/* What the keep takes for granted about the kernel's counters. */
 
 static void connect_pair(int *ret_client, int *ret_server) {
         struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };

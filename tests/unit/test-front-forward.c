@@ -58,8 +58,8 @@ static void socket_pair(bool is_unix, int ret[static 2]) {
 static sd_event *child_event;
 static Reactor *child_reactor;
 
-static void child_on_end(Forward *forward) {
-        forward_stop(forward);
+static void child_on_end(Forward *forward, bool reset) {
+        forward_close(forward, reset);
         reactor_wake_event(child_reactor);
         ASSERT_OK(sd_event_exit(child_event, 0));
 }
@@ -69,21 +69,23 @@ static void child_on_watch(Watch *watch, uint32_t events) {
 }
 
 static int child_run(const Kind *kind, int client, int backend) {
-        StorePassed passed = STORE_PASSED_NONE;
-        _cleanup_(store_freep) Store *store = NULL;
+        _cleanup_(keep_freep) Keep *keep = NULL;
         _cleanup_(forwarder_freep) Forwarder *forwarder = NULL;
         _cleanup_(reactor_freep) Reactor *reactor = NULL;
-        Forward forward = { .backend.watch = { .handler = child_on_watch } };
+        Forward forward;
         int code;
 
         ASSERT_OK(sd_event_new(&child_event));
         ASSERT_OK(reactor_new(&reactor, child_event));
         child_reactor = reactor;
-        ASSERT_OK(store_new(&store, &passed));
-        ASSERT_OK(forwarder_new(&forwarder, reactor, store, kind->pipes_max, !kind->client_is_unix));
-        forwarder_set_handler(forwarder, child_on_end);
+        ASSERT_OK(keep_new(&keep));
+        ASSERT_OK(keep_open(keep));
+        ASSERT_OK(forwarder_new(&forwarder, reactor, keep, kind->pipes_max, !kind->client_is_unix, child_on_end));
+        forward = FORWARD_NONE(forwarder);
+        forward.client.watch.fd = client;
+        forward.backend.watch.handler = child_on_watch;
         ASSERT_OK(reactor_add(reactor, &forward.backend.watch, backend, FORWARD_BACKEND_EVENTS));
-        ASSERT_OK(forward_start(&forward, forwarder, client, backend, kind->backend_is_unix, EPOLLOUT));
+        ASSERT_OK(forward_start(&forward, kind->backend_is_unix, EPOLLOUT));
         code = reactor_run(reactor);
         forwarder_trim(forwarder);
         sd_event_unref(child_event);

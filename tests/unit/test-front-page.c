@@ -561,7 +561,7 @@ static void test_a_failed_wake_has_a_page(void) {
         /* In the pause: the page, and without a Hold. */
         client = browse(&stage);
         web = accept_one(stage.web);
-        taken = web_receive(web);
+        taken = web_receive_in_pause(web);
         web_answer(web, "+");
         expect_end(web);
         show_page(taken, &shown[0]);
@@ -571,11 +571,41 @@ static void test_a_failed_wake_has_a_page(void) {
         /* Its own words where there is no page. */
         client = browse(&stage);
         web = accept_one(stage.web);
-        fd_close(web_receive(web));
+        fd_close(web_receive_in_pause(web));
         fd_close(web);
         expect_503(client, true);
         fd_close(client);
         ASSERT_TRUE(nobody_waits(stage.control));
+        stage_close(&stage);
+}
+
+/* Without a script it asks again by itself: for the reason, not for another wake. */
+static void test_who_has_seen_the_page_wakes_no_more(void) {
+        int waker, client, web, taken;
+        Stage stage;
+
+        stage_open(&stage, false, true);
+        web_listen(&stage);
+        stage_start(&stage, 0, NULL);
+        client = browse(&stage);
+        waker = waker_accept(&stage);
+        web = accept_one(stage.web);
+        taken = web_receive(web);
+        web_answer(web, "+");
+        expect_end(web);
+        fd_close(taken);
+        fd_close(web);
+        fd_close(client);
+        waker_fail(waker);
+        expect_end(waker);
+        fd_close(waker);
+
+        client = browse(&stage);
+        web = accept_one(stage.web);
+        fd_close(web_receive_in_pause(web));
+        ASSERT_TRUE(nobody_waits(stage.control));
+        fd_close(client);
+        fd_close(web);
         stage_close(&stage);
 }
 
@@ -709,6 +739,7 @@ static const struct {
         { "an answer too many", test_an_answer_too_many, NULL },
         { "five hundred browsers", test_five_hundred_browsers, NULL },
         { "a failed wake has a page", test_a_failed_wake_has_a_page, NULL },
+        { "who has seen the page wakes no more", test_who_has_seen_the_page_wakes_no_more, NULL },
         { "refused when awake is connected", test_refused_when_awake_is_connected, NULL },
         { "an end leaves the page alone", test_an_end_leaves_the_page_alone, NULL },
         { "page: never", test_page_never, NULL },

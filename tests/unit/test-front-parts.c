@@ -2,7 +2,7 @@
 #include <netinet/in.h>
 
 #include "front/answer.h"
-#include "front/backend.h"
+#include "front/connector.h"
 #include "front/front.h"
 #include "test.h"
 
@@ -11,7 +11,8 @@ static void test_answer(void) {
         size_t head, all;
         const char *text;
 
-        ASSERT_OK(answer_new(&answer, "demo could not be woken", 1500000));
+        answer = answer_new(1500000, "%s could not be woken", "demo");
+        ASSERT_TRUE(answer);
         (void) answer_text(answer, true, &head);
         text = answer_text(answer, false, &all);
         ASSERT_EQ(all - head, strlen("demo could not be woken\n"));
@@ -74,19 +75,9 @@ static void test_backends_are_compared(void) {
         ASSERT_FALSE(backends_equal(a, NULL));
 }
 
-static void test_pauses_grow_to_the_limit(void) {
-        ASSERT_EQ(front_pause_usec(1, USEC_PER_MINUTE), 0);
-        ASSERT_EQ(front_pause_usec(2, USEC_PER_MINUTE), 100000);
-        ASSERT_EQ(front_pause_usec(3, USEC_PER_MINUTE), 200000);
-        ASSERT_EQ(front_pause_usec(50, USEC_PER_MINUTE), USEC_PER_MINUTE);
-        ASSERT_EQ(front_pause_usec(UINT32_MAX, USEC_PER_MINUTE), USEC_PER_MINUTE);
-        ASSERT_EQ(front_pause_usec(5, 0), 0);
-}
-
 int main(void) {
         test_answer();
         test_addresses();
         test_backends_are_compared();
-        test_pauses_grow_to_the_limit();
         return 0;
 }

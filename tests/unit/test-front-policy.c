@@ -140,6 +140,24 @@ static void test_ignored_requests_wake_nothing(void) {
         stage_close(&stage);
 }
 
+/* A proxy that is told 503 would let nobody through to wake it. */
+static void test_ignored_may_pass(void) {
+        static const char expected[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                                       "Content-Length: 19\r\nX-Wakechain: asleep\r\nCache-Control: no-store\r\n"
+                                       "Connection: close\r\n\r\ndemo is not awake.\n";
+        int client;
+        Stage stage;
+
+        stage_open(&stage, false, true);
+        stage_start_with(&stage, 0, (const char *const[]){ "--ignore-path=/health", "--ignore-answer=200", NULL });
+        client = ask(&stage, "OPTIONS /health HTTP/1.0\r\n\r\n");
+        expect_text(client, expected);
+        expect_end(client);
+        fd_close(client);
+        ASSERT_TRUE(nobody_waits(stage.control));
+        stage_close(&stage);
+}
+
 static void test_ignored_keep_nothing_awake(void) {
         int waker, client, ignored, backend, ignored_backend;
         Stage stage;
@@ -169,32 +187,45 @@ static void test_ignored_keep_nothing_awake(void) {
         stage_close(&stage);
 }
 
-static void write_status(Stage *stage, char *path, size_t size, const char *state) {
+/* The waker went before it could say so, but it has written it. */
+static void test_written_reason_is_told(void) {
+        static const char failed[] = "{\"service\":\"demo\",\"state\":\"failed\",\"reason\":\"global_timeout\"}";
         char text[512];
+        int waker, client;
+        Stage stage;
+        ssize_t n;
 
-        snprintf(path, size, "%s/status", stage->folder);
-        snprintf(text, sizeof(text), "{\"service\":\"demo\",\"state\":\"%s\",\"backends\":[\"%s\"]}", state,
-                 stage->backend_address);
-        ASSERT_OK(file_replace(path, text, strlen(text), 0644, false));
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, NULL);
+        client = ask(&stage, GET("/", "curl/8"));
+        waker = waker_accept(&stage);
+        waker_status(waker, "waking", NULL);
+        ASSERT_OK(file_replace(stage.status_path, failed, strlen(failed), 0644, false));
+        fd_close(waker);
+        n = recv(client, text, sizeof(text) - 1, MSG_WAITALL);
+        ASSERT_TRUE(n > 0);
+        text[n] = '\0';
+        ASSERT_TRUE(strstr(text, "demo could not be woken: it took too long."));
+        ASSERT_TRUE(nobody_waits(stage.control));
+        fd_close(client);
+        stage_close(&stage);
 }
 
 /* A stack is awake for a while after its last client: whoever is ignored reaches it, and does not prolong that. */
 static void test_ignored_reach_what_is_awake(void) {
-        char path[128], option[160];
         int waker, client, other, backend, other_backend;
         Stage stage;
 
         stage_open(&stage, false, true);
-        write_status(&stage, path, sizeof(path), "awake");
-        snprintf(option, sizeof(option), "--status=%s", path);
-        stage_start_with(&stage, 0, (const char *const[]){ "--ignore-user-agent=bot", option, NULL });
+        stage_write_status(&stage, "awake");
+        stage_start(&stage, 0, "--ignore-user-agent=bot");
         client = ask(&stage, GET("/", "bot/1"));
         backend = accept_one(stage.backend);
         expect_text(backend, GET("/", "bot/1"));
         expect_echo(client, backend);
         ASSERT_TRUE(nobody_waits(stage.control));
 
-        write_status(&stage, path, sizeof(path), "asleep");
+        stage_write_status(&stage, "asleep");
         other = ask(&stage, GET("/", "bot/2"));
         expect_503(other, true);
         fd_close(other);
@@ -213,7 +244,6 @@ static void test_ignored_reach_what_is_awake(void) {
         fd_close(backend);
         fd_close(other_backend);
         fd_close(waker);
-        ASSERT_OK(unlink(path));
         stage_close(&stage);
 }
 
@@ -273,6 +303,8 @@ static const struct {
         { "the PROXY header of version 2", NULL, test_proxy_header_of_version_2 },
         { "ignored addresses wake nothing", test_ignored_addresses_wake_nothing, NULL },
         { "ignored requests wake nothing", test_ignored_requests_wake_nothing, NULL },
+        { "a written reason is told", test_written_reason_is_told, NULL },
+        { "the ignored may pass", test_ignored_may_pass, NULL },
         { "the ignored keep nothing awake", test_ignored_keep_nothing_awake, NULL },
         { "the ignored reach what is awake", test_ignored_reach_what_is_awake, NULL },
         { "quiet connections keep nothing awake", test_quiet_connections_keep_nothing_awake, NULL },

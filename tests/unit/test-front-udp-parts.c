@@ -1,7 +1,6 @@
 #include <arpa/inet.h>
 
-#include "front/udp-flow.h"
-#include "front/udp-queue.h"
+#include "front/udp/udp-flow.h"
 #include "test.h"
 
 /* The queue of datagrams and the table of flows, each alone. */

@@ -769,6 +769,32 @@ static void test_exits_when_unused(void) {
         stage_close(&stage);
 }
 
+/* PID 1 has the listening socket, too: who connects to it while a front drains is for the next one, and nothing that this one sees. */
+static void test_client_that_comes_while_it_drains(void) {
+        int waker, backend, client, next, status;
+        Stage stage;
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, "--drain-timeout=1h");
+        client = serve_one(&stage, &waker, &backend);
+        ASSERT_OK(kill(stage.front, SIGTERM));
+        for (unsigned i = 0; i < 3; i++) {
+                /* Not for what happens, but for what must not. */
+                (void) usleep(100 * 1000);
+                next = client_connect(&stage);
+                expect_echo(client, backend);
+                fd_close(accept_one(stage.listener));
+                fd_close(next);
+        }
+        fd_close(client);
+        fd_close(backend);
+        ASSERT_EQ(waitpid(stage.front, &status, 0), stage.front);
+        ASSERT_EQ(status, 0);
+        stage.front = 0;
+        fd_close(waker);
+        stage_close(&stage);
+}
+
 static const struct {
         const char *name;
         void (*plain)(void);
@@ -789,6 +815,7 @@ static const struct {
         { "few descriptors pause accepting", test_few_descriptors_pause_accepting, NULL },
         { "descriptors run out", test_descriptors_run_out, NULL },
         { "nine thousand at once", test_nine_thousand_at_once, NULL },
+        { "a client that comes while it drains", test_client_that_comes_while_it_drains, NULL },
         { "a backend that is replaced", test_backend_that_is_replaced, NULL },
         { "exits when unused", test_exits_when_unused, NULL },
 };

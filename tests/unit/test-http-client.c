@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "io/http-client.h"
+#include "engine/http-client.h"
 #include "scripted-server.h"
 #include "test.h"
 

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "io/lease.h"
+#include "lease/lease.h"
 #include "test.h"
 #include "util/fd.h"
 
@@ -160,6 +160,10 @@ static const char *copy_path(const char *container) {
         return path;
 }
 
+static void make_text(const char *path, const char *text) {
+        ASSERT_OK(file_replace(path, text, strlen(text), 0600, false));
+}
+
 /* What a boot does to /run. */
 static void forget_run(const char *container) {
         ASSERT_EQ(unlink(lease_path(container)), 0);
@@ -228,23 +232,63 @@ static void test_copy_is_removed_with_what_it_says(void) {
         ASSERT_FALSE(read.ours || read.restored);
 }
 
-static void test_record_of_this_boot_hides_the_copy(void) {
-        static const char *const records[] = { "{\"ours\":false}", "{\"ours\":tru" };
+static bool list_has(const char *container, LeaseRecord *ret) {
+        _cleanup_(restored_lease_list_freep) RestoredLease *list = NULL;
+
+        ASSERT_OK(lease_list(&list, root));
+        for (RestoredLease *entry = list; entry->container; entry++)
+                if (streq(entry->container, container)) {
+                        *ret = entry->record;
+                        entry->record = (LeaseRecord){};
+                        return true;
+                }
+        return false;
+}
+
+static void test_sound_record_of_this_boot_hides_the_copy(void) {
+        static const struct {
+                const char *text;
+                bool ours;
+        } records[] = {
+                { "{\"ours\":false}", false }, { "{\"ours\":tru", true },     { "{}", true },
+                { "\xff\xfe\x01", true },      { "{\"ours\":\"no\"}", true },
+        };
 
         for (size_t i = 0; i < ELEMENTSOF(records); i++) {
-                _cleanup_(lease_record_done) LeaseRecord read = {};
-                _cleanup_(restored_lease_list_freep) RestoredLease *list = NULL;
+                _cleanup_(lease_record_done) LeaseRecord read = {}, listed = {};
 
                 write_ours("hidden", NULL, false);
-                ASSERT_OK(file_replace(lease_path("hidden"), records[i], strlen(records[i]), 0600, false));
+                make_text(lease_path("hidden"), records[i].text);
                 read = read_anew("hidden");
-                ASSERT_FALSE(read.ours || read.restored);
-
-                ASSERT_OK(lease_list_restored(&list, root));
-                for (RestoredLease *entry = list; entry->container; entry++)
-                        ASSERT_FALSE(streq(entry->container, "hidden"));
+                ASSERT_EQ(read.ours, records[i].ours);
+                ASSERT_EQ(read.restored, records[i].ours);
+                ASSERT_EQ(list_has("hidden", &listed), records[i].ours);
         }
         ASSERT_EQ(unlink(copy_path("hidden")), 0);
+}
+
+static void test_asleep_outlives_a_boot(void) {
+        _cleanup_(lease_record_done) LeaseRecord old = {}, before = {}, after = {}, listed = {};
+        _cleanup_(lease_freep) Lease *lease = NULL;
+        LeaseRecord record = {
+                .ours = true, .asleep = true, .service = (char *) "blog", .container_id = (char *) "0123"
+        };
+
+        /* Before that member was known it meant that the container had been started, and not stopped since. */
+        make_text(copy_path("asleep"), "{\"container\":\"asleep\",\"ours\":true,\"containerId\":\"0123\"}");
+        old = read_anew("asleep");
+        ASSERT_TRUE(old.ours && !old.asleep);
+
+        ASSERT_OK(lease_open(&lease, root, "asleep"));
+        ASSERT_OK(lease_write(lease, &record));
+        before = read_anew("asleep");
+        ASSERT_TRUE(before.ours && before.asleep && !before.restored);
+        forget_run("asleep");
+        after = read_anew("asleep");
+        ASSERT_TRUE(after.ours && after.asleep && after.restored);
+        ASSERT_TRUE(list_has("asleep", &listed));
+        ASSERT_TRUE(listed.asleep);
+        ASSERT_STREQ(listed.container_id, "0123");
 }
 
 /* A wake writes its record several times; only the identity goes to the disk, once. */
@@ -262,10 +306,6 @@ static void test_copy_is_not_written_again_for_nothing(void) {
         ASSERT_EQ(unlink(copy_path("once")), 0);
         write_ours("once", "2026-01-05T08:00:00Z", true);
         ASSERT_EQ(access(copy_path("once"), F_OK), 0);
-}
-
-static void make_text(const char *path, const char *text) {
-        ASSERT_OK(file_replace(path, text, strlen(text), 0600, false));
 }
 
 static void make_fifo(const char *path, const char *text) {
@@ -302,22 +342,21 @@ static void test_bad_copies_count_as_none(void) {
         static const struct {
                 void (*make)(const char *path, const char *text);
                 const char *text;
-                bool replaceable;
         } cases[] = {
-                { make_text, "", true },
-                { make_text, "{", true },
-                { make_text, "[]", true },
-                { make_text, "{\"ours\":true}", true },
-                { make_text, "{\"container\":\"other\",\"ours\":true}", true },
-                { make_text, "{\"container\":\"bad\",\"ours\":1}", true },
-                { make_text, "{\"container\":\"bad\",\"ours\":false}", true },
-                { make_text, "{\"container\":[],\"ours\":true}", true },
-                { make_text, "\xff\xfe", true },
-                { make_huge, GOOD, true },
-                { make_stranger, GOOD, true },
-                { make_fifo, NULL, true },
-                { make_link, NULL, true },
-                { make_folder, NULL, false },
+                { make_text, "" },
+                { make_text, "{" },
+                { make_text, "[]" },
+                { make_text, "{\"ours\":true}" },
+                { make_text, "{\"container\":\"other\",\"ours\":true}" },
+                { make_text, "{\"container\":\"bad\",\"ours\":1}" },
+                { make_text, "{\"container\":\"bad\",\"ours\":false}" },
+                { make_text, "{\"container\":[],\"ours\":true}" },
+                { make_text, "\xff\xfe" },
+                { make_huge, GOOD },
+                { make_stranger, GOOD },
+                { make_fifo, NULL },
+                { make_link, NULL },
+                { make_folder, NULL },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -328,7 +367,7 @@ static void test_bad_copies_count_as_none(void) {
                 read = read_anew("bad");
                 if (read.ours || read.restored)
                         TEST_FAIL("copy %zu counts", i);
-                ASSERT_OK(lease_list_restored(&list, root));
+                ASSERT_OK(lease_list(&list, root));
                 for (RestoredLease *entry = list; entry->container; entry++)
                         ASSERT_FALSE(streq(entry->container, "bad"));
 
@@ -336,8 +375,8 @@ static void test_bad_copies_count_as_none(void) {
                 write_ours("bad", NULL, false);
                 forget_run("bad");
                 again = read_anew("bad");
-                ASSERT_EQ(again.restored, cases[i].replaceable);
-                ASSERT_EQ(cases[i].replaceable ? unlink(copy_path("bad")) : rmdir(copy_path("bad")), 0);
+                ASSERT_TRUE(again.restored);
+                ASSERT_EQ(unlink(copy_path("bad")), 0);
                 forget_run("bad");
         }
 #undef GOOD
@@ -440,50 +479,171 @@ static void test_full_run_loses_no_record(void) {
                 printf("A full /run needs root and a mount namespace, skipped.\n");
 }
 
-static void test_list_of_what_was_restored(void) {
+static void test_list_of_what_is_ours(void) {
         static const char *const others[] = { "listed-b.AbCdEf", ".hidden", "-odd" };
+        static const char *const expected[] = { "listed-a", "listed-b", "listed-run" };
         _cleanup_(restored_lease_list_freep) RestoredLease *list = NULL, *none = NULL;
-        _cleanup_(lease_record_done) LeaseRecord opened = {};
+        _cleanup_(lease_record_done) LeaseRecord opened = {}, listed = {};
         size_t n = 0;
 
-        write_ours("listed-b", NULL, false);
-        write_ours("listed-a", NULL, false);
-        write_ours("listed-run", NULL, false);
+        for (size_t i = ELEMENTSOF(expected); i > 0; i--)
+                write_ours(expected[i - 1], NULL, false);
         for (size_t i = 0; i < ELEMENTSOF(others); i++)
                 make_text(copy_path(others[i]), "{\"container\":\"listed-b\",\"ours\":true}");
         forget_run("listed-a");
         forget_run("listed-b");
-        /* A lease that was opened, and nothing written, is no record. */
+        /* A lease that was opened, and nothing written, is no record; and where the copy was lost there is one. */
         opened = read_anew("listed-b");
+        ASSERT_EQ(unlink(copy_path("listed-run")), 0);
+        make_fifo(lease_path("listed-fifo"), NULL);
 
-        ASSERT_OK(lease_list_restored(&list, root));
+        ASSERT_OK(lease_list(&list, root));
         for (RestoredLease *entry = list; entry->container; entry++) {
-                ASSERT_TRUE(entry->record.restored && entry->record.ours);
-                ASSERT_FALSE(streq(entry->container, "listed-run"));
+                ASSERT_TRUE(entry->record.ours);
+                ASSERT_TRUE(entry == list || strcmp(entry[-1].container, entry->container) < 0);
                 if (strncmp(entry->container, "listed-", 7) != 0)
                         continue;
-                ASSERT_STREQ(entry->container, n == 0 ? "listed-a" : "listed-b");
+                ASSERT_TRUE(n < ELEMENTSOF(expected));
+                ASSERT_STREQ(entry->container, expected[n++]);
+                ASSERT_EQ(entry->record.restored, !streq(entry->container, "listed-run"));
                 ASSERT_STREQ(entry->record.service, "blog");
-                n++;
         }
-        ASSERT_EQ(n, 2);
+        ASSERT_EQ(n, ELEMENTSOF(expected));
+        ASSERT_FALSE(list_has("nobody", &listed));
+        ASSERT_EQ(unlink(lease_path("listed-fifo")), 0);
 
-        ASSERT_OK(lease_list_restored(&none, "/nonexistent"));
+        ASSERT_OK(lease_list(&none, "/nonexistent"));
         ASSERT_NULL(none->container);
 }
 
-static void test_symbolic_link_is_not_followed(void) {
+static void test_what_is_in_its_place_is_removed(void) {
+        static void (*const makes[])(const char *path, const char *text) = { make_link, make_fifo, make_folder };
+
+        for (size_t i = 0; i < ELEMENTSOF(makes); i++) {
+                _cleanup_(lease_freep) Lease *lease = NULL;
+                struct stat status;
+
+                makes[i](lease_path("odd"), NULL);
+                ASSERT_OK(lease_open(&lease, root, "odd"));
+                ASSERT_EQ(lstat(lease_path("odd"), &status), 0);
+                ASSERT_TRUE(S_ISREG(status.st_mode));
+                ASSERT_EQ(unlink(lease_path("odd")), 0);
+        }
+        ASSERT_EQ(access(lease_path("once"), F_OK), 0);
+}
+
+/* Mending */
+
+static const LeaseRecord held_record = { .ours = true,
+                                         .service = (char *) "blog",
+                                         .wake_id = (char *) "5e0a5ac1",
+                                         .started_at = (char *) "2026-01-05T08:00:00Z",
+                                         .ready = true };
+
+static void expect_whole(const char *container) {
+        _cleanup_(lease_record_done) LeaseRecord read = read_anew(container);
+
+        ASSERT_TRUE(read.ours && read.ready && !read.restored);
+        ASSERT_STREQ(read.started_at, held_record.started_at);
+        ASSERT_EQ(access(copy_path(container), F_OK), 0);
+}
+
+static void test_damaged_files_are_written_again(void) {
+        static const char *const garbage[] = { "", "{", "\xff\xfe", "{\"container\":\"another\",\"ours\":true}",
+                                               "{}" };
         _cleanup_(lease_freep) Lease *lease = NULL;
 
-        ASSERT_EQ(symlink("/dev/null", lease_path("link")), 0);
-        ASSERT_ERROR(lease_open(&lease, root, "link"), ELOOP);
-        ASSERT_NULL(lease);
+        ASSERT_OK(lease_open(&lease, root, "mended"));
+        ASSERT_OK(lease_share(lease));
+        ASSERT_OK(lease_write(lease, &held_record));
+        ASSERT_EQ(lease_mend(lease, &held_record), 0);
+        for (size_t i = 0; i < ELEMENTSOF(garbage); i++) {
+                _cleanup_close_ int fd = open(lease_path("mended"), O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+                /* In place, as `echo` does it. */
+                ASSERT_EQ(write(fd, garbage[i], strlen(garbage[i])), (ssize_t) strlen(garbage[i]));
+                if (!strstr(garbage[i], "ours")) {
+                        ASSERT_EQ(lease_mend(lease, &held_record), 0);
+                        expect_whole("mended");
+                }
+                ASSERT_OK(lease_write(lease, &held_record));
+                make_text(copy_path("mended"), garbage[i]);
+                ASSERT_EQ(lease_mend(lease, &held_record), 0);
+                expect_whole("mended");
+                forget_run("mended");
+                ASSERT_EQ(lease_mend(lease, &held_record), 1);
+                expect_whole("mended");
+        }
+        ASSERT_EQ(unlink(copy_path("mended")), 0);
+        ASSERT_EQ(lease_mend(lease, &held_record), 0);
+        expect_whole("mended");
+}
+
+/* What another user of it has written is as good. */
+static void test_record_of_another_user_is_not_written_over(void) {
+        _cleanup_(lease_freep) Lease *lease = NULL, *other = NULL;
+        _cleanup_(lease_record_done) LeaseRecord read = {};
+        LeaseRecord record = held_record;
+
+        record.service = (char *) "shop";
+        ASSERT_OK(lease_open(&lease, root, "shared"));
+        ASSERT_OK(lease_write(lease, &held_record));
+        ASSERT_OK(lease_open(&other, root, "shared"));
+        ASSERT_OK(lease_write(other, &record));
+        ASSERT_EQ(lease_mend(lease, &held_record), 0);
+        read = read_anew("shared");
+        ASSERT_STREQ(read.service, "shop");
+}
+
+static void test_replaced_file_is_locked_anew(void) {
+        _cleanup_(lease_freep) Lease *first = NULL, *second = NULL, *later = NULL;
+
+        ASSERT_OK(lease_open(&first, root, "replaced"));
+        ASSERT_OK(lease_open(&second, root, "replaced"));
+        ASSERT_OK(lease_share(first));
+        ASSERT_OK(lease_share(second));
+        ASSERT_OK(lease_write(first, &held_record));
+        make_text(lease_path("replaced"), "somebody's");
+
+        /* Who has not looked yet counts as well. */
+        ASSERT_EQ(lease_mend(first, &held_record), 1);
+        expect_whole("replaced");
+        ASSERT_ERROR(lease_seize(first), EAGAIN);
+        ASSERT_EQ(lease_mend(first, &held_record), 0);
+        ASSERT_OK(lease_share(first));
+
+        /* Who comes later finds the new one used. */
+        ASSERT_OK(lease_open(&later, root, "replaced"));
+        ASSERT_OK(lease_share(later));
+        ASSERT_ERROR(lease_seize(later), EAGAIN);
+        ASSERT_OK(lease_release(later));
+
+        ASSERT_EQ(lease_mend(second, &held_record), 1);
+        ASSERT_OK(lease_release(first));
+        ASSERT_OK(lease_seize(second));
+        ASSERT_ERROR(lease_share(later), EAGAIN);
+        ASSERT_OK(lease_release(second));
+}
+
+/* The last look was before somebody replaced it. */
+static void test_seized_where_others_look(void) {
+        _cleanup_(lease_freep) Lease *lease = NULL, *other = NULL;
+
+        ASSERT_OK(lease_open(&lease, root, "moved"));
+        ASSERT_OK(lease_share(lease));
+        forget_run("moved");
+        ASSERT_OK(lease_open(&other, root, "moved"));
+        ASSERT_OK(lease_share(other));
+        ASSERT_ERROR(lease_seize(lease), EAGAIN);
+        ASSERT_OK(lease_release(other));
+        ASSERT_OK(lease_seize(lease));
+        ASSERT_ERROR(lease_share(other), EAGAIN);
 }
 
 static void test_names_in_the_descriptor_store(void) {
-        ASSERT_STREQ(lease_fdname_container(LEASE_FDNAME_PREFIX "mysql-clemence"), "mysql-clemence");
-        ASSERT_NULL(lease_fdname_container("stored"));
-        ASSERT_NULL(lease_fdname_container("leas"));
+        ASSERT_STREQ(lease_name_from_fdname(LEASE_FDNAME_PREFIX "mysql-clemence"), "mysql-clemence");
+        ASSERT_NULL(lease_name_from_fdname("stored"));
+        ASSERT_NULL(lease_name_from_fdname("leas"));
 }
 
 int main(void) {
@@ -501,14 +661,19 @@ int main(void) {
         test_oversized_record_is_refused_and_the_old_one_stays();
         test_copy_outlives_a_boot();
         test_copy_is_removed_with_what_it_says();
-        test_record_of_this_boot_hides_the_copy();
+        test_sound_record_of_this_boot_hides_the_copy();
+        test_asleep_outlives_a_boot();
         test_copy_is_not_written_again_for_nothing();
         test_bad_copies_count_as_none();
         test_copy_that_cannot_be_written_is_no_failure();
         test_record_survives_one_that_does_not_fit();
         test_full_run_loses_no_record();
-        test_list_of_what_was_restored();
-        test_symbolic_link_is_not_followed();
+        test_list_of_what_is_ours();
+        test_what_is_in_its_place_is_removed();
+        test_damaged_files_are_written_again();
+        test_record_of_another_user_is_not_written_over();
+        test_replaced_file_is_locked_anew();
+        test_seized_where_others_look();
         test_names_in_the_descriptor_store();
 
         ASSERT_TRUE(asprintf(&command, "rm -r '%s'", root) > 0);

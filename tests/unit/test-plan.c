@@ -115,6 +115,8 @@ static void test_who_names_needs_waits_for_these_alone(void) {
         ASSERT_EQ(find(plan, 2)->begin_usec, SEC(5));
         ASSERT_EQ(find(plan, 3)->begin_usec, SEC(9));
         ASSERT_EQ(plan->estimate_usec, SEC(10));
+        ASSERT_TRUE(plan_needs(plan, 3, 0) && plan_needs(plan, 2, 0));
+        ASSERT_FALSE(plan_needs(plan, 2, 1) || plan_needs(plan, 0, 3) || plan_needs(plan, 3, 2));
 }
 
 static void test_who_names_needs_may_be_in_a_step(void) {

@@ -1,5 +1,5 @@
-#include "io/printable.h"
 #include "test.h"
+#include "util/printable.h"
 
 static void test_copies(void) {
         static const struct {
@@ -48,27 +48,8 @@ static void test_last_line(void) {
         }
 }
 
-static void test_names(void) {
-        static const char *const good[] = { "a", "0", "web-1", "a.b_c" };
-        static const char *const bad[] = { "", ".", "..", "-a", "_a", "a/b", "a b", "a\n", "caf\xc3\xa9" };
-        char name[257];
-
-        for (size_t i = 0; i < ELEMENTSOF(good); i++)
-                ASSERT_TRUE(engine_name_is_valid(good[i]));
-        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
-                ASSERT_FALSE(engine_name_is_valid(bad[i]));
-        ASSERT_FALSE(engine_name_is_valid(NULL));
-
-        memset(name, 'a', sizeof(name));
-        name[256] = '\0';
-        ASSERT_FALSE(engine_name_is_valid(name));
-        name[255] = '\0';
-        ASSERT_TRUE(engine_name_is_valid(name));
-}
-
 int main(void) {
         test_copies();
         test_last_line();
-        test_names();
         return 0;
 }

@@ -1,7 +1,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "io/probe-address.h"
+#include "probe/probe-address.h"
 #include "test.h"
 
 static ContainerNetwork networks[] = {

@@ -1,4 +1,4 @@
-#include "io/probe-schedule.h"
+#include "probe/probe-schedule.h"
 #include "test.h"
 
 #define MSEC USEC_PER_MSEC

@@ -3,7 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/probe.h"
+#include "probe/probe.h"
 #include "scripted-server.h"
 #include "test.h"
 #include "util/fd.h"
@@ -57,26 +57,17 @@ static void run_until_told(const Told *told) {
                 ASSERT_OK(sd_event_run(event, 10 * USEC_PER_SEC));
 }
 
-static Told probe(Engine *engine, const Dependency *dependency, const ContainerInfo *info, uint16_t backend_port,
+static Told probe(Engine *engine, const Dependency *dependency, const ContainerInfo *info, uint16_t http_port,
                   char *const *environment) {
         uint64_t begun = time_now(CLOCK_MONOTONIC);
         Told told = {};
 
-        ASSERT_OK(probe_new(&told.probe, event, engine, dependency, info, "net", backend_port, environment,
-                            on_verdict, &told));
+        ASSERT_OK(probe_new(&told.probe, event, engine, dependency, info, "net", http_port,
+                            &(Environment){ .own = environment }, on_verdict, &told));
         ASSERT_FALSE(told.told);
         run_until_told(&told);
         told.after_usec = time_now(CLOCK_MONOTONIC) - begun;
         return told;
-}
-
-/* A port of 127.0.0.1 that nobody listens on. */
-static uint16_t free_port(void) {
-        ScriptedServer *server = scripted_server_new(event, NULL, (ScriptedRule[]){ { "", "" } }, 1);
-        uint16_t port = scripted_server_port(server);
-
-        scripted_server_free(server);
-        return port;
 }
 
 static void test_http_waits_for_a_good_status(void) {
@@ -158,25 +149,6 @@ static void test_tcp_waits_for_a_listener(void) {
         ASSERT_TRUE(listen(fd, 1) >= 0);
         run_until_told(&told);
         ASSERT_EQ(told.verdict, PROBE_READY);
-}
-
-static void test_backend_port_must_accept(void) {
-        ScriptedRule rules[] = { { "", "" } };
-        _unused_ _cleanup_(scripted_server_freep) ScriptedServer *server =
-                        scripted_server_new(event, NULL, rules, ELEMENTSOF(rules));
-        Dependency dependency = dependency_make();
-        ContainerInfo info = info_make();
-        Told told;
-
-        dependency.health.command = (char *) "true";
-        told = probe(NULL, &dependency, &info, scripted_server_port(server), NULL);
-        ASSERT_EQ(told.verdict, PROBE_READY);
-        ASSERT_EQ(scripted_server_connections(server), 1);
-
-        dependency.health.budget_usec = 100 * USEC_PER_MSEC;
-        told = probe(NULL, &dependency, &info, free_port(), NULL);
-        ASSERT_EQ(told.verdict, PROBE_TIMED_OUT);
-        ASSERT_STREQ(told.detail, "Connection refused");
 }
 
 static void test_host_command(void) {
@@ -268,6 +240,112 @@ static void test_health_of_the_engine(void) {
         ASSERT_STREQ(told.detail, "healthy");
 }
 
+static char *own_command[] = { (char *) "/bin/sh", (char *) "-c", (char *) "curl -f localhost", NULL };
+
+static ContainerInfo info_make_checked(void) {
+        ContainerInfo info = info_make();
+
+        info.health = HEALTH_STARTING;
+        info.health_command = own_command;
+        info.health_interval_usec = info.health_timeout_usec = 30 * USEC_PER_SEC;
+        info.health_retries = 3;
+        return info;
+}
+
+static void test_own_check_is_run_at_our_pace(void) {
+        ScriptedRule rules[] = {
+                RULE_PING,
+                { "POST /v1.41/containers/01ab/exec", REPLY_BODY("201 Created", "{\"Id\":\"e\"}"), .close = true },
+                EXEC_START,
+                EXEC_ENDED("1", .times = 2),
+                EXEC_ENDED("0"),
+        };
+        _unused_ _cleanup_(scripted_server_freep) ScriptedServer *server =
+                        scripted_server_new(event, socket_path, rules, ELEMENTSOF(rules));
+        _cleanup_(engine_freep) Engine *engine = NULL;
+        Dependency dependency = dependency_make();
+        ContainerInfo info = info_make_checked();
+        Told told;
+
+        ASSERT_OK(engine_new(&engine, event, socket_path));
+        told = probe(engine, &dependency, &info, 0, NULL);
+        ASSERT_EQ(told.verdict, PROBE_READY);
+        ASSERT_STREQ(told.detail, "its HEALTHCHECK: exit status 0: no luck");
+        ASSERT_EQ(scripted_server_requests(server, "POST /v1.41/containers/01ab/exec"), 3);
+}
+
+/* The engine may be first: nobody answers the exec. */
+static void test_own_check_or_the_engine(void) {
+        ScriptedRule rules[] = { RULE_PING, { "POST", NULL } };
+        _unused_ _cleanup_(scripted_server_freep) ScriptedServer *server =
+                        scripted_server_new(event, socket_path, rules, ELEMENTSOF(rules));
+        _cleanup_(engine_freep) Engine *engine = NULL;
+        Dependency dependency = dependency_make();
+        ContainerInfo info = info_make_checked();
+        Told told = {};
+
+        ASSERT_OK(engine_new(&engine, event, socket_path));
+        ASSERT_OK(probe_new(&told.probe, event, engine, &dependency, &info, "net", 0, NULL, on_verdict, &told));
+        while (scripted_server_requests(server, "POST") == 0)
+                ASSERT_OK(sd_event_run(event, USEC_PER_SEC));
+        probe_set_health(told.probe, HEALTH_UNHEALTHY);
+        ASSERT_OK(sd_event_run(event, 10 * USEC_PER_MSEC));
+        ASSERT_FALSE(told.told);
+        probe_set_health(told.probe, HEALTH_HEALTHY);
+        run_until_told(&told);
+        ASSERT_EQ(told.verdict, PROBE_READY);
+        ASSERT_STREQ(told.detail, "healthy");
+}
+
+static void test_own_check_has_a_time_of_its_own(void) {
+        static const struct {
+                uint64_t interval_sec, start_sec;
+                bool given;
+                uint64_t budget_sec;
+        } cases[] = {
+                { 30, 0, false, 180 },
+                { 1, 0, false, 20 }, /* the default, which is 20 s here */
+                { 1, 600, false, 1206 },
+                { 30, 0, true, 20 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(probe_freep) Probe *one = NULL;
+                Dependency dependency = dependency_make();
+                ContainerInfo info = info_make_checked();
+
+                dependency.health.budget_given = cases[i].given;
+                info.health_interval_usec = cases[i].interval_sec * USEC_PER_SEC;
+                info.health_start_usec = cases[i].start_sec * USEC_PER_SEC;
+                ASSERT_OK(probe_new(&one, event, NULL, &dependency, &info, "net", 0, NULL, on_verdict, NULL));
+                ASSERT_EQ(probe_budget(one), cases[i].budget_sec * USEC_PER_SEC);
+        }
+}
+
+static void test_what_can_never_be_run_is_broken(void) {
+        Dependency dependency = dependency_make();
+        ContainerInfo info = info_make();
+        Told told;
+
+        dependency.health.command = (char *) "no-such-program-at-all --ping";
+        told = probe(NULL, &dependency, &info, 0, NULL);
+        ASSERT_EQ(told.verdict, PROBE_BROKEN);
+        ASSERT_TRUE(strstr(told.detail, "exit status 127: "));
+        ASSERT_TRUE(strstr(told.detail, "a 'command' that this machine has"));
+}
+
+static void test_deadline_can_be_nearer(void) {
+        Dependency dependency = dependency_make();
+        ContainerInfo info = info_make();
+        Told told = {};
+
+        dependency.health.command = (char *) "exit 1";
+        ASSERT_OK(probe_new(&told.probe, event, NULL, &dependency, &info, "net", 0, NULL, on_verdict, &told));
+        ASSERT_OK(probe_set_deadline(told.probe, time_now(CLOCK_MONOTONIC)));
+        run_until_told(&told);
+        ASSERT_EQ(told.verdict, PROBE_TIMED_OUT);
+}
+
 static void test_missed_health_event_does_not_matter(void) {
         ScriptedRule rules[] = {
                 RULE_PING,
@@ -347,11 +425,15 @@ int main(void) {
         test_budget_ends_it();
         test_budget_ends_a_silent_try();
         test_tcp_waits_for_a_listener();
-        test_backend_port_must_accept();
         test_host_command();
         test_docker_exec_goes_through_the_engine();
         test_exec_in_no_container_is_broken();
         test_health_of_the_engine();
+        test_own_check_is_run_at_our_pace();
+        test_own_check_or_the_engine();
+        test_own_check_has_a_time_of_its_own();
+        test_what_can_never_be_run_is_broken();
+        test_deadline_can_be_nearer();
         test_missed_health_event_does_not_matter();
         test_startup_delay();
         test_what_cannot_be_asked_is_broken();

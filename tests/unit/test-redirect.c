@@ -1,6 +1,9 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
 #include <nftables/libnftables.h>
 #include <poll.h>
 #include <sched.h>
@@ -13,8 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "io/firewall.h"
-#include "io/redirect.h"
+#include "nft/firewall.h"
+#include "nft/redirect.h"
 #include "test.h"
 #include "util/fd.h"
 
@@ -38,6 +41,7 @@ static int container = -EBADF, front = -EBADF;
 static Redirect *redirect;
 
 static const Service clemence = { .name = (char *) "clemence", .port = PORT, .redirect_port = REDIRECT_PORT };
+static const Service other = { .name = (char *) "other", .port = PORT, .redirect_port = REDIRECT_PORT + 1 };
 static const RedirectBindings unknown = {};
 static const RedirectBindings everywhere = { .known = true, .any_ipv4 = true, .any_ipv6 = true };
 static const RedirectBindings ipv4_only = { .known = true, .any_ipv4 = true };
@@ -64,6 +68,32 @@ static char *nft(const char *command) {
         ASSERT_TRUE(output);
         nft_ctx_free(context);
         return output;
+}
+
+/* Changes with each transaction of anybody, whatever that does. */
+static uint32_t generation(void) {
+        struct {
+                struct nlmsghdr header;
+                struct nfgenmsg message;
+        } request = {
+                .header.nlmsg_len = sizeof(request),
+                .header.nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN,
+                .header.nlmsg_flags = NLM_F_REQUEST,
+                .message.version = NFNETLINK_V0,
+        };
+        struct {
+                struct nlmsghdr header;
+                struct nfgenmsg message;
+                struct nlattr attribute;
+                uint32_t id;
+                char more[512];
+        } reply;
+        _cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+
+        ASSERT_TRUE(fd >= 0 && send(fd, &request, sizeof(request), 0) == sizeof(request));
+        ASSERT_TRUE(recv(fd, &reply, sizeof(reply), 0) >= (ssize_t) offsetof(typeof(reply), more));
+        ASSERT_EQ(reply.attribute.nla_type, NFTA_GEN_ID);
+        return ntohl(reply.id);
 }
 
 static int listen_on(uint16_t port) {
@@ -133,11 +163,118 @@ static bool is_dropped(Side side, const char *address, uint16_t port) {
         return accepted(fd, DROP_MSEC, &server) == NOBODY;
 }
 
-static RedirectState look(const RedirectBindings *bindings) {
-        RedirectState state;
+typedef struct Wish {
+        const Service *service;
+        const RedirectBindings *bindings;
+        RedirectAim aim;
+} Wish;
 
-        ASSERT_OK(redirect_look(redirect, &clemence, bindings, &state));
-        return state;
+static RedirectSnapshot *look(void) {
+        RedirectSnapshot *snapshot;
+
+        ASSERT_OK(redirect_read(redirect, &snapshot));
+        return snapshot;
+}
+
+/* What settling is given, of those wishes that have a place; borrows from them. */
+typedef struct Plan {
+        RedirectEntry *entries;
+        const Wish **wishes; /* of each entry */
+        size_t n;
+        RedirectElement *elements;
+        size_t n_elements;
+} Plan;
+
+static int compare_wishes(const void *a, const void *b) {
+        return strcmp((*(const Wish *const *) a)->service->name, (*(const Wish *const *) b)->service->name);
+}
+
+static void plan_init(Plan *plan, const Wish *wishes, size_t n) {
+        *plan = (Plan){ .entries = new0(RedirectEntry, n + 1), .wishes = new0(const Wish *, n + 1) };
+        plan->elements = new0(RedirectElement, 8 * n + 1);
+        ASSERT_TRUE(plan->entries && plan->wishes && plan->elements);
+        for (size_t i = 0; i < n; i++)
+                if (wishes[i].aim != REDIRECT_GONE)
+                        plan->wishes[plan->n++] = &wishes[i];
+        if (plan->n > 0)
+                qsort(plan->wishes, plan->n, sizeof(*plan->wishes), compare_wishes);
+        for (size_t i = 0; i < plan->n; i++) {
+                const Service *service = plan->wishes[i]->service;
+                RedirectElement *elements;
+                size_t n_elements;
+
+                plan->entries[i] = (RedirectEntry){
+                        .service = service->name,
+                        .aim = plan->wishes[i]->aim,
+                        .redirect_port = service->redirect_port,
+                        .uncounted = service->ignore_addresses,
+                };
+                ASSERT_OK(redirect_elements_new(&elements, &n_elements, service->name, service->port,
+                                                plan->wishes[i]->bindings));
+                ASSERT_TRUE(n_elements < 8);
+                memcpy(&plan->elements[plan->n_elements], elements, n_elements * sizeof(*elements));
+                plan->n_elements += n_elements;
+                plan->elements[plan->n_elements++] =
+                                redirect_element(REDIRECT_TARGETS, NULL, service->redirect_port, service->name);
+                free(elements);
+        }
+        qsort(plan->elements, plan->n_elements, sizeof(*plan->elements), redirect_element_compare);
+}
+
+static void plan_done(Plan *plan) {
+        free(plan->entries);
+        free(plan->wishes);
+        free(plan->elements);
+}
+
+static int plan_settle(const Plan *plan, const RedirectSnapshot *snapshot, bool *changed) {
+        return redirect_settle(redirect, snapshot, plan->entries, plan->n, plan->elements, plan->n_elements,
+                               changed);
+}
+
+/* Whatever was settled is settled: nothing is written the next time. `changed`, if not NULL, tells of which wishes. */
+static int settle(const Wish *wishes, size_t n, bool *changed) {
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *before = look(), *after = NULL;
+        _cleanup_(plan_done) Plan plan;
+        _cleanup_free_ bool *own = new0(bool, n + 1);
+        uint32_t settled;
+        int r;
+
+        ASSERT_TRUE(own);
+        plan_init(&plan, wishes, n);
+        r = plan_settle(&plan, before, own);
+        for (size_t i = 0; changed && i < plan.n; i++)
+                changed[plan.wishes[i] - wishes] = own[i];
+        if (r >= 0) {
+                settled = generation();
+                after = look();
+                ASSERT_EQ(plan_settle(&plan, after, own), 0);
+                ASSERT_EQ(generation(), settled);
+        }
+        return r;
+}
+#define SETTLE(...) settle((const Wish[]){ __VA_ARGS__ }, ELEMENTSOF(((const Wish[]){ __VA_ARGS__ })), NULL)
+
+static int settle_clemence(RedirectAim aim, const RedirectBindings *bindings) {
+        return SETTLE({ &clemence, bindings, aim });
+}
+
+static void up(void) {
+        ASSERT_OK(redirect_up(redirect, &clemence));
+}
+
+static void lift(void) {
+        ASSERT_OK(redirect_lift(redirect, &clemence, NULL));
+}
+
+static void (*const moves[])(void) = { up, lift };
+
+static void assert_count(uint64_t connections, bool expected_up) {
+        RedirectCount count;
+
+        ASSERT_OK(redirect_count(redirect, "clemence", &count));
+        ASSERT_EQ(count.connections, connections);
+        ASSERT_EQ(count.up, expected_up);
 }
 
 static const struct {
@@ -162,34 +299,105 @@ static void assert_all_ways(Reached expected) {
         assert_ways((Reached[]){ expected, expected, expected, expected, expected, expected, expected });
 }
 
-static void test_up_lift_down(void) {
+/* A waker's moves between two settlements, and what settling makes of them. */
+static void test_up_and_lift(void) {
         ASSERT_OK(redirect_clear(redirect));
-        ASSERT_FALSE(look(&everywhere).present);
         assert_all_ways(CONTAINER);
 
+        ASSERT_EQ(settle_clemence(REDIRECT_UP, &everywhere), 1);
+        assert_all_ways(FRONT);
         for (int cycle = 0; cycle < 2; cycle++) {
-                ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
-                ASSERT_TRUE(look(&everywhere).present && look(&everywhere).up && !look(&everywhere).partly);
-                assert_all_ways(FRONT);
-
-                ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
-                ASSERT_TRUE(look(&everywhere).registered && !look(&everywhere).up && !look(&everywhere).partly);
+                lift();
                 assert_all_ways(CONTAINER);
+                ASSERT_EQ(settle_clemence(REDIRECT_KEPT, &everywhere), 0);
+                ASSERT_EQ(settle_clemence(REDIRECT_LIFTED, &everywhere), 0);
+                up();
+                assert_all_ways(FRONT);
+                ASSERT_EQ(settle_clemence(REDIRECT_KEPT, &everywhere), 0);
+                ASSERT_EQ(settle_clemence(REDIRECT_UP, &everywhere), 0);
         }
+        ASSERT_EQ(settle_clemence(REDIRECT_LIFTED, &everywhere), 1);
+        assert_all_ways(CONTAINER);
+        ASSERT_EQ(settle_clemence(REDIRECT_UP, &everywhere), 1);
+        assert_all_ways(FRONT);
+}
 
-        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
-        ASSERT_OK(redirect_down(redirect, "clemence"));
-        ASSERT_FALSE(look(&everywhere).registered);
+/* A service that is taken out leaves nothing but the table, and where there was none there is none. */
+static void test_gone(void) {
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+        _cleanup_free_ char *ruleset = NULL;
+
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
+        ASSERT_TRUE(settle_clemence(REDIRECT_GONE, &everywhere) > 0);
+        snapshot = look();
+        ASSERT_TRUE(snapshot->complete);
+        ASSERT_EQ(snapshot->n_elements, 0);
+        ASSERT_EQ(snapshot->n_services, 0);
         assert_all_ways(CONTAINER);
         ASSERT_EQ(reaches(THERE, HERE4, REDIRECT_PORT), FRONT);
+
+        ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &everywhere));
+        ASSERT_TRUE(settle(NULL, 0, NULL) > 0);
+        snapshot = redirect_snapshot_free(snapshot);
+        snapshot = look();
+        ASSERT_EQ(snapshot->n_elements + snapshot->n_services, 0);
+
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_EQ(settle(NULL, 0, NULL), 0);
+        ASSERT_EQ(settle_clemence(REDIRECT_GONE, &everywhere), 0);
+        ruleset = nft("list ruleset");
+        ASSERT_STREQ(ruleset, "");
+}
+
+/* A waker moves what is there, and makes nothing: whoever stopped the socket wants no redirect to it. */
+static void test_moves_of_what_is_not_there(void) {
+        uint32_t before;
+
+        ASSERT_OK(redirect_clear(redirect));
+        before = generation();
+        ASSERT_ERROR(redirect_up(redirect, &clemence), ENOENT);
+        ASSERT_ERROR(redirect_lift(redirect, &clemence, NULL), ENOENT);
+        ASSERT_EQ(generation(), before);
+
+        ASSERT_OK(SETTLE({ &other, &addresses_only, REDIRECT_UP }));
+        before = generation();
+        ASSERT_ERROR(redirect_up(redirect, &clemence), ENOENT);
+        ASSERT_ERROR(redirect_lift(redirect, &clemence, NULL), ENOENT);
+        ASSERT_EQ(generation(), before);
+        ASSERT_TRUE(*redirect_error(redirect));
+        assert_count(0, false);
+}
+
+/* The file says another one since the socket was started: the table follows the socket. */
+static void test_up_with_another_port_in_the_table(void) {
+        const Service moved = { .name = (char *) "clemence",
+                                .port = PORT + 5,
+                                .redirect_port = REDIRECT_PORT + 5 };
+
+        ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &everywhere));
+        ASSERT_OK(redirect_up(redirect, &moved));
+        assert_all_ways(FRONT);
+        ASSERT_EQ(settle_clemence(REDIRECT_UP, &everywhere), 0);
+        ASSERT_OK(redirect_lift(redirect, &moved, NULL));
+        assert_all_ways(CONTAINER);
+}
+
+/* What is a service's own is not another's, though a file that is read too early says so. */
+static void test_up_with_the_port_of_another_service(void) {
+        const Service usurper = { .name = (char *) "other", .port = PORT, .redirect_port = REDIRECT_PORT };
+        const Wish wishes[] = { { &clemence, &loopback_only, REDIRECT_UP },
+                                { &other, &addresses_only, REDIRECT_LIFTED } };
+
+        ASSERT_OK(settle(wishes, ELEMENTSOF(wishes), NULL));
+        ASSERT_OK(redirect_up(redirect, &usurper));
+        ASSERT_EQ(settle((Wish[]){ wishes[0], { &other, &addresses_only, REDIRECT_UP } }, 2, NULL), 0);
 }
 
 static void test_direct_use_is_dropped(void) {
-        static int (*const moves[])(Redirect *, const Service *, const RedirectBindings *) = { redirect_up,
-                                                                                               redirect_lift };
-
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
         for (size_t i = 0; i < ELEMENTSOF(moves); i++) {
-                ASSERT_OK(moves[i](redirect, &clemence, &everywhere));
+                moves[i]();
                 ASSERT_TRUE(is_dropped(HERE, "127.0.0.1", REDIRECT_PORT));
                 ASSERT_TRUE(is_dropped(HERE, "::1", REDIRECT_PORT));
                 ASSERT_TRUE(is_dropped(THERE, HERE4, REDIRECT_PORT));
@@ -212,18 +420,16 @@ static void test_only_what_is_published(void) {
 
         /* One after the other, without taking the former down: bindings are replaced. */
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                ASSERT_OK(redirect_up(redirect, &clemence, cases[i].bindings));
+                ASSERT_TRUE(settle_clemence(i % 2 == 0 ? REDIRECT_UP : REDIRECT_KEPT, cases[i].bindings) > 0);
+                up();
                 assert_ways(cases[i].expected);
-                ASSERT_TRUE(look(cases[i].bindings).up);
-                ASSERT_OK(redirect_lift(redirect, &clemence, cases[i].bindings));
+                lift();
                 assert_all_ways(CONTAINER);
         }
-        ASSERT_OK(redirect_up(redirect, &clemence, &ipv4_only));
-        ASSERT_TRUE(look(&everywhere).partly && !look(&everywhere).up);
 }
 
 static void test_own_group_is_exempt(void) {
-        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
         ASSERT_TRUE(setegid(GROUP) >= 0);
         ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), CONTAINER);
         ASSERT_EQ(reaches(HERE, "::1", PORT), CONTAINER);
@@ -232,78 +438,176 @@ static void test_own_group_is_exempt(void) {
 }
 
 static void test_counter(void) {
-        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
-        ASSERT_EQ(look(&everywhere).new_connections, 0);
+        RedirectCount count;
+
+        ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &everywhere));
+        ASSERT_OK(redirect_count(redirect, "clemence", &count));
+        ASSERT_TRUE(count.bare);
+        lift();
+        ASSERT_OK(redirect_count(redirect, "clemence", &count));
+        ASSERT_FALSE(count.bare);
+        assert_count(0, false);
         assert_all_ways(CONTAINER);
-        ASSERT_EQ(look(&everywhere).new_connections, ELEMENTSOF(ways));
+        assert_count(ELEMENTSOF(ways), false);
 
-        /* What went to the front is not counted, and the count can be read when the redirect is back. */
-        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        /* What went to the front is not counted, and a lift begins anew. */
+        up();
         assert_all_ways(FRONT);
-        ASSERT_EQ(look(&everywhere).new_connections, ELEMENTSOF(ways));
+        lift();
+        assert_count(0, false);
 
-        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
-        ASSERT_EQ(look(&everywhere).new_connections, 0);
+        ASSERT_OK(settle_clemence(REDIRECT_GONE, &everywhere));
+        assert_count(0, false);
+        ASSERT_OK(redirect_clear(redirect));
+        assert_count(0, false);
+        ASSERT_ERROR(redirect_count(redirect, "a b", &count), EINVAL);
+}
+
+/* A settlement that is about others, or about its addresses, leaves a service's chain alone. */
+static void test_counters_go_on(void) {
+        const Wish lifted = { &clemence, &ipv4_only, REDIRECT_LIFTED };
+
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_OK(settle(&lifted, 1, NULL));
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+        ASSERT_EQ(settle((Wish[]){ lifted, { &other, &ipv6_only, REDIRECT_UP } }, 2, NULL), 1);
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+        assert_count(2, false);
+        ASSERT_EQ(settle((Wish[]){ { &other, &ipv6_only, REDIRECT_LIFTED }, lifted }, 2, NULL), 1);
+        ASSERT_TRUE(settle(&lifted, 1, NULL) > 0);
+        ASSERT_EQ(settle_clemence(REDIRECT_KEPT, &everywhere), 1);
+        ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
+        assert_count(3, false);
+        ASSERT_EQ(settle_clemence(REDIRECT_LIFTED, &loopback_only), 1);
+        assert_count(3, false);
 }
 
 /* Who is ignored, and the stack's own containers, get through like anybody, and are no activity. */
 static void test_some_are_not_counted(void) {
-        RedirectBindings bindings = everywhere;
-        Service ignoring = clemence;
-        AddressPrefix prefixes[2];
         char *lists[][2] = { { (char *) "10.77.0.0/24", NULL }, { (char *) "0.0.0.0/0", NULL } };
+        Service ignoring = clemence;
+        Inner inner = { .n_own = 2 };
 
-        for (size_t i = 0; i < ELEMENTSOF(lists); i++) {
-                ignoring.ignore_addresses = lists[i];
-                ASSERT_OK(redirect_lift(redirect, &ignoring, &everywhere));
-                ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
-                ASSERT_EQ(look(&everywhere).new_connections, 0);
-                ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
-                ASSERT_EQ(look(&everywhere).new_connections, 1);
-        }
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                for (unsigned by_settling = 0; by_settling < 2; by_settling++) {
+                        ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
+                        ignoring.ignore_addresses = lists[i];
+                        if (by_settling)
+                                ASSERT_EQ(SETTLE({ &ignoring, &everywhere, REDIRECT_LIFTED }), 1);
+                        else
+                                ASSERT_OK(redirect_lift(redirect, &ignoring, NULL));
+                        ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+                        assert_count(0, false);
+                        ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
+                        assert_count(1, false);
+                }
 
-        ASSERT_OK(address_prefix_parse(&prefixes[0], "fd77::/64"));
-        ASSERT_OK(address_prefix_parse(&prefixes[1], "192.0.2.1"));
-        bindings.uncounted = prefixes;
-        bindings.n_uncounted = ELEMENTSOF(prefixes);
-        ASSERT_OK(redirect_lift(redirect, &clemence, &bindings));
+        ASSERT_OK(address_prefix_parse(&inner.own[0], "fd77::/64"));
+        ASSERT_OK(address_prefix_parse(&inner.own[1], "192.0.2.1"));
+        ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
         ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
-        ASSERT_EQ(look(&everywhere).new_connections, 0);
+        assert_count(0, false);
         ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
-        ASSERT_EQ(look(&everywhere).new_connections, 1);
+        assert_count(1, false);
+        /* Settling knows nothing of them, and leaves them alone. */
+        ASSERT_EQ(settle_clemence(REDIRECT_LIFTED, &everywhere), 0);
 
         /* Asleep, they come to the front, which knows them. */
-        ASSERT_OK(redirect_up(redirect, &ignoring, &bindings));
+        ASSERT_OK(redirect_up(redirect, &ignoring));
         assert_all_ways(FRONT);
-        ASSERT_TRUE(look(&everywhere).up);
 }
 
-static void assert_count(uint64_t connections, bool up) {
-        uint64_t found_connections = UINT64_MAX;
-        bool found_up;
+/* By the container's own address, which stands for a way past the published port here: it is counted while lifted, never redirected, and
+ * nothing of it is left, whoever puts the service to sleep. */
+static void test_own_addresses_of_the_container(void) {
+        for (unsigned by_settling = 0; by_settling < 2; by_settling++) {
+                Inner inner = { .port = PORT, .n_addresses = 2 };
+                _cleanup_free_ char *rules = NULL;
 
-        ASSERT_OK(redirect_count(redirect, "clemence", &found_connections, &found_up));
-        ASSERT_EQ(found_connections, connections);
-        ASSERT_EQ(found_up, up);
+                ASSERT_OK(redirect_clear(redirect));
+                ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &loopback_only));
+                ASSERT_OK(address_prefix_parse(&inner.addresses[0], HERE4));
+                ASSERT_OK(address_prefix_parse(&inner.addresses[1], HERE6));
+                ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
+                ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+                ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
+                assert_count(2, false);
+                /* Settling leaves both tables and their counters alone. */
+                ASSERT_EQ(settle_clemence(REDIRECT_LIFTED, &loopback_only), 0);
+                ASSERT_EQ(settle_clemence(REDIRECT_KEPT, &loopback_only), 0);
+                assert_count(2, false);
+
+                if (by_settling)
+                        ASSERT_EQ(settle_clemence(REDIRECT_UP, &loopback_only), 1);
+                else
+                        ASSERT_OK(redirect_up(redirect, &clemence));
+                ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
+                ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+                ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
+                rules = nft("list ruleset");
+                ASSERT_NULL(strstr(rules, HERE4 " . "));
+                ASSERT_NULL(strstr(strstr(rules, "table bridge wakechain") ?: "", "service-"));
+        }
 }
 
-static void test_count_alone(void) {
-        uint64_t connections;
-        bool up;
+/* By it comes also the engine's proxy, with clients that it has taken already: not even while the port moves may it reach the front. */
+static void test_own_address_reaches_the_container_while_the_port_moves(void) {
+        Inner inner = { .port = PORT, .n_addresses = 1 };
+        int status, ends[2];
+        char c = 'x';
+        pid_t pid;
 
-        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
-        assert_count(0, false);
-        assert_all_ways(CONTAINER);
-        assert_count(ELEMENTSOF(ways), false);
-        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
-        assert_all_ways(FRONT);
-        assert_count(ELEMENTSOF(ways), true);
-
-        ASSERT_OK(redirect_down(redirect, "clemence"));
-        assert_count(0, false);
         ASSERT_OK(redirect_clear(redirect));
-        assert_count(0, false);
-        ASSERT_ERROR(redirect_count(redirect, "a b", &connections, &up), EINVAL);
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &loopback_only));
+        ASSERT_OK(address_prefix_parse(&inner.addresses[0], HERE4));
+        ASSERT_OK(pipe2(ends, O_CLOEXEC | O_NONBLOCK));
+        pid = fork();
+        ASSERT_TRUE(pid >= 0);
+        if (pid == 0) {
+                Reached reached = CONTAINER;
+
+                while (reached == CONTAINER && read(ends[0], &c, 1) < 0)
+                        reached = reaches(THERE, HERE4, PORT);
+                _exit((int) reached);
+        }
+        for (unsigned i = 0; i < 30; i++) {
+                ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
+                ASSERT_OK(redirect_up(redirect, &clemence));
+        }
+        ASSERT_EQ(write(ends[1], &c, 1), 1);
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        ASSERT_TRUE(WIFEXITED(status));
+        ASSERT_EQ(WEXITSTATUS(status), (int) CONTAINER);
+        fd_close(ends[0]);
+        fd_close(ends[1]);
+}
+
+/* Somebody has deleted both tables, and settling has made the first one again. */
+static void test_counting_again(void) {
+        Inner inner = { .port = PORT, .n_addresses = 1 };
+        bool bridges = false;
+
+        ASSERT_OK(address_prefix_parse(&inner.addresses[0], HERE4));
+        ASSERT_OK(redirect_clear(redirect));
+        for (unsigned i = 0; i < 3; i++) {
+                _cleanup_free_ char *rules = NULL;
+                RedirectCount count;
+
+                ASSERT_EQ(settle_clemence(REDIRECT_LIFTED, &loopback_only), 1);
+                ASSERT_OK(redirect_count(redirect, "clemence", &count));
+                ASSERT_TRUE(count.bare);
+                ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
+                ASSERT_OK(redirect_count(redirect, "clemence", &count));
+                ASSERT_FALSE(count.bare);
+                rules = nft("list ruleset");
+                ASSERT_TRUE(strstr(rules, HERE4 " . "));
+                if (i == 0)
+                        bridges = strstr(rules, "table bridge wakechain");
+                ASSERT_EQ(strstr(rules, "table bridge wakechain") != NULL, bridges);
+                free(nft("delete table inet wakechain"));
+                if (bridges)
+                        free(nft("delete table bridge wakechain"));
+        }
 }
 
 static void assert_echo(int from, int to) {
@@ -316,7 +620,7 @@ static void assert_echo(int from, int to) {
 }
 
 static void test_connections_under_way_are_left_alone(void) {
-        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+        ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &everywhere));
         for (size_t i = 0; i < ELEMENTSOF(ways); i++) {
                 _cleanup_close_ int direct = socket_at(ways[i].side, family_of(ways[i].address)), direct_server;
                 _cleanup_close_ int held = socket_at(ways[i].side, family_of(ways[i].address)), held_server;
@@ -325,14 +629,14 @@ static void test_connections_under_way_are_left_alone(void) {
                 ASSERT_EQ(accepted(direct, WAIT_MSEC, &direct_server), CONTAINER);
                 assert_echo(direct, direct_server);
 
-                ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+                up();
                 connect_to(held, ways[i].address, PORT);
                 ASSERT_EQ(accepted(held, WAIT_MSEC, &held_server), FRONT);
                 assert_echo(direct, direct_server);
                 assert_echo(direct_server, direct);
                 assert_echo(held, held_server);
 
-                ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+                lift();
                 assert_echo(held, held_server);
                 assert_echo(held_server, held);
                 assert_echo(direct, direct_server);
@@ -345,7 +649,7 @@ static void test_outgoing_connection_from_a_redirect_port(void) {
         _cleanup_close_ int listener = socket_at(THERE, AF_INET), fd = socket_at(HERE, AF_INET);
         int one = 1;
 
-        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
+        ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &everywhere));
         ASSERT_TRUE(bind(listener, (struct sockaddr *) &target, sizeof(target)) >= 0 && listen(listener, 8) >= 0);
 
         /* The front has the wildcard; a bound address of its own lets both have the port. */
@@ -365,24 +669,16 @@ static void test_outgoing_connection_from_a_redirect_port(void) {
 }
 
 static void test_repetition_changes_nothing(void) {
-        static int (*const moves[])(Redirect *, const Service *, const RedirectBindings *) = { redirect_up,
-                                                                                               redirect_lift };
-
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &addresses_only));
         for (size_t i = 0; i < ELEMENTSOF(moves); i++) {
                 _cleanup_free_ char *once = NULL, *twice = NULL;
 
-                ASSERT_OK(moves[i](redirect, &clemence, &addresses_only));
+                moves[i]();
                 once = nft("list ruleset");
-                ASSERT_OK(moves[i](redirect, &clemence, &addresses_only));
+                moves[i]();
                 twice = nft("list ruleset");
                 ASSERT_STREQ(once, twice);
         }
-        ASSERT_OK(redirect_down(redirect, "clemence"));
-        ASSERT_OK(redirect_down(redirect, "clemence"));
-        ASSERT_OK(redirect_down(redirect, "never-was"));
-        ASSERT_OK(redirect_clear(redirect));
-        ASSERT_OK(redirect_clear(redirect));
-        ASSERT_OK(redirect_down(redirect, "clemence"));
 }
 
 static void test_lost_tables_come_back(void) {
@@ -390,204 +686,292 @@ static void test_lost_tables_come_back(void) {
                 "flush ruleset",
                 "delete table inet wakechain",
                 "flush table inet wakechain",
+                "flush chain inet wakechain " REDIRECT_DIVERT,
                 "flush chain inet wakechain prerouting",
                 "flush chain inet wakechain output",
                 "flush chain inet wakechain input",
                 "flush map inet wakechain wildcard4",
                 "flush set inet wakechain targets",
                 "flush chain inet wakechain service-clemence",
+                "flush chain inet wakechain " REDIRECT_DIVERT "; delete map inet wakechain loopback6",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(losses); i++) {
-                _cleanup_free_ char *whole = NULL, *again = NULL, *output = NULL;
-                RedirectEntry entry = { .service = &clemence, .bindings = everywhere };
+                _cleanup_free_ char *whole = NULL, *again = NULL;
 
-                ASSERT_OK(redirect_rebuild(redirect, &entry, 1));
+                ASSERT_OK(redirect_clear(redirect));
+                ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
                 whole = nft("list ruleset");
-
-                output = nft(losses[i]);
-                ASSERT_FALSE(look(&everywhere).present && look(&everywhere).registered && look(&everywhere).up);
-                ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
-                assert_all_ways(FRONT);
+                free(nft(losses[i]));
+                ASSERT_TRUE(settle_clemence(REDIRECT_UP, &everywhere) > 0);
                 again = nft("list ruleset");
                 ASSERT_STREQ(whole, again);
-
-                free(nft(losses[i]));
-                ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
-                assert_all_ways(CONTAINER);
-
-                free(nft(losses[i]));
-                ASSERT_OK(redirect_rebuild(redirect, &entry, 1));
                 assert_all_ways(FRONT);
+
+                lift();
+                free(nft(losses[i]));
+                ASSERT_TRUE(settle_clemence(REDIRECT_LIFTED, &everywhere) > 0);
+                assert_all_ways(CONTAINER);
         }
         /* A table that was none of our making, but has our name. */
         free(nft("flush ruleset; add table inet wakechain; add chain inet wakechain prerouting"));
-        ASSERT_OK(redirect_rebuild(redirect, &(RedirectEntry){ .service = &clemence, .bindings = everywhere }, 1));
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
         assert_all_ways(FRONT);
 }
 
-static const Service other = { .name = (char *) "other", .port = PORT, .redirect_port = REDIRECT_PORT + 1 };
-
-static RedirectState look_at(const Service *service, const RedirectBindings *bindings) {
-        RedirectState state;
-
-        ASSERT_OK(redirect_look(redirect, service, bindings, &state));
-        return state;
-}
-
-static void test_two_services_on_different_addresses(void) {
-        const RedirectEntry entries[] = {
-                { .service = &other, .bindings = unknown },
-                { .service = &clemence, .bindings = loopback_only },
-        };
-        RedirectState states[2];
-
+/* Where nothing is known of a chain, its connections go where they would without us. */
+static void test_kept_of_nothing_is_lifted(void) {
         ASSERT_OK(redirect_clear(redirect));
-        ASSERT_EQ(redirect_up(redirect, &other, &addresses_only), 0);
-        ASSERT_EQ(redirect_lift(redirect, &other, &addresses_only), 0);
-        ASSERT_EQ(redirect_up(redirect, &clemence, &loopback_only), 0);
-        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
-        ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
-        ASSERT_OK(redirect_down(redirect, "other"));
-        ASSERT_TRUE(look(&loopback_only).up);
-
-        /* A guess is in nobody's way, and nobody in its. */
-        ASSERT_EQ(redirect_up(redirect, &other, &unknown), 0);
-        ASSERT_EQ(redirect_up(redirect, &clemence, &loopback_only), 0);
-        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
-        ASSERT_OK(redirect_look_all(redirect, entries, ELEMENTSOF(entries), states, NULL));
-        ASSERT_TRUE(states[0].up && states[1].up);
-        ASSERT_STREQ(states[0].rival, "");
-        ASSERT_OK(redirect_down(redirect, "other"));
+        ASSERT_EQ(settle_clemence(REDIRECT_KEPT, &everywhere), 1);
+        assert_all_ways(CONTAINER);
+        up();
+        free(nft("flush chain inet wakechain service-clemence"));
+        ASSERT_EQ(settle_clemence(REDIRECT_KEPT, &everywhere), 1);
+        assert_all_ways(CONTAINER);
 }
 
-/* Whoever has it keeps it, whatever the other does. */
-static void test_two_services_on_one_port(void) {
-        static const RedirectBindings *const claims[] = { &everywhere, &addresses_only, &loopback_only, &unknown };
-
-        for (size_t i = 0; i < ELEMENTSOF(claims); i++) {
+/* As an earlier version left it: made anew, and wakers' services stay as they moved them. Who lifted one sees that it is to do so again. */
+static void test_table_of_another_layout(void) {
+        for (size_t i = 0; i < ELEMENTSOF(moves); i++) {
                 _cleanup_free_ char *before = NULL, *after = NULL;
-                /* What is only guessed is not worth a word. */
-                const char *rival = claims[i]->known ? "clemence" : "";
-                int shared = claims[i]->known;
+                RedirectCount count;
 
                 ASSERT_OK(redirect_clear(redirect));
-                ASSERT_EQ(redirect_up(redirect, &clemence, claims[i]), 0);
-                ASSERT_STREQ(redirect_rival(redirect), "");
+                ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
+                moves[i]();
                 before = nft("list ruleset");
-
-                ASSERT_EQ(redirect_up(redirect, &other, claims[i]), shared);
-                ASSERT_STREQ(redirect_rival(redirect), rival);
-                ASSERT_TRUE(look(claims[i]).up);
-                ASSERT_STREQ(look(claims[i]).rival, "");
-                ASSERT_EQ(reaches(HERE, i == 1 ? HERE4 : "127.0.0.1", PORT), FRONT);
-                ASSERT_STREQ(look_at(&other, claims[i]).rival, rival);
-                ASSERT_TRUE(look_at(&other, claims[i]).registered && look_at(&other, claims[i]).listed);
-
-                /* The other one wakes and sleeps: neither does it open what is not its own. */
-                ASSERT_EQ(redirect_lift(redirect, &other, claims[i]), shared);
-                ASSERT_STREQ(redirect_rival(redirect), rival);
-                ASSERT_EQ(reaches(HERE, i == 1 ? HERE4 : "127.0.0.1", PORT), FRONT);
-                ASSERT_FALSE(look_at(&other, claims[i]).up);
-                ASSERT_EQ(redirect_up(redirect, &other, claims[i]), shared);
-                ASSERT_EQ(reaches(HERE, i == 1 ? HERE4 : "127.0.0.1", PORT), FRONT);
-
-                /* So does the one that has it: neither does it lose it. */
-                ASSERT_EQ(redirect_lift(redirect, &clemence, claims[i]), 0);
-                ASSERT_STREQ(redirect_rival(redirect), "");
-                ASSERT_EQ(redirect_up(redirect, &other, claims[i]), shared);
-                ASSERT_EQ(reaches(HERE, i == 1 ? HERE4 : "127.0.0.1", PORT), CONTAINER);
-                ASSERT_EQ(redirect_up(redirect, &clemence, claims[i]), 0);
-                ASSERT_EQ(reaches(HERE, i == 1 ? HERE4 : "127.0.0.1", PORT), FRONT);
-
-                /* It is gone without a trace, but for the counter of the one that has it. */
-                ASSERT_OK(redirect_lift(redirect, &clemence, claims[i]));
-                ASSERT_OK(redirect_up(redirect, &clemence, claims[i]));
-                ASSERT_OK(redirect_down(redirect, "other"));
+                free(nft("rename chain inet wakechain " REDIRECT_DIVERT " divert"));
+                ASSERT_TRUE(redirect_is_flushed(redirect));
+                ASSERT_EQ(settle_clemence(REDIRECT_KEPT, &everywhere), 1);
+                ASSERT_OK(redirect_count(redirect, "clemence", &count));
+                ASSERT_EQ(count.bare, moves[i] == lift);
+                if (count.bare)
+                        lift();
                 after = nft("list ruleset");
                 ASSERT_STREQ(before, after);
-
-                /* The first one is gone: who asks then has it. */
-                ASSERT_EQ(redirect_up(redirect, &other, claims[i]), shared);
-                ASSERT_OK(redirect_down(redirect, "clemence"));
-                ASSERT_FALSE(look_at(&other, claims[i]).listed);
-                ASSERT_EQ(redirect_up(redirect, &other, claims[i]), 0);
-                ASSERT_TRUE(look_at(&other, claims[i]).up);
-                ASSERT_EQ(redirect_up(redirect, &clemence, claims[i]), shared);
+                assert_all_ways(moves[i] == up ? FRONT : CONTAINER);
         }
 }
 
-static void test_some_addresses_of_another_service(void) {
-        ASSERT_OK(redirect_clear(redirect));
-        ASSERT_EQ(redirect_up(redirect, &other, &ipv6_only), 0);
-        ASSERT_EQ(redirect_lift(redirect, &other, &ipv6_only), 0);
-        ASSERT_EQ(redirect_up(redirect, &clemence, &everywhere), 1);
-        ASSERT_EQ(reaches(THERE, HERE4, PORT), FRONT);
-        ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
-        ASSERT_TRUE(look(&everywhere).up && look(&everywhere).listed);
-        ASSERT_STREQ(look(&everywhere).rival, "other");
+static ino_t recall(Redirect *whose, const char *root, size_t n_elements) {
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+        char path[128];
+        struct stat status;
 
-        /* Its bindings change, and it lets go of it. */
-        ASSERT_EQ(redirect_up(redirect, &other, &loopback_only), 0);
-        ASSERT_EQ(redirect_up(redirect, &clemence, &everywhere), 0);
-        ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
-
-        /* An element that is nobody's. */
-        free(nft("delete element inet wakechain wildcard6 { 9002 };"
-                 "add element inet wakechain wildcard6 { 9002 : drop }"));
-        ASSERT_EQ(redirect_up(redirect, &clemence, &everywhere), 0);
-        ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
+        ASSERT_OK(redirect_recall(whose, root, &snapshot));
+        ASSERT_EQ(snapshot->n_elements, n_elements);
+        (void) snprintf(path, sizeof(path), "%s/run/wakechain/table", root);
+        ASSERT_EQ(stat(path, &status), 0);
+        return status.st_ino;
 }
 
-static void test_a_change_of_several_services(void) {
-        const Service third = { .name = (char *) "third", .port = PORT, .redirect_port = REDIRECT_PORT + 2 };
-        RedirectEntry entries[] = {
-                { .service = &third, .bindings = ipv4_only },
-                { .service = &clemence, .bindings = everywhere, .aim = REDIRECT_LIFTED },
-                { .service = &other, .bindings = everywhere },
+/* What is remembered is believed of this namespace and generation alone, and as it was written. */
+static void test_recall(const char *root) {
+        static const char *const damages[] = {
+                "rm $F",
+                ": >$F",
+                "sed -i s/9002/9003/ $F",
+                "sed -i 1d $F",
+                "head -c 100 /dev/urandom >$F",
+                "head -n -3 $F >$F.new && mv $F.new $F",
+                "rm $F && mkfifo $F",
+                "rm $F && mkdir $F",
+                "sed -i '1s/^......../00000000/' $F",
         };
-        RedirectEntry heirs[] = {
-                { .service = &other, .bindings = everywhere },
-                { .service = &(Service){ .name = (char *) "third" }, .aim = REDIRECT_GONE },
-                { .service = &clemence, .bindings = loopback_only },
-        };
-        char **strays = NULL;
-        RedirectState state;
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *read = NULL, *recalled = NULL;
+        _cleanup_(redirect_freep) Redirect *there = NULL;
+        Inner inner = { .port = PORT, .n_addresses = 1 };
+        char variable[128];
+        uint32_t settled;
+        ino_t once;
 
-        /* Among those who ask for the same, and nobody has it, the first. */
+        (void) snprintf(variable, sizeof(variable), "%s/run/wakechain", root);
+        ASSERT_OK(directory_make(variable));
+        (void) snprintf(variable, sizeof(variable), "%s/run/wakechain/table", root);
+        ASSERT_EQ(setenv("F", variable, true), 0);
+
         ASSERT_OK(redirect_clear(redirect));
-        ASSERT_OK(redirect_apply(redirect, entries, ELEMENTSOF(entries)));
-        ASSERT_STREQ(entries[0].rival, "");
-        ASSERT_STREQ(entries[1].rival, "third");
-        ASSERT_STREQ(entries[2].rival, "third");
-        ASSERT_TRUE(look_at(&third, &ipv4_only).up);
+        (void) recall(redirect, root, 0);
+        once = recall(redirect, root, 0);
+        ASSERT_EQ(recall(redirect, root, 0), once);
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
+        ASSERT_TRUE(recall(redirect, root, 3) != once);
+        once = recall(redirect, root, 3);
+        assert_all_ways(FRONT);
+        ASSERT_EQ(recall(redirect, root, 3), once);
+        free(nft("add table ip somebody; delete table ip somebody"));
+        ASSERT_TRUE(recall(redirect, root, 3) != once);
+        free(nft("delete element inet wakechain wildcard4 { 9002 }"));
+        (void) recall(redirect, root, 2);
+        for (size_t i = 0; i < ELEMENTSOF(damages); i++) {
+                run(damages[i]);
+                (void) recall(redirect, root, 2);
+                once = recall(redirect, root, 2);
+                ASSERT_EQ(recall(redirect, root, 2), once);
+        }
+
+        ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &loopback_only));
+        ASSERT_OK(address_prefix_parse(&inner.addresses[0], HERE4));
+        ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
+        ASSERT_OK(redirect_read(redirect, &read));
+        for (unsigned i = 0; i < 3; i++)
+                (void) recall(redirect, root, read->n_elements);
+        ASSERT_OK(redirect_recall(redirect, root, &recalled));
+        ASSERT_EQ(recalled->n_services, read->n_services);
+        ASSERT_EQ(recalled->services[0].bridge_chain, read->services[0].bridge_chain);
+        ASSERT_EQ(memcmp(recalled->elements, read->elements, read->n_elements * sizeof(*read->elements)), 0);
+
+        settled = generation();
+        ASSERT_TRUE(setns(sides[THERE], CLONE_NEWNET) >= 0);
+        ASSERT_OK(redirect_new(&there));
+        while (generation() < settled)
+                free(nft("add table ip somebody; delete table ip somebody"));
+        ASSERT_EQ(generation(), settled);
+        (void) recall(there, root, 0);
+        ASSERT_TRUE(setns(sides[HERE], CLONE_NEWNET) >= 0);
+        (void) recall(redirect, root, read->n_elements);
+}
+
+/* Whatever is in the table and nobody's. */
+static void test_foreign_things_are_removed(void) {
+        _cleanup_free_ char *before = NULL, *after = NULL;
+
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &ipv4_only));
+        before = nft("list ruleset");
+        free(nft("add chain inet wakechain service-ghost; add counter inet wakechain service-ghost;"
+                 "add rule inet wakechain service-ghost meta l4proto tcp redirect to :1;"
+                 "add element inet wakechain wildcard4 { 80 : goto service-ghost, 81 : drop, 82 : goto service-clemence };"
+                 "add element inet wakechain wildcard6 { 9002 : drop };"
+                 "add element inet wakechain address4 { 192.0.2.1 . 9002 : goto service-clemence };"
+                 "add element inet wakechain address6 { 2001:db8::1 . 9002 : goto service-ghost };"
+                 "add element inet wakechain targets { 1 comment \"ghost\", 2, 3 comment \"clemence\" };"
+                 "add counter inet wakechain service-spectre"));
+        ASSERT_TRUE(settle_clemence(REDIRECT_UP, &ipv4_only) > 0);
+        after = nft("list ruleset");
+        ASSERT_STREQ(before, after);
+
+        /* In the place of one of ours. */
+        free(nft("delete element inet wakechain wildcard4 { 9002 };"
+                 "add element inet wakechain wildcard4 { 9002 : drop };"
+                 "delete element inet wakechain targets { 29002 }; add element inet wakechain targets { 29002 }"));
+        ASSERT_TRUE(settle_clemence(REDIRECT_UP, &ipv4_only) > 0);
+        free(after);
+        after = nft("list ruleset");
+        ASSERT_STREQ(before, after);
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), FRONT);
+}
+
+static void test_two_services_on_different_addresses(void) {
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_EQ(SETTLE({ &other, &addresses_only, REDIRECT_LIFTED }, { &clemence, &loopback_only, REDIRECT_UP }),
+                  2);
+        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+        assert_count(0, true);
+        lift();
+        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), CONTAINER);
+        ASSERT_OK(redirect_lift(redirect, &other, NULL));
+        assert_count(1, false);
+
+        /* Both guess: whose it is, is decided before. */
+        ASSERT_OK(SETTLE({ &other, &(RedirectBindings){ .known = true }, REDIRECT_UP },
+                         { &clemence, &unknown, REDIRECT_UP }));
+        ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+}
+
+/* Addresses and redirect ports that some let go of in a settlement others get in the same. */
+static void test_heirs(void) {
+        const Service heir = { .name = (char *) "heir", .port = PORT, .redirect_port = REDIRECT_PORT };
+        const Service swapped = { .name = (char *) "clemence", .port = PORT, .redirect_port = REDIRECT_PORT + 1 };
+        const Service swapped_other = { .name = (char *) "other", .port = PORT, .redirect_port = REDIRECT_PORT };
+        bool changed[2] = {};
+
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
+        ASSERT_TRUE(settle((Wish[]){ { &heir, &everywhere, REDIRECT_UP } }, 1, changed) > 0);
+        ASSERT_TRUE(changed[0]);
+        assert_all_ways(FRONT);
+        ASSERT_ERROR(redirect_up(redirect, &clemence), ENOENT);
+
+        changed[0] = false;
+        ASSERT_OK(SETTLE({ &other, &ipv6_only, REDIRECT_LIFTED }, { &clemence, &ipv4_only, REDIRECT_UP }));
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), FRONT);
         ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
-        ASSERT_STREQ(look_at(&other, &ipv6_only).rival, "clemence");
+        ASSERT_EQ(settle((Wish[]){ { &swapped_other, &ipv4_only, REDIRECT_UP },
+                                   { &swapped, &ipv6_only, REDIRECT_LIFTED } },
+                         2, changed),
+                  2);
+        ASSERT_TRUE(changed[0] && changed[1]);
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), FRONT);
+        ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
+        ASSERT_TRUE(is_dropped(THERE, HERE4, REDIRECT_PORT));
+}
 
-        ASSERT_OK(redirect_look_all(redirect, &entries[2], 1, &state, &strays));
-        ASSERT_EQ(strv_length(strays), 2);
-        ASSERT_TRUE(strv_contains(strays, "third") && strv_contains(strays, "clemence"));
-        strv_free(strays);
+/* Nothing half, and who is told to have changed has. */
+static void test_several_services(void) {
+        const Service third = { .name = (char *) "third", .port = PORT + 1, .redirect_port = REDIRECT_PORT + 2 };
+        const Service bad = { .name = (char *) "a b", .port = PORT + 2, .redirect_port = REDIRECT_PORT + 3 };
+        const Service deaf = { .name = (char *) "deaf", .port = PORT + 2 };
+        Wish wishes[] = {
+                { &third, &everywhere, REDIRECT_UP },
+                { &clemence, &everywhere, REDIRECT_LIFTED },
+                { &other, &(RedirectBindings){ .known = true }, REDIRECT_UP },
+        };
+        bool changed[ELEMENTSOF(wishes)] = {};
+        uint32_t before;
 
-        /* What some let go of in a change others get in the same. */
-        ASSERT_OK(redirect_apply(redirect, heirs, ELEMENTSOF(heirs)));
-        ASSERT_STREQ(heirs[0].rival, "");
-        ASSERT_TRUE(look_at(&other, &everywhere).up);
-        ASSERT_TRUE(look(&loopback_only).up);
-        ASSERT_FALSE(look_at(&third, &ipv4_only).registered);
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_EQ(settle(wishes, ELEMENTSOF(wishes), changed), 3);
+        ASSERT_TRUE(changed[0] && changed[1] && changed[2]);
+        memset(changed, 0, sizeof(changed));
+        wishes[1].aim = REDIRECT_UP;
+        ASSERT_EQ(settle(wishes, ELEMENTSOF(wishes), changed), 1);
+        ASSERT_TRUE(!changed[0] && changed[1] && !changed[2]);
+        memset(changed, 0, sizeof(changed));
+        wishes[0].bindings = &ipv4_only;
+        wishes[2].aim = REDIRECT_GONE;
+        ASSERT_TRUE(settle(wishes, ELEMENTSOF(wishes), changed) >= 2);
+        ASSERT_TRUE(changed[0] && !changed[1] && !changed[2]);
 
-        /* The whole anew: the order decides. */
-        ASSERT_OK(redirect_rebuild(redirect, entries, ELEMENTSOF(entries)));
-        ASSERT_STREQ(entries[2].rival, "third");
-        ASSERT_OK(redirect_rebuild(redirect, &entries[1], 2));
-        ASSERT_STREQ(entries[1].rival, "");
-        ASSERT_STREQ(entries[2].rival, "clemence");
+        before = generation();
+        wishes[1].aim = REDIRECT_LIFTED;
+        wishes[2] = (Wish){ &bad, &ipv4_only, REDIRECT_UP };
+        ASSERT_ERROR(settle(wishes, ELEMENTSOF(wishes), NULL), EINVAL);
+        wishes[2].service = &deaf;
+        ASSERT_ERROR(settle(wishes, ELEMENTSOF(wishes), NULL), EINVAL);
+        ASSERT_EQ(generation(), before);
+}
 
-        /* Nothing half: one of them is no service. */
-        entries[2].service = &(Service){ .name = (char *) "a b", .port = PORT, .redirect_port = REDIRECT_PORT };
-        ASSERT_ERROR(redirect_apply(redirect, entries, ELEMENTSOF(entries)), EINVAL);
-        ASSERT_FALSE(look_at(&third, &ipv4_only).registered);
-        ASSERT_OK(redirect_apply(redirect, NULL, 0));
+/* Between a look and a settlement somebody else has changed it: all of it fails, or all of it is done. */
+static void test_settling_what_is_out_of_date(void) {
+        static const char *const changes[] = {
+                "flush ruleset",
+                "delete element inet wakechain wildcard4 { 9002 }",
+                "flush chain inet wakechain service-clemence",
+                "add element inet wakechain wildcard6 { 9002 : drop }",
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(changes); i++) {
+                const Wish wish = { &clemence, &ipv6_only, REDIRECT_LIFTED };
+                _cleanup_(redirect_snapshot_freep) RedirectSnapshot *old = NULL;
+                _cleanup_free_ char *before = NULL, *after = NULL;
+                _cleanup_(plan_done) Plan plan;
+                bool changed = false;
+                int r;
+
+                ASSERT_OK(redirect_clear(redirect));
+                ASSERT_OK(settle_clemence(REDIRECT_UP, &ipv4_only));
+                old = look();
+                free(nft(changes[i]));
+                before = nft("list ruleset");
+                plan_init(&plan, &wish, 1);
+                r = plan_settle(&plan, old, &changed);
+                after = nft("list ruleset");
+                ASSERT_EQ(r < 0, streq(before, after));
+                ASSERT_OK(settle(&wish, 1, NULL));
+        }
 }
 
 /* Trap 1 of the design: nothing of ours can overrule another table, so it has to be noticed. */
@@ -599,7 +983,7 @@ static void test_firewall_that_drops(void) {
                  "add chain inet filter input { type filter hook input priority 0; policy drop; };"
                  "add rule inet filter input meta l4proto ipv6-icmp accept;"
                  "add rule inet filter input tcp dport 9002 accept"));
-        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
         ASSERT_TRUE(is_dropped(THERE, HERE4, PORT));
         ASSERT_OK(redirect_list_ruleset(redirect, &ruleset));
         ASSERT_OK(firewall_find_drops(&drops, ruleset));
@@ -627,30 +1011,11 @@ static void test_changed_ports(void) {
         ASSERT_OK(redirect_clear(redirect));
         moved.port = PORT + 1;
         moved.redirect_port = REDIRECT_PORT + 1;
-        ASSERT_OK(redirect_up(redirect, &moved, &everywhere));
-        ASSERT_FALSE(look(&everywhere).up);
-        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
-        ASSERT_TRUE(look(&everywhere).up);
+        ASSERT_OK(SETTLE({ &moved, &everywhere, REDIRECT_UP }));
+        assert_all_ways(CONTAINER);
+        ASSERT_EQ(settle_clemence(REDIRECT_KEPT, &everywhere), 1);
         assert_all_ways(FRONT);
         ASSERT_TRUE(is_dropped(THERE, HERE4, REDIRECT_PORT));
-}
-
-static void test_a_guess_is_not_held_against_what_is_there(void) {
-        Service moved = clemence;
-        RedirectState state;
-
-        ASSERT_OK(redirect_clear(redirect));
-        ASSERT_FALSE(look(&unknown).listed);
-        ASSERT_OK(redirect_up(redirect, &clemence, &everywhere));
-        ASSERT_TRUE(look(&unknown).up && look(&unknown).listed);
-        ASSERT_OK(redirect_lift(redirect, &clemence, &everywhere));
-        ASSERT_TRUE(look(&unknown).listed && !look(&unknown).up);
-
-        moved.port = PORT + 1;
-        ASSERT_OK(redirect_look(redirect, &moved, &unknown, &state));
-        ASSERT_FALSE(state.listed);
-        /* Who had the port first would keep it. */
-        ASSERT_OK(redirect_down(redirect, clemence.name));
 }
 
 static void test_names(void) {
@@ -665,54 +1030,67 @@ static void test_names(void) {
 
         for (size_t i = 0; i < ELEMENTSOF(good); i++) {
                 Service service = { .name = (char *) good[i], .port = PORT, .redirect_port = REDIRECT_PORT };
-                RedirectState state;
 
-                ASSERT_OK(redirect_up(redirect, &service, &everywhere));
+                ASSERT_OK(SETTLE({ &service, &everywhere, REDIRECT_UP }));
                 ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
-                ASSERT_OK(redirect_lift(redirect, &service, &everywhere));
-                ASSERT_OK(redirect_look(redirect, &service, &everywhere, &state));
-                ASSERT_TRUE(state.registered && !state.up);
-                ASSERT_OK(redirect_down(redirect, good[i]));
+                ASSERT_OK(redirect_lift(redirect, &service, NULL));
+                ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
+                ASSERT_OK(redirect_up(redirect, &service));
+                ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
         }
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 Service service = { .name = (char *) bad[i], .port = PORT, .redirect_port = REDIRECT_PORT };
 
-                ASSERT_ERROR(redirect_up(redirect, &service, &everywhere), EINVAL);
-                ASSERT_ERROR(redirect_lift(redirect, &service, &everywhere), EINVAL);
-                ASSERT_ERROR(redirect_down(redirect, bad[i]), EINVAL);
+                ASSERT_ERROR(SETTLE({ &service, &everywhere, REDIRECT_UP }), EINVAL);
+                ASSERT_ERROR(redirect_up(redirect, &service), EINVAL);
+                ASSERT_ERROR(redirect_lift(redirect, &service, NULL), EINVAL);
         }
 }
 
-static void test_many_services(void) {
-        static int (*const ways_in[])(Redirect *, RedirectEntry *, size_t) = { redirect_rebuild, redirect_apply };
-        RedirectEntry entries[200];
-        Service services[ELEMENTSOF(entries)];
-        RedirectState states[ELEMENTSOF(entries)];
-        char names[ELEMENTSOF(entries)][16];
+static void test_elements(void) {
+        const RedirectBindings odd = { .known = true, .addresses = (char *[]){ (char *) "localhost", NULL } };
+        RedirectElement *elements;
+        size_t n;
 
-        for (size_t i = 0; i < ELEMENTSOF(entries); i++) {
+        ASSERT_ERROR(redirect_elements_new(&elements, &n, "a", PORT, &odd), EINVAL);
+        ASSERT_OK(redirect_elements_new(&elements, &n, "a", PORT, &addresses_only));
+        ASSERT_EQ(n, 2);
+        ASSERT_TRUE(redirect_element_compare(&elements[0], &elements[1]) < 0 &&
+                    redirect_element_compare(&elements[1], &elements[0]) > 0);
+        ASSERT_EQ(redirect_element_compare(&elements[0], &elements[0]), 0);
+        free(elements);
+        ASSERT_OK(redirect_elements_new(&elements, &n, "a", PORT, &(RedirectBindings){ .known = true }));
+        ASSERT_EQ(n, 0);
+        free(elements);
+}
+
+static void test_many_services(void) {
+        Wish wishes[200];
+        Service services[ELEMENTSOF(wishes)];
+        char names[ELEMENTSOF(wishes)][16];
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(wishes); i++) {
                 (void) snprintf(names[i], sizeof(names[i]), "service%zu", i);
                 services[i] = (Service){ .name = names[i],
                                          .port = (uint16_t) (PORT + i),
                                          .redirect_port = (uint16_t) (REDIRECT_PORT + i) };
-                entries[i] = (RedirectEntry){ .service = &services[i],
-                                              .bindings = everywhere,
-                                              .aim = i % 2 == 0 ? REDIRECT_UP : REDIRECT_LIFTED };
+                wishes[i] = (Wish){ &services[i], &everywhere, i % 2 == 0 ? REDIRECT_UP : REDIRECT_LIFTED };
         }
-        for (size_t i = 0; i < ELEMENTSOF(ways_in); i++) {
-                ASSERT_OK(redirect_clear(redirect));
-                ASSERT_OK(ways_in[i](redirect, entries, ELEMENTSOF(entries)));
-                ASSERT_OK(redirect_look_all(redirect, entries, ELEMENTSOF(entries), states, NULL));
-                for (size_t j = 0; j < ELEMENTSOF(entries); j++)
-                        ASSERT_TRUE(states[j].registered && states[j].up == (entries[j].aim == REDIRECT_UP) &&
-                                    !states[j].partly && isempty(entries[j].rival));
-                assert_all_ways(FRONT);
-        }
-        for (size_t i = 0; i < ELEMENTSOF(entries); i++)
-                entries[i].aim = REDIRECT_GONE;
-        ASSERT_OK(redirect_apply(redirect, entries, ELEMENTSOF(entries)));
-        ASSERT_FALSE(look(&everywhere).registered);
-        ASSERT_TRUE(look(&everywhere).present);
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_EQ(settle(wishes, ELEMENTSOF(wishes), NULL), ELEMENTSOF(wishes));
+        assert_all_ways(FRONT);
+        snapshot = look();
+        ASSERT_EQ(snapshot->n_services, ELEMENTSOF(wishes));
+        for (size_t i = 0; i < ELEMENTSOF(wishes); i++)
+                ASSERT_EQ(redirect_snapshot_service(snapshot, names[i])->redirect_port > 0,
+                          wishes[i].aim == REDIRECT_UP);
+
+        /* One more, and one less. */
+        wishes[77].aim = REDIRECT_UP;
+        ASSERT_EQ(settle(wishes, ELEMENTSOF(wishes), NULL), 1);
+        ASSERT_TRUE(settle(wishes + 1, ELEMENTSOF(wishes) - 1, NULL) > 0);
+        assert_all_ways(CONTAINER);
         ASSERT_OK(redirect_clear(redirect));
 }
 
@@ -735,9 +1113,9 @@ static int as_nobody(uint64_t capabilities) {
                         _exit(255);
                 r = redirect_new(&own);
                 if (r >= 0)
-                        r = redirect_up(own, &clemence, &everywhere);
+                        r = redirect_up(own, &clemence);
                 if (r >= 0)
-                        r = redirect_lift(own, &clemence, &everywhere);
+                        r = redirect_lift(own, &clemence, NULL);
                 redirect_free(own);
                 _exit(-r);
         }
@@ -747,10 +1125,10 @@ static int as_nobody(uint64_t capabilities) {
 }
 
 static void test_privileges(void) {
-        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
         ASSERT_ERROR(as_nobody(0), EPERM);
         ASSERT_OK(as_nobody(UINT64_C(1) << CAP_NET_ADMIN));
-        ASSERT_TRUE(look(&everywhere).registered);
+        assert_all_ways(CONTAINER);
 }
 
 /* Who waits for the lock gets it from whoever lets go of it, or gives up. */
@@ -820,25 +1198,36 @@ int main(void) {
         make_network();
         ASSERT_OK(redirect_new(&redirect));
 
-        test_up_lift_down();
+        test_up_and_lift();
+        test_gone();
+        test_moves_of_what_is_not_there();
+        test_up_with_another_port_in_the_table();
+        test_up_with_the_port_of_another_service();
         test_direct_use_is_dropped();
         test_only_what_is_published();
         test_own_group_is_exempt();
         test_counter();
+        test_counters_go_on();
         test_some_are_not_counted();
-        test_count_alone();
+        test_own_addresses_of_the_container();
+        test_own_address_reaches_the_container_while_the_port_moves();
+        test_counting_again();
         test_connections_under_way_are_left_alone();
         test_outgoing_connection_from_a_redirect_port();
         test_repetition_changes_nothing();
         test_lost_tables_come_back();
+        test_kept_of_nothing_is_lifted();
+        test_table_of_another_layout();
+        test_recall(root);
+        test_foreign_things_are_removed();
         test_two_services_on_different_addresses();
-        test_two_services_on_one_port();
-        test_some_addresses_of_another_service();
-        test_a_change_of_several_services();
+        test_heirs();
+        test_several_services();
+        test_settling_what_is_out_of_date();
         test_firewall_that_drops();
         test_changed_ports();
-        test_a_guess_is_not_held_against_what_is_there();
         test_names();
+        test_elements();
         test_many_services();
         test_privileges();
         test_lock(root);

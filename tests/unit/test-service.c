@@ -56,14 +56,29 @@ static void test_udp_is_all_or_nothing(void) {
 }
 
 static void test_types_have_names(void) {
-        ASSERT_EQ(dependency_type_from_string("required"), DEPENDENCY_REQUIRED);
-        ASSERT_EQ(dependency_type_from_string("optional"), DEPENDENCY_OPTIONAL);
-        ASSERT_EQ(dependency_type_from_string("Optional"), _DEPENDENCY_TYPE_INVALID);
-        ASSERT_STREQ(dependency_type_to_string(DEPENDENCY_OPTIONAL), "optional");
         ASSERT_STREQ(dependency_kind_to_string(DEPENDENCY_UNIT), "unit");
 }
 
+static void test_names_of_engines(void) {
+        static const char *const good[] = { "a", "0", "web-1", "a.b_c" };
+        static const char *const bad[] = { "", ".", "..", "-a", "_a", "a/b", "a b", "a\n", "caf\xc3\xa9" };
+        char name[257];
+
+        for (size_t i = 0; i < ELEMENTSOF(good); i++)
+                ASSERT_TRUE(engine_name_is_valid(good[i]));
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                ASSERT_FALSE(engine_name_is_valid(bad[i]));
+        ASSERT_FALSE(engine_name_is_valid(NULL));
+
+        memset(name, 'a', sizeof(name));
+        name[256] = '\0';
+        ASSERT_FALSE(engine_name_is_valid(name));
+        name[255] = '\0';
+        ASSERT_TRUE(engine_name_is_valid(name));
+}
+
 int main(void) {
+        test_names_of_engines();
         test_names_are_unit_instances();
         test_find_is_by_name();
         test_main_is_a_container();

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/socket-table.h"
+#include "net/socket-table.h"
 #include "test.h"
 #include "util/fd.h"
 
@@ -40,7 +40,7 @@
 static SocketTable parse(int family, const char *text, uint16_t port) {
         SocketTable table = {};
 
-        ASSERT_OK(socket_table_parse(&table, family, text, port, NULL, 0));
+        ASSERT_OK(socket_table_parse(&table, family, text, &(SocketFilter){ .port = port }));
         return table;
 }
 
@@ -125,10 +125,49 @@ static void test_ipv6_and_mapped_peers(void) {
         table = (SocketTable){};
         ASSERT_OK(address_prefix_parse(&lan, "192.168.0.0/16"));
         ASSERT_OK(socket_table_parse(&table, AF_INET6,
-                                     LINE4(MAPPED PEER4 ":0050", MAPPED PEER4 ":9C42", "01", NO_QUEUES, "3"), 80,
-                                     &lan, 1));
+                                     LINE4(MAPPED PEER4 ":0050", MAPPED PEER4 ":9C42", "01", NO_QUEUES, "3"),
+                                     &(SocketFilter){ .port = 80, .ignored = &lan, .n_ignored = 1 }));
         ASSERT_EQ(table.n_established, 0);
         ASSERT_EQ(table.n_ignored, 1);
+}
+
+static bool counts_answered(const Connection *connection, void *userdata) {
+        ASSERT_EQ(connection->family, AF_INET);
+        ASSERT_EQ(connection->local_port, 80);
+        ASSERT_EQ(connection->remote_port, 40000);
+        ASSERT_EQ(ntohl(*(const uint32_t *) connection->remote), *(const uint32_t *) userdata);
+        return connection->unanswered == 0;
+}
+
+/* Retransmissions are hexadecimal, probes are not. */
+static void test_each_connection_is_asked_about(void) {
+        static const struct {
+                const char *tail;
+                size_t expected;
+        } cases[] = {
+                { "00:00000000 00000000     0        0 7 1\n", 1 },
+                { "01:00000014 0000000A     0        0 7 1\n", 0 },
+                { "02:00000014 00000000     0        3 7 1\n", 0 },
+        };
+        uint32_t peer = 0xc0a80501, loopback = INADDR_LOOPBACK;
+        SocketFilter filter = { .port = 80, .counts = counts_answered, .userdata = &peer };
+        SocketTable table = {};
+        char text[256];
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                (void) snprintf(text, sizeof(text), "   0: %s:0050 %s:9C40 01 " NO_QUEUES " %s", MAPPED PEER4,
+                                MAPPED PEER4, cases[i].tail);
+                table = (SocketTable){};
+                ASSERT_OK(socket_table_parse(&table, AF_INET6, text, &filter));
+                ASSERT_EQ(table.n_established, cases[i].expected);
+        }
+
+        filter.loopback = true;
+        filter.userdata = &loopback;
+        table = (SocketTable){};
+        ASSERT_OK(socket_table_parse(&table, AF_INET,
+                                     LINE4(PEER4 ":0050", LOOPBACK4 ":9C40", "01", NO_QUEUES, "4"), &filter));
+        ASSERT_EQ(table.n_established, 1);
 }
 
 static void test_nonsense_is_skipped(void) {
@@ -178,34 +217,6 @@ static void test_a_line_without_inode_still_listens(void) {
         ASSERT_EQ(parse(AF_INET, "   0: 00000000:0050 00000000:0000 0A 00000000:00000000", 0).n_listening, 1);
 }
 
-static void test_prefixes(void) {
-        static const char *const bad[] = {
-                "",           "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0/8",
-                "fd00::/129", "::1/x",       "a.b.c.d",   "10.0.0.0/8 ", "10.0.0.0/0x8"
-        };
-        AddressPrefix prefix;
-        struct in6_addr ipv6;
-        struct in_addr ipv4;
-
-        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
-                ASSERT_ERROR(address_prefix_parse(&prefix, bad[i]), EINVAL);
-
-        ASSERT_OK(address_prefix_parse(&prefix, "10.32.0.0/11"));
-        ASSERT_TRUE(inet_pton(AF_INET, "10.63.255.255", &ipv4) > 0);
-        ASSERT_TRUE(address_prefix_matches(&prefix, AF_INET, &ipv4));
-        ASSERT_TRUE(inet_pton(AF_INET, "10.64.0.0", &ipv4) > 0);
-        ASSERT_FALSE(address_prefix_matches(&prefix, AF_INET, &ipv4));
-        ASSERT_TRUE(inet_pton(AF_INET6, "::ffff:10.40.0.1", &ipv6) > 0);
-        ASSERT_TRUE(address_prefix_matches(&prefix, AF_INET6, &ipv6));
-
-        ASSERT_OK(address_prefix_parse(&prefix, "0.0.0.0/0"));
-        ASSERT_TRUE(address_prefix_matches(&prefix, AF_INET, &ipv4));
-        ASSERT_OK(address_prefix_parse(&prefix, "::1"));
-        ASSERT_TRUE(address_prefix_matches(&prefix, AF_INET6, &in6addr_loopback));
-        ASSERT_FALSE(address_prefix_matches(&prefix, AF_INET6, &in6addr_any));
-        ASSERT_FALSE(address_prefix_matches(&prefix, AF_INET, &ipv4));
-}
-
 static int listen_on(const char *address, uint16_t *ret_port) {
         struct sockaddr_in in = { .sin_family = AF_INET };
         socklen_t size = sizeof(in);
@@ -224,10 +235,10 @@ static void test_own_namespace(void) {
         SocketTable before, after;
         uint16_t port;
 
-        ASSERT_OK(socket_table_read(&before, 0, 0, NULL, 0));
+        ASSERT_OK(socket_table_read(&before, 0, &(SocketFilter){}));
         any = listen_on("0.0.0.0", &port);
         loopback = listen_on("127.0.0.1", &port);
-        ASSERT_OK(socket_table_read(&after, getpid(), 0, NULL, 0));
+        ASSERT_OK(socket_table_read(&after, getpid(), &(SocketFilter){}));
 
         ASSERT_TRUE(after.listening_hash != before.listening_hash);
 }
@@ -251,10 +262,10 @@ static void test_a_long_table_is_read_whole(void) {
         uint16_t port;
         SocketTable before, after;
 
-        ASSERT_OK(socket_table_read(&before, 0, 0, NULL, 0));
+        ASSERT_OK(socket_table_read(&before, 0, &(SocketFilter){}));
         for (size_t i = 0; i < ELEMENTSOF(fds); i++)
                 fds[i] = listen_on("127.0.0.1", &port);
-        ASSERT_OK(socket_table_read(&after, 0, 0, NULL, 0));
+        ASSERT_OK(socket_table_read(&after, 0, &(SocketFilter){}));
         ASSERT_TRUE(after.n_listening >= before.n_listening + 190);
         for (size_t i = 0; i < ELEMENTSOF(fds); i++)
                 fd_close(fds[i]);
@@ -264,21 +275,8 @@ static void test_gone_process(void) {
         uint64_t pulse;
         SocketTable table;
 
-        ASSERT_ERROR(socket_table_read(&table, INT32_MAX, 80, NULL, 0), ENOENT);
+        ASSERT_ERROR(socket_table_read(&table, INT32_MAX, &(SocketFilter){ .port = 80 }), ENOENT);
         ASSERT_ERROR(socket_table_pulse(INT32_MAX, &pulse), ENOENT);
-}
-
-static void test_prefixes_are_written(void) {
-        static const char *const texts[] = { "10.0.0.0/8", "0.0.0.0/0", "fd00::/8", "::/0" };
-        char buffer[ADDRESS_PREFIX_TEXT_MAX];
-        AddressPrefix prefix;
-
-        for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
-                ASSERT_OK(address_prefix_parse(&prefix, texts[i]));
-                ASSERT_STREQ(address_prefix_to_string(&prefix, buffer), texts[i]);
-        }
-        ASSERT_OK(address_prefix_parse(&prefix, "::1"));
-        ASSERT_STREQ(address_prefix_to_string(&prefix, buffer), "::1/128");
 }
 
 int main(void) {
@@ -290,10 +288,9 @@ int main(void) {
         test_connections_of_the_port_are_counted();
         test_closed_connections_count_while_data_is_under_way();
         test_ipv6_and_mapped_peers();
+        test_each_connection_is_asked_about();
         test_nonsense_is_skipped();
         test_a_line_without_inode_still_listens();
-        test_prefixes_are_written();
-        test_prefixes();
         test_own_namespace();
         test_pulse_tells_of_a_new_listener();
         test_a_long_table_is_read_whole();

@@ -82,8 +82,18 @@ static void test_timestamps_are_utc_with_microseconds(void) {
         ASSERT_STREQ(timestamp_to_string(0, text), "1970-01-01T00:00:00.000000Z");
 }
 
+static void test_between_is_between(void) {
+        for (int i = 0; i < 1000; i++) {
+                uint64_t usec = usec_between(3, 5);
+
+                ASSERT_TRUE(usec >= 3 && usec <= 5);
+        }
+        ASSERT_EQ(usec_between(7, 7), 7);
+}
+
 int main(void) {
         test_sums_saturate();
+        test_between_is_between();
         test_spans_are_written_for_people();
         test_spans_are_read_as_systemd_does();
         test_malformed_spans_are_refused();

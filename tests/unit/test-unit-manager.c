@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "fake-systemd.h"
-#include "io/unit-manager.h"
+#include "manager/unit-manager.h"
 #include "test.h"
 #include "util/time.h"
 

@@ -2,7 +2,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "io/varlink.h"
+#include "control/varlink.h"
 #include "test.h"
 
 typedef struct Peer {

@@ -2,7 +2,7 @@
 
 #include "config/config.h"
 #include "test.h"
-#include "wake/attachments.h"
+#include "wake/member/attachments.h"
 
 /* Containers of the engine: "NAME: NETWORK NETWORK=ID …". Where an id is given the engine knows it. */
 

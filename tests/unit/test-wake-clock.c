@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "control/status-file.h"
 #include "fake-engine.h"
 #include "test.h"
 #include "util/fd.h"
 #include "util/time.h"
-#include "wake/report.h"
 #include "wake/waker.h"
 
 /* The wall clock jumps by an hour while a waker wakes, while it is awake and before it is idle: nothing that it waits for is measured by that
@@ -90,7 +90,7 @@ static void world_close(World *world) {
 static bool world_is(const World *world, ServiceState state) {
         _cleanup_(status_freep) Status *status = NULL;
 
-        return report_read(&status, "app", world->root) >= 0 && status->state == state;
+        return status_file_read(&status, world->root, "app") >= 0 && status->state == state;
 }
 
 /* Until it is so, or it has ended otherwise. */

@@ -4,14 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "compose/composer.h"
 #include "config/config.h"
 #include "fake-engine.h"
-#include "io/composer.h"
-#include "io/lease.h"
+#include "lease/lease.h"
 #include "test.h"
 #include "util/fd.h"
-#include "wake/container-internal.h"
-#include "wake/container.h"
+#include "wake/member/container-internal.h"
+#include "wake/member/container.h"
 
 /* One container of two services that know nothing of each other, as two wakers have it, against a scripted engine. */
 
@@ -20,7 +20,8 @@
 typedef struct Bench {
         sd_event *event;
         char root[32], folder[64];
-        char **environment;
+        char **own;
+        Environment environment;
         FakeEngine *fake;
         FakeContainer *app;
         Config *config;
@@ -47,6 +48,7 @@ static const char *in_root(const Bench *bench, const char *name) {
 
 #define CHECK "\"healthCheck\":{\"command\":\"docker exec app check\",\"interval\":50,\"timeout\":10000}"
 #define PLAIN "\"dependencies\":[{\"container\":\"app\"," CHECK "}]"
+#define OWN_RUNS "\"adopt\":false," PLAIN
 #define STARTED "\"dependencies\":[{\"container\":\"app\",\"condition\":\"started\"}]"
 #define COMPLETED "\"dependencies\":[{\"container\":\"app\",\"condition\":\"completed\"}]"
 #define KEPT "\"dependencies\":[{\"container\":\"app\",\"keep\":true," CHECK "}]"
@@ -82,7 +84,7 @@ static void bench_close(Bench *bench) {
 
         fake_engine_free(bench->fake);
         config_free(bench->config);
-        strv_free(bench->environment);
+        strv_free(bench->own);
         sd_event_unref(bench->event);
         ASSERT_TRUE(asprintf(&command, "rm -r '%s'", bench->root) > 0);
         ASSERT_EQ(system(command), 0);
@@ -96,7 +98,7 @@ static void wake_on_member(Member *member, void *userdata) {
                 [MEMBER_STOPPED] = "stopped",
         };
         Wake *wake = ASSERT_PTR(userdata);
-        const char *name = names[member_phase(member)], *last = strrchr(wake->phases, ' ');
+        const char *name = names[member->phase], *last = strrchr(wake->phases, ' ');
 
         if (streq(name, last ? last + 1 : wake->phases))
                 return;
@@ -121,8 +123,6 @@ static void wake_on_event(Engine *engine, const ContainerEvent *event, bool lost
 }
 
 static void wake_open(Wake *wake, Bench *bench, const char *service) {
-        char *const names[] = { (char *) "app", NULL };
-
         *wake = (Wake){ .bench = bench };
         ASSERT_OK(engine_new(&wake->engine, bench->event, bench->config->engine_socket));
         wake->context = (MemberContext){
@@ -130,13 +130,13 @@ static void wake_open(Wake *wake, Bench *bench, const char *service) {
                 .engine = wake->engine,
                 .service = config_find(bench->config, service),
                 .wake_id = streq(service, "one") ? "wake-of-one" : "wake-of-two",
-                .environment = bench->environment,
+                .environment = &bench->environment,
                 .root = bench->root,
         };
-        ASSERT_OK(member_new(&wake->member, &wake->context, wake->context.service->dependencies, wake_on_member,
-                             wake));
+        ASSERT_OK(container_new(&wake->member, &wake->context, wake->context.service->dependencies, wake_on_member,
+                                wake));
         ASSERT_TRUE(member_is_container(wake->member));
-        ASSERT_OK(engine_watch(wake->engine, names, wake_on_event, wake));
+        ASSERT_OK(engine_watch(wake->engine, wake_on_event, wake));
 }
 
 static void wake_close(Wake *wake) {
@@ -148,7 +148,7 @@ static void wake_close(Wake *wake) {
 static void run_until(Wake *wake, MemberPhase phase) {
         uint64_t until_usec = time_now(CLOCK_MONOTONIC) + PATIENCE_USEC;
 
-        while (member_phase(wake->member) != phase) {
+        while (wake->member->phase != phase) {
                 ASSERT_OK(sd_event_run(wake->bench->event, PATIENCE_USEC));
                 if (time_now(CLOCK_MONOTONIC) >= until_usec)
                         TEST_FAIL("still '%s'", wake->phases);
@@ -199,10 +199,10 @@ static void put_to_sleep(Wake *wake, StopMode mode) {
 
 static void expect_failed(Wake *wake, FailureReason reason, const char *word) {
         run_until(wake, MEMBER_FAILED);
-        ASSERT_STREQ(failure_reason_to_string(member_reason(wake->member)), failure_reason_to_string(reason));
-        ASSERT_TRUE(member_error(wake->member) != NULL);
-        if (!strstr(member_error(wake->member), word))
-                TEST_FAIL("'%s' is not in '%s'", word, member_error(wake->member));
+        ASSERT_STREQ(failure_reason_to_string(wake->member->reason), failure_reason_to_string(reason));
+        ASSERT_TRUE(wake->member->error != NULL);
+        if (!strstr(wake->member->error, word))
+                TEST_FAIL("'%s' is not in '%s'", word, wake->member->error);
 }
 
 /* As another waker left it, or will find it. */
@@ -253,7 +253,10 @@ static void test_record_says_whose_it_is(void) {
 
         put_to_sleep(&wake, STOP_SLEEP);
         expect_lines(&bench, "stop app");
-        ASSERT_FALSE(record_is_ours(&bench));
+        lease_record_done(&record);
+        read_record(&bench, &record);
+        ASSERT_TRUE(record.ours && record.asleep);
+        ASSERT_FALSE(record.ready);
         bench_close(&bench);
 }
 
@@ -274,22 +277,45 @@ static void test_run_of_the_record_is_ours_and_not_checked_again(void) {
         bench_close(&bench);
 }
 
-static void test_run_started_by_hand_is_not_ours(void) {
-        Bench bench;
-        Wake wake;
+/* Of a container that wakechain knows, of another one, and where only its own runs count. */
+static void test_run_started_by_hand(void) {
+        static const struct {
+                const char *service;
+                LeaseRecord record;
+                StopMode mode;
+                const char *lines;
+        } cases[] = {
+                { PLAIN, { .ours = true }, STOP_SLEEP, "ready app, stop app" },
+                { PLAIN, { .ours = true, .asleep = true }, STOP_SLEEP, "ready app, stop app" },
+                { PLAIN, { .ours = true, .asleep = true }, STOP_ROLLBACK, "ready app" },
+                { PLAIN, {}, STOP_SLEEP, "ready app" },
+                { PLAIN, {}, STOP_ALL, "ready app, stop app" },
+                { OWN_RUNS, { .ours = true }, STOP_SLEEP, "ready app" },
+                { OWN_RUNS, { .ours = true, .asleep = true }, STOP_SLEEP, "ready app" },
+                { OWN_RUNS, { .ours = true }, STOP_ALL, "ready app, stop app" },
+                { KEPT, { .ours = true }, STOP_SLEEP, "ready app" },
+        };
 
-        bench_open(&bench, PLAIN);
-        run_container(&bench, 7);
-        write_record(&bench, &(LeaseRecord){ .ours = true,
-                                             .ready = true,
-                                             .wake_id = (char *) "w",
-                                             .container_id = (char *) "app.0",
-                                             .started_at = (char *) "2026-01-05T08:00:06.1Z" });
-        wake_open(&wake, &bench, "one");
-        wake_up(&wake);
-        put_to_sleep(&wake, STOP_SLEEP);
-        expect_lines(&bench, "ready app");
-        bench_close(&bench);
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                LeaseRecord record = cases[i].record;
+                Bench bench;
+                Wake wake;
+
+                record.ready = true;
+                record.wake_id = (char *) "w";
+                record.container_id = (char *) "app.0";
+                record.started_at = (char *) "2026-01-05T08:00:06.1Z";
+                bench_open(&bench, cases[i].service);
+                run_container(&bench, 7);
+                write_record(&bench, &record);
+                wake_open(&wake, &bench, "one");
+                wake_up(&wake);
+                put_to_sleep(&wake, cases[i].mode);
+                expect_lines(&bench, cases[i].lines);
+                /* Who was stopped, or was known before, is known from now on. */
+                ASSERT_EQ(record_is_ours(&bench), record.ours || !bench.app->running);
+                bench_close(&bench);
+        }
 }
 
 static void test_run_that_the_engine_restarted_is_ours(void) {
@@ -307,7 +333,7 @@ static void test_run_that_the_engine_restarted_is_ours(void) {
                 Bench bench;
                 Wake wake;
 
-                bench_open(&bench, PLAIN);
+                bench_open(&bench, OWN_RUNS);
                 run_container(&bench, 7);
                 bench.app->restart_policy = cases[i].policy;
                 write_record(&bench, &(LeaseRecord){ .ours = true,
@@ -329,7 +355,7 @@ static void test_record_that_outlived_a_reboot(void) {
                 Bench bench;
                 Wake wake;
 
-                bench_open(&bench, PLAIN);
+                bench_open(&bench, OWN_RUNS);
                 run_container(&bench, 1);
                 bench.app->restart_policy = restarts ? "unless-stopped" : "no";
                 write_record(&bench, &(LeaseRecord){ .ours = true,
@@ -391,6 +417,74 @@ static void test_started_by_hand_in_the_same_moment(void) {
         put_to_sleep(&wake, STOP_SLEEP);
         expect_lines(&bench, "ready app");
         ASSERT_TRUE(bench.app->running);
+        bench_close(&bench);
+}
+
+static void test_known_one_started_by_hand_in_the_same_moment(void) {
+        for (StopMode mode = STOP_SLEEP; mode <= STOP_ROLLBACK; mode++) {
+                Bench bench;
+                Wake wake;
+
+                bench_open(&bench, PLAIN);
+                write_record(&bench, &(LeaseRecord){ .ours = true, .asleep = true });
+                wake_open(&wake, &bench, "one");
+                prepare(&wake);
+                bench.app->late_start = true;
+                member_start(wake.member);
+                run_until(&wake, MEMBER_READY);
+                ASSERT_TRUE(record_is_ours(&bench));
+                put_to_sleep(&wake, mode);
+                expect_lines(&bench, mode == STOP_SLEEP ? "ready app, stop app" : "ready app");
+                bench_close(&bench);
+        }
+}
+
+static void test_left_one_runs_on(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        ASSERT_FALSE(member_would_stop(wake.member, STOP_LEAVE));
+        member_stop(wake.member, STOP_LEAVE);
+        run_until(&wake, MEMBER_STOPPED);
+        ASSERT_TRUE(bench.app->running);
+        ASSERT_TRUE(wake.member->left);
+        wake_close(&wake);
+
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        put_to_sleep(&wake, STOP_SLEEP);
+        expect_lines(&bench, "start app, ready app, stop app");
+        bench_close(&bench);
+}
+
+static void test_damaged_lease_is_mended(void) {
+        static const char *const folders[] = { "run", "var/lib" };
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
+                _cleanup_(lease_record_done) LeaseRecord record = {};
+                _cleanup_free_ char *path = NULL;
+
+                ASSERT_TRUE(asprintf(&path, "%s/wakechain/lease/app", in_root(&bench, folders[i])) > 0);
+                ASSERT_OK(file_replace(path, "x", 1, 0600, false));
+                member_mend(wake.member);
+                read_record(&bench, &record);
+                ASSERT_TRUE(record.ours && record.ready && !record.restored);
+                ASSERT_STREQ(record.started_at, container_info(wake.member)->started_at);
+                ASSERT_EQ(unlink(path), 0);
+                member_mend(wake.member);
+                ASSERT_EQ(access(path, F_OK), 0);
+                ASSERT_TRUE(record_is_ours(&bench));
+        }
+        put_to_sleep(&wake, STOP_SLEEP);
+        expect_lines(&bench, "start app, ready app, stop app");
         bench_close(&bench);
 }
 
@@ -467,11 +561,12 @@ static void give_composer(Wake *wake, Bench *bench, const char *up) {
         ASSERT_OK(file_replace(in_root(bench, "bin/docker"), text, strlen(text), 0755, false));
         ASSERT_OK(file_replace(in_root(bench, "project/compose.yaml"), "", 0, 0644, false));
         ASSERT_TRUE(asprintf(&path, "PATH=%s:/usr/bin:/bin", in_root(bench, "bin")) > 0);
-        ASSERT_OK(strv_append(&bench->environment, path));
+        ASSERT_OK(strv_append(&bench->own, path));
+        bench->environment.own = bench->own;
 
         (void) snprintf(bench->folder, sizeof(bench->folder), "%s", in_root(bench, "project"));
         (void) snprintf(bench->app->made_by, sizeof(bench->app->made_by), "%s", in_root(bench, "project/made"));
-        ASSERT_OK(composer_new(&wake->composer, bench->event, bench->root, bench->folder, bench->environment,
+        ASSERT_OK(composer_new(&wake->composer, bench->event, bench->root, bench->folder, &bench->environment,
                                ignore_line, NULL));
         wake->context.composer = wake->composer;
 }
@@ -524,8 +619,8 @@ static void test_what_compose_cannot_make(void) {
                 give_composer(&wake, &bench, cases[i].up);
                 member_prepare(wake.member);
                 run_until(&wake, MEMBER_FAILED);
-                if (!strstr(member_error(wake.member), cases[i].word))
-                        TEST_FAIL("%s", member_error(wake.member));
+                if (!strstr(wake.member->error, cases[i].word))
+                        TEST_FAIL("%s", wake.member->error);
                 put_to_sleep(&wake, STOP_ROLLBACK);
                 bench_close(&bench);
         }
@@ -580,14 +675,14 @@ static void test_one_shot_is_waited_for(void) {
         member_start(wake.member);
         run_until(&wake, MEMBER_CHECKING);
         run_for(&bench, 100 * USEC_PER_MSEC);
-        ASSERT_EQ(member_phase(wake.member), MEMBER_CHECKING);
+        ASSERT_EQ(wake.member->phase, MEMBER_CHECKING);
         fake_engine_kill(bench.fake, "app", 0);
         run_until(&wake, MEMBER_READY);
         /* What it does later is its own affair. */
         fake_engine_start(bench.fake, "app");
         fake_engine_kill(bench.fake, "app", 1);
         run_for(&bench, 100 * USEC_PER_MSEC);
-        ASSERT_EQ(member_phase(wake.member), MEMBER_READY);
+        ASSERT_EQ(wake.member->phase, MEMBER_READY);
         put_to_sleep(&wake, STOP_SLEEP);
         expect_lines(&bench, "start app");
         bench_close(&bench);
@@ -741,6 +836,143 @@ static void test_network_that_was_removed(void) {
         bench_close(&bench);
 }
 
+static void test_other_that_is_gone(void) {
+        static const struct {
+                unsigned status;
+                const char *sentence;
+        } cases[] = {
+                { 404, "No such container: 0123456789abcdef" },
+                { 500, "failed to join PID namespace: No such container: 0123456789abcdef" },
+                { 404, "get data: no such volume" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Bench bench;
+                Wake wake;
+
+                bench_open(&bench, PLAIN);
+                refuse(&bench, cases[i].status, cases[i].sentence);
+                wake_open(&wake, &bench, "one");
+                prepare(&wake);
+                member_start(wake.member);
+                expect_failed(&wake, FAILURE_NOT_FOUND, "--force-recreate");
+                ASSERT_TRUE(strstr(wake.member->error, cases[i].sentence) != NULL);
+                ASSERT_FALSE(record_is_ours(&bench));
+                put_to_sleep(&wake, STOP_ROLLBACK);
+                expect_lines(&bench, "refuse app");
+                bench_close(&bench);
+        }
+}
+
+static void test_other_that_does_not_run_yet(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        refuse(&bench, 409, "cannot join network of a non running container: 0123456789abcdef");
+        bench.app->refused_starts = 3;
+        wake_open(&wake, &bench, "one");
+        prepare(&wake);
+        member_start(wake.member);
+        run_until_line(&bench, "refuse app");
+        while (!wake.member->retrying)
+                ASSERT_OK(sd_event_run(bench.event, PATIENCE_USEC));
+        ASSERT_TRUE(strstr(member_last_word(wake.member), "cannot join network") != NULL);
+        run_until(&wake, MEMBER_READY);
+        put_to_sleep(&wake, STOP_SLEEP);
+        bench_close(&bench);
+}
+
+/* What a failed wake has attached is detached again; what was attached before is not. */
+static void test_detached_by_a_rollback(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        prepare(&wake);
+        ASSERT_OK(container_attach(wake.member, "shared"));
+        bench.app->failing_checks = UINT32_MAX;
+        member_start(wake.member);
+        run_until_line(&bench, "unready app");
+        put_to_sleep(&wake, STOP_ROLLBACK);
+        ASSERT_STREQ(bench.app->attached, "");
+        fake_engine_forget_lines(bench.fake);
+
+        bench.app->failing_checks = 0;
+        strcpy(bench.app->attached, "shared");
+        wake_open(&wake, &bench, "two");
+        prepare(&wake);
+        ASSERT_OK(container_attach(wake.member, "shared"));
+        member_start(wake.member);
+        run_until(&wake, MEMBER_READY);
+        put_to_sleep(&wake, STOP_ROLLBACK);
+        expect_lines(&bench, "start app, ready app, stop app");
+        ASSERT_STREQ(bench.app->attached, "shared");
+        bench_close(&bench);
+}
+
+/* As older versions did, and as anybody may. */
+static void test_attached_to_what_is_no_network(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        fake_engine_lack_network(bench.fake, "backend");
+        strcpy(bench.app->attached, "backend");
+        bench.app->attached_blindly = true;
+        wake_open(&wake, &bench, "one");
+        prepare(&wake);
+        member_start(wake.member);
+        run_until(&wake, MEMBER_READY);
+        expect_lines(&bench, "detach app backend, start app, ready app");
+        put_to_sleep(&wake, STOP_SLEEP);
+        bench_close(&bench);
+}
+
+/* A network that it was really on is not taken from it. */
+static void test_not_detached_from_what_was_a_network(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        fake_engine_lack_network(bench.fake, "backend");
+        strcpy(bench.app->attached, "backend");
+        wake_open(&wake, &bench, "one");
+        prepare(&wake);
+        member_start(wake.member);
+        expect_failed(&wake, FAILURE_NETWORK_MISSING, "'docker network create backend'");
+        put_to_sleep(&wake, STOP_ROLLBACK);
+        expect_lines(&bench, "");
+        bench_close(&bench);
+}
+
+/* docker run --rm */
+static void test_not_stopped_if_that_deletes_it(void) {
+        static const StopMode modes[] = { STOP_SLEEP, STOP_ROLLBACK, STOP_ALL };
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        bench.app->auto_remove = true;
+        wake_open(&wake, &bench, "one");
+        prepare(&wake);
+        member_start(wake.member);
+        expect_failed(&wake, FAILURE_CONFIG_INVALID, "docker run --rm");
+        put_to_sleep(&wake, STOP_ROLLBACK);
+
+        run_container(&bench, 1);
+        for (size_t i = 0; i < ELEMENTSOF(modes); i++) {
+                wake_open(&wake, &bench, "two");
+                prepare(&wake);
+                member_start(wake.member);
+                run_until(&wake, MEMBER_READY);
+                put_to_sleep(&wake, modes[i]);
+        }
+        ASSERT_TRUE(bench.app->running);
+        bench_close(&bench);
+}
+
 static void test_attached_again_when_it_is_made_anew(void) {
         Bench bench;
         Wake wake;
@@ -770,18 +1002,36 @@ static void test_port_that_is_taken(void) {
         Wake wake;
 
         bench_open(&bench, PLAIN);
-        bench.app->publishes = 8080;
-        fake_engine_add(bench.fake, "rival")->publishes = 8080;
-        fake_engine_start(bench.fake, "rival");
         refuse(&bench, 500,
                "driver failed programming external connectivity on endpoint app: Bind for 0.0.0.0:8080 failed: port is already allocated");
         wake_open(&wake, &bench, "one");
         prepare(&wake);
         member_start(wake.member);
-        expect_failed(&wake, FAILURE_PORT_CONFLICT, "rival");
+        expect_failed(&wake, FAILURE_PORT_CONFLICT,
+                      "Bind for 0.0.0.0:8080 failed: port is already allocated; `ss -ltnp` says who has the port");
         ASSERT_FALSE(record_is_ours(&bench));
         put_to_sleep(&wake, STOP_ROLLBACK);
         expect_lines(&bench, "refuse app");
+        bench_close(&bench);
+}
+
+/* A network may bring the ports of a container that runs. */
+static void test_port_that_is_taken_when_it_is_attached(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        run_container(&bench, 1);
+        refuse(&bench, 500, "driver failed programming external connectivity: port is already allocated");
+        bench.app->refuses_networks = true;
+        wake_open(&wake, &bench, "one");
+        prepare(&wake);
+        ASSERT_OK(container_attach(wake.member, "shared"));
+        member_start(wake.member);
+        expect_failed(&wake, FAILURE_PORT_CONFLICT,
+                      "port is already allocated; another program uses a port that it publishes");
+        put_to_sleep(&wake, STOP_ROLLBACK);
+        expect_lines(&bench, "");
         bench_close(&bench);
 }
 
@@ -809,7 +1059,7 @@ static void test_sleep_by_pause(void) {
         wake_up(&wake);
         put_to_sleep(&wake, STOP_ALL);
         expect_lines(&bench, "unpause app, stop app");
-        ASSERT_FALSE(record_is_ours(&bench));
+        ASSERT_TRUE(record_is_ours(&bench));
         bench_close(&bench);
 }
 
@@ -842,7 +1092,7 @@ static void test_pause_by_somebody_is_left_alone(void) {
         wake_up(&wake);
         fake_engine_pause(bench.fake, "app");
         run_for(&bench, 100 * USEC_PER_MSEC);
-        ASSERT_EQ(member_phase(wake.member), MEMBER_READY);
+        ASSERT_EQ(wake.member->phase, MEMBER_READY);
         put_to_sleep(&wake, STOP_SLEEP);
         expect_lines(&bench, "start app, ready app, stop app");
         bench_close(&bench);
@@ -922,6 +1172,137 @@ static void test_crash_is_told_with_status_and_last_lines(void) {
         bench_close(&bench);
 }
 
+/* The engine starts it again: some programs exit until their database is there. */
+static void test_five_exits_are_fine(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        bench.app->restart_policy = "always";
+        bench.app->deaths = 5;
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        put_to_sleep(&wake, STOP_SLEEP);
+
+        bench.app->restart_policy = "unless-stopped";
+        bench.app->deaths = UINT32_MAX;
+        wake_open(&wake, &bench, "one");
+        prepare(&wake);
+        member_start(wake.member);
+        expect_failed(&wake, FAILURE_CONTAINER_EXITED, "exited with status 1, 6 times: app cannot go on");
+        put_to_sleep(&wake, STOP_ROLLBACK);
+        bench_close(&bench);
+}
+
+static void test_deaths_do_not_count_while_others_boot(void) {
+        const Dependency unit = { .kind = DEPENDENCY_UNIT };
+        Member fellow = { .dependency = &unit, .phase = MEMBER_CHECKING };
+        Member *const fellows[] = { &fellow, &fellow }; /* one for each dependency: it, and the main container */
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        bench.app->restart_policy = "always";
+        bench.app->deaths = 20;
+        wake_open(&wake, &bench, "one");
+        ASSERT_EQ(wake.context.service->n_dependencies, ELEMENTSOF(fellows));
+        wake.context.members = fellows;
+        wake_up(&wake);
+        put_to_sleep(&wake, STOP_SLEEP);
+
+        /* Not for one that dies again and again itself. */
+        fellow.in_vain = true;
+        bench.app->deaths = UINT32_MAX;
+        wake_open(&wake, &bench, "one");
+        wake.context.members = fellows;
+        prepare(&wake);
+        member_start(wake.member);
+        expect_failed(&wake, FAILURE_CONTAINER_EXITED, "6 times");
+        put_to_sleep(&wake, STOP_ROLLBACK);
+        bench_close(&bench);
+}
+
+/* It dies within its check, and gets no more time for it than the first runs had. */
+static void test_clock_goes_on_over_deaths(void) {
+        Container *container;
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        bench.app->restart_policy = "always";
+        bench.app->failing_checks = UINT32_MAX;
+        wake_open(&wake, &bench, "one");
+        prepare(&wake);
+        member_start(wake.member);
+        container = container_from(wake.member);
+        for (unsigned i = 0; i < 4; i++) {
+                while (!container->probe)
+                        ASSERT_OK(sd_event_run(bench.event, PATIENCE_USEC));
+                if (i < 3)
+                        fake_engine_kill(bench.fake, "app", 3);
+                while (i < 3 && container->deaths == i)
+                        ASSERT_OK(sd_event_run(bench.event, PATIENCE_USEC));
+                if (i == 2)
+                        container->until_usec = time_now(CLOCK_MONOTONIC);
+        }
+        expect_failed(&wake, FAILURE_CONTAINER_EXITED, "exited with status 3, 3 times: app cannot go on");
+        put_to_sleep(&wake, STOP_ROLLBACK);
+        bench_close(&bench);
+}
+
+static void test_a_run_that_got_further_is_a_new_beginning(void) {
+        Container *container;
+        Bench bench;
+        Wake wake;
+
+        if (time_now(CLOCK_MONOTONIC) < 3 * USEC_PER_MINUTE)
+                return;
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        container = container_from(wake.member);
+        for (unsigned i = 0; i < 4; i++) {
+                /* It has run for 2 s, 8 s, 32 s, 128 s. */
+                container->begun_usec = time_now(CLOCK_MONOTONIC) - (2U << (2 * i)) * USEC_PER_SEC;
+                fake_engine_kill(bench.fake, "app", 1);
+                run_until(&wake, MEMBER_RECOVERING);
+                run_until(&wake, MEMBER_READY);
+        }
+        put_to_sleep(&wake, STOP_SLEEP);
+        bench_close(&bench);
+}
+
+static void test_program_that_cannot_be_begun_is_not_tried_twice(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        bench.app->deaths = UINT32_MAX;
+        bench.app->last_words = "exec /app: exec format error";
+        wake_open(&wake, &bench, "one");
+        prepare(&wake);
+        member_start(wake.member);
+        expect_failed(&wake, FAILURE_CONTAINER_EXITED,
+                      "exited with status 1, 1 time: exec /app: exec format error; it is made for another processor");
+        put_to_sleep(&wake, STOP_ROLLBACK);
+        expect_lines(&bench, "start app");
+        bench_close(&bench);
+}
+
+static void test_one_shot_that_is_not_called_so(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        bench.app->completions = UINT32_MAX;
+        wake_open(&wake, &bench, "one");
+        prepare(&wake);
+        member_start(wake.member);
+        expect_failed(&wake, FAILURE_CONTAINER_EXITED, "'condition': 'completed'");
+        put_to_sleep(&wake, STOP_ROLLBACK);
+        bench_close(&bench);
+}
+
 static void test_crashes_are_forgotten_in_time(void) {
         Bench bench;
         Wake wake;
@@ -972,7 +1353,7 @@ static void test_restart_policy_is_faster(void) {
         bench.app->running = bench.app->restarting = true;
         run_until(&wake, MEMBER_RECOVERING);
         run_for(&bench, 200 * USEC_PER_MSEC);
-        ASSERT_EQ(member_phase(wake.member), MEMBER_RECOVERING);
+        ASSERT_EQ(wake.member->phase, MEMBER_RECOVERING);
         fake_engine_start(bench.fake, "app");
         run_until(&wake, MEMBER_READY);
         put_to_sleep(&wake, STOP_SLEEP);
@@ -985,7 +1366,7 @@ static void test_stop_by_somebody_is_a_loss(void) {
         Bench bench;
         Wake wake;
 
-        bench_open(&bench, PLAIN);
+        bench_open(&bench, OWN_RUNS);
         bench.app->restart_policy = "unless-stopped";
         wake_open(&wake, &bench, "one");
         wake_up(&wake);
@@ -1082,6 +1463,148 @@ static void test_upgrade_by_somebody_is_lived_through(void) {
         bench_close(&bench);
 }
 
+/* Renamed */
+
+static FakeContainer *take_the_name(Bench *bench, const char *name) {
+        FakeContainer *other = fake_engine_add(bench->fake, name);
+
+        (void) snprintf(other->id, sizeof(other->id), "other.0");
+        fake_engine_start(bench->fake, name);
+        return other;
+}
+
+static void test_renamed_one_is_the_one_that_is_stopped(void) {
+        for (unsigned taken = 0; taken < 2; taken++) {
+                FakeContainer *other = NULL;
+                Bench bench;
+                Wake wake;
+
+                bench_open(&bench, PLAIN);
+                wake_open(&wake, &bench, "one");
+                wake_up(&wake);
+                fake_engine_rename(bench.fake, "app", "app-old");
+                if (taken) {
+                        other = take_the_name(&bench, "app");
+                        run_for(&bench, 100 * USEC_PER_MSEC);
+                        fake_engine_kill(bench.fake, "app", 1);
+                        fake_engine_start(bench.fake, "app");
+                }
+                run_for(&bench, 100 * USEC_PER_MSEC);
+                ASSERT_STREQ(wake.phases, "preparing prepared starting checking ready");
+                put_to_sleep(&wake, STOP_SLEEP);
+                expect_lines(&bench, "start app, ready app, stop app-old");
+                ASSERT_TRUE(!other || other->running);
+                bench_close(&bench);
+        }
+}
+
+static void test_renamed_one_is_watched(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        fake_engine_forget_lines(bench.fake);
+        fake_engine_rename(bench.fake, "app", "app-old");
+        (void) take_the_name(&bench, "app");
+        fake_engine_kill(bench.fake, "app-old", 1);
+        run_until(&wake, MEMBER_RECOVERING);
+        run_until(&wake, MEMBER_READY);
+        /* It ended by itself under another name, so that the one that has its name counts now; and is not ours. */
+        ASSERT_STREQ(container_info(wake.member)->id, "other.0");
+        put_to_sleep(&wake, STOP_SLEEP);
+        expect_lines(&bench, "ready app");
+        bench_close(&bench);
+}
+
+static void test_renamed_one_that_crashes_is_started_again(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        fake_engine_forget_lines(bench.fake);
+        fake_engine_rename(bench.fake, "app", "app-old");
+        fake_engine_kill(bench.fake, "app-old", 1);
+        run_until(&wake, MEMBER_RECOVERING);
+        run_until(&wake, MEMBER_READY);
+        put_to_sleep(&wake, STOP_SLEEP);
+        expect_lines(&bench, "start app-old, ready app-old, stop app-old");
+        bench_close(&bench);
+}
+
+static void test_renamed_by_an_upgrade(void) {
+        FakeContainer *made;
+        Bench bench;
+        Wake wake;
+
+        /* As docker-compose does it: the old one is there a moment longer. */
+        bench_open(&bench, PLAIN);
+        bench.app->compose_service = "web";
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        fake_engine_forget_lines(bench.fake);
+        fake_engine_stop(bench.fake, "app");
+        fake_engine_rename(bench.fake, "app", "0123_app");
+        made = fake_engine_add(bench.fake, "app");
+        made->compose_service = "web";
+        (void) snprintf(made->id, sizeof(made->id), "made.0");
+        run_until(&wake, MEMBER_RECOVERING);
+        fake_engine_start(bench.fake, "app");
+        run_until(&wake, MEMBER_READY);
+        ASSERT_STREQ(container_info(wake.member)->id, "made.0");
+        put_to_sleep(&wake, STOP_SLEEP);
+        expect_lines(&bench, "ready app, stop app");
+        bench_close(&bench);
+}
+
+static void test_renamed_while_it_sleeps(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        put_to_sleep(&wake, STOP_SLEEP);
+        fake_engine_rename(bench.fake, "app", "app-old");
+
+        wake_open(&wake, &bench, "one");
+        member_prepare(wake.member);
+        expect_failed(&wake, FAILURE_NOT_FOUND, "renamed to 'app-old'");
+        put_to_sleep(&wake, STOP_ROLLBACK);
+
+        /* Another one under its name is not ours, unless we start it. */
+        (void) take_the_name(&bench, "app");
+        fake_engine_forget_lines(bench.fake);
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        put_to_sleep(&wake, STOP_SLEEP);
+        expect_lines(&bench, "ready app");
+        bench_close(&bench);
+}
+
+/* That somebody else has made, and started. */
+static void test_made_anew_while_it_sleeps(void) {
+        Bench bench;
+        Wake wake;
+
+        bench_open(&bench, PLAIN);
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        put_to_sleep(&wake, STOP_SLEEP);
+        fake_engine_make(bench.fake, "app");
+        fake_engine_start(bench.fake, "app");
+        fake_engine_forget_lines(bench.fake);
+
+        wake_open(&wake, &bench, "one");
+        wake_up(&wake);
+        put_to_sleep(&wake, STOP_SLEEP);
+        expect_lines(&bench, "ready app, stop app");
+        bench_close(&bench);
+}
+
 static void test_stop_by_somebody_while_it_is_checked(void) {
         Bench bench;
         Wake wake;
@@ -1155,7 +1678,7 @@ static void test_engine_that_takes_long_to_go_down(void) {
         fake_engine_forget_lines(bench.fake);
         engine_goes_down_with_its_containers(&bench);
         run_for(&bench, 3500 * USEC_PER_MSEC); /* longer than a restart is waited for */
-        ASSERT_EQ(member_phase(wake.member), MEMBER_RECOVERING);
+        ASSERT_EQ(wake.member->phase, MEMBER_RECOVERING);
         fake_engine_hang_up(bench.fake);
         fake_engine_come_back(bench.fake);
         run_until(&wake, MEMBER_READY);
@@ -1197,7 +1720,7 @@ static void test_engine_that_cannot_say_what_it_is_is_asked_again(void) {
         member_prepare(wake.member);
         while (bench.app->refused_looks > 0)
                 ASSERT_TRUE(sd_event_run(bench.event, PATIENCE_USEC) > 0);
-        ASSERT_EQ(member_phase(wake.member), MEMBER_PREPARING);
+        ASSERT_EQ(wake.member->phase, MEMBER_PREPARING);
         run_until(&wake, MEMBER_PREPARED);
         member_start(wake.member);
         run_until(&wake, MEMBER_READY);
@@ -1218,10 +1741,10 @@ static void test_engine_that_is_gone_is_not_asked(void) {
         member_start(wake.member);
         run_for(&bench, 300 * USEC_PER_MSEC);
         ASSERT_EQ(fake_engine_requests(bench.fake), requests);
-        ASSERT_TRUE(member_lacks_engine(wake.member));
+        ASSERT_TRUE(wake.member->lacks_engine);
         container_on_engine_back(wake.member);
         run_until(&wake, MEMBER_READY);
-        ASSERT_FALSE(member_lacks_engine(wake.member));
+        ASSERT_FALSE(wake.member->lacks_engine);
         put_to_sleep(&wake, STOP_SLEEP);
         bench_close(&bench);
 }
@@ -1235,7 +1758,7 @@ static void test_engine_that_is_not_there_yet_is_waited_for(void) {
         wake_open(&wake, &bench, "one");
         member_prepare(wake.member);
         run_for(&bench, 300 * USEC_PER_MSEC);
-        ASSERT_TRUE(member_lacks_engine(wake.member) && member_is_retrying(wake.member));
+        ASSERT_TRUE(wake.member->lacks_engine && wake.member->retrying);
         fake_engine_come_back(bench.fake);
         run_until(&wake, MEMBER_PREPARED);
         put_to_sleep(&wake, STOP_SLEEP);
@@ -1254,7 +1777,7 @@ static void test_stop_waits_for_the_engine(void) {
         fake_engine_hang_up(bench.fake);
         member_stop(wake.member, STOP_SLEEP);
         run_for(&bench, 300 * USEC_PER_MSEC);
-        ASSERT_EQ(member_phase(wake.member), MEMBER_STOPPING);
+        ASSERT_EQ(wake.member->phase, MEMBER_STOPPING);
         fake_engine_come_back(bench.fake);
         run_until(&wake, MEMBER_STOPPED);
         ASSERT_FALSE(bench.app->running);
@@ -1277,9 +1800,15 @@ static void test_administrator_stops_whatever_runs(void) {
         ASSERT_TRUE(member_would_stop(wake.member, STOP_ALL));
         put_to_sleep(&wake, STOP_ALL);
         ASSERT_FALSE(bench.app->running);
+        /* From then on it is ours. */
+        run_container(&bench, 2);
+        wake_open(&wake, &bench, "two");
+        wake_up(&wake);
+        put_to_sleep(&wake, STOP_SLEEP);
+        ASSERT_FALSE(bench.app->running);
 
         /* But not what somebody uses. */
-        run_container(&bench, 2);
+        run_container(&bench, 3);
         wake_open(&wake, &bench, "one");
         wake_up(&wake);
         ASSERT_OK(lease_open(&other, bench.root, "app"));
@@ -1307,7 +1836,7 @@ static void test_stop_looks_whose_it_is_now(void) {
         Wake wake;
 
         /* Ours when it was prepared; since then somebody has restarted it by hand. */
-        bench_open(&bench, PLAIN);
+        bench_open(&bench, OWN_RUNS);
         run_container(&bench, 1);
         write_record(&bench, &(LeaseRecord){ .ours = true,
                                              .wake_id = (char *) "w",
@@ -1335,7 +1864,7 @@ static void test_stop_without_an_engine_comes_to_an_end(void) {
         wake_open(&wake, &bench, "one");
         member_prepare(wake.member);
         member_stop(wake.member, STOP_SLEEP);
-        ASSERT_EQ(member_phase(wake.member), MEMBER_STOPPING);
+        ASSERT_EQ(wake.member->phase, MEMBER_STOPPING);
         container_from(wake.member)->stop_until_usec = 0;
         run_until(&wake, MEMBER_STOPPED);
         /* Who uses it next still knows. */
@@ -1365,12 +1894,15 @@ static void test_stop_while_it_is_being_started(void) {
 int main(void) {
         test_record_says_whose_it_is();
         test_run_of_the_record_is_ours_and_not_checked_again();
-        test_run_started_by_hand_is_not_ours();
+        test_run_started_by_hand();
         test_run_that_the_engine_restarted_is_ours();
         test_record_that_outlived_a_reboot();
         test_announced_start_is_ours();
         test_adopted_is_stopped_but_not_by_a_rollback();
         test_started_by_hand_in_the_same_moment();
+        test_known_one_started_by_hand_in_the_same_moment();
+        test_left_one_runs_on();
+        test_damaged_lease_is_mended();
         test_two_start_it_and_the_last_stops_it();
         test_what_happens_after_preparation_is_looked_at();
 
@@ -1391,9 +1923,16 @@ int main(void) {
         test_attached_by_somebody_else_is_fine();
         test_network_that_does_not_exist();
         test_network_that_was_removed();
+        test_other_that_is_gone();
+        test_other_that_does_not_run_yet();
+        test_detached_by_a_rollback();
+        test_attached_to_what_is_no_network();
+        test_not_detached_from_what_was_a_network();
+        test_not_stopped_if_that_deletes_it();
         test_attached_again_when_it_is_made_anew();
 
         test_port_that_is_taken();
+        test_port_that_is_taken_when_it_is_attached();
 
         test_sleep_by_pause();
         test_rollback_pauses_what_was_paused_and_stops_what_it_started();
@@ -1403,6 +1942,12 @@ int main(void) {
 
         test_crash_is_forgiven_twice();
         test_crash_is_told_with_status_and_last_lines();
+        test_five_exits_are_fine();
+        test_deaths_do_not_count_while_others_boot();
+        test_clock_goes_on_over_deaths();
+        test_a_run_that_got_further_is_a_new_beginning();
+        test_program_that_cannot_be_begun_is_not_tried_twice();
+        test_one_shot_that_is_not_called_so();
         test_crashes_are_forgotten_in_time();
         test_another_signal_is_no_stop();
         test_restart_policy_is_faster();
@@ -1411,6 +1956,12 @@ int main(void) {
         test_removal_is_a_loss();
         test_restart_by_somebody_is_lived_through();
         test_upgrade_by_somebody_is_lived_through();
+        test_renamed_one_is_the_one_that_is_stopped();
+        test_renamed_one_is_watched();
+        test_renamed_one_that_crashes_is_started_again();
+        test_renamed_by_an_upgrade();
+        test_renamed_while_it_sleeps();
+        test_made_anew_while_it_sleeps();
         test_stop_by_somebody_while_it_is_checked();
 
         test_death_of_the_engine_is_no_loss();

@@ -4,9 +4,10 @@
 #include <systemd/sd-login.h>
 #include <unistd.h>
 
-#include "io/varlink.h"
+#include "control/varlink.h"
 #include "test.h"
 #include "util/fd.h"
+#include "util/time.h"
 #include "wake/control.h"
 
 /* A server and its clients on one event loop, over a real socket. Each client collects what it is told as text. Of which unit callers are is
@@ -122,6 +123,11 @@ static void run_until_replies(Server *server, Client *client, size_t n_replies) 
         while (client->n_replies < n_replies)
                 ASSERT_TRUE(sd_event_run(server->event, 10 * 1000 * 1000) > 0);
         ASSERT_EQ(client->n_replies, n_replies);
+}
+
+static void run_until_told(Server *server, Client *client) {
+        while (client->n_replies == 0 && !client->ended)
+                ASSERT_TRUE(sd_event_run(server->event, 10 * 1000 * 1000) > 0);
 }
 
 static void run_until_end(Server *server, Client *client) {
@@ -397,8 +403,7 @@ static void test_what_fronts_may(void) {
         static const char denied[] = "{\"error\":\"org.varlink.service.PermissionDenied\",\"parameters\":{}}";
         static const char status[] = "{\"parameters\":{\"status\":{\"state\":\"waking\"}},\"continues\":true}";
         static const char done[] = "{\"parameters\":{}}";
-        const bool root = geteuid() == 0;
-        const struct {
+        static const struct {
                 const char *unit;
                 const char *hold, *sleep;
                 WakeTrigger trigger;
@@ -408,8 +413,7 @@ static void test_what_fronts_may(void) {
                 { "wake-front@clemence", denied, denied, _TRIGGER_INVALID },
                 { "wake@memvid.service", status, done, TRIGGER_API },
                 { SOMEBODY, status, done, TRIGGER_API },
-                /* It has ended: it may have been a front's child, unless it was root's. */
-                { NULL, root ? status : denied, root ? done : denied, root ? TRIGGER_API : _TRIGGER_INVALID },
+                { NULL, status, done, TRIGGER_API }, /* it has ended */
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -425,6 +429,9 @@ static void test_what_fronts_may(void) {
                 ASSERT_STREQ(client.replies[0], cases[i].hold);
                 ASSERT_EQ(server.trigger, cases[i].trigger);
                 ASSERT_EQ(control_holders(server.control), cases[i].hold == status);
+                /* Those of others are not even listened to. */
+                if (cases[i].hold == denied)
+                        run_until_end(&server, &client);
                 client_done(&client);
 
                 client_connect(&client, &server);
@@ -480,6 +487,79 @@ static void test_other_holders_than_the_front_are_not_dropped(void) {
         server_stop(&server);
 }
 
+/* Only those who hold, or wait for the end, may say nothing for longer. */
+static void test_silent_callers_are_disconnected(void) {
+        Client silent, reader, holder, sleeper;
+        uint64_t begin_usec = time_now(CLOCK_MONOTONIC);
+        Server server;
+
+        server_start(&server);
+        client_connect(&silent, &server);
+        client_connect(&reader, &server);
+        client_connect(&holder, &server);
+        client_connect(&sleeper, &server);
+        ASSERT_EQ(write(varlink_fd(silent.varlink), "{", 1), 1);
+        client_call(&holder, "io.wakechain.Hold", NULL, true);
+        client_call(&sleeper, "io.wakechain.Sleep", NULL, false);
+        client_call(&reader, "io.wakechain.GetStatus", NULL, false);
+        run_until_end(&server, &silent);
+        run_until_end(&server, &reader);
+        ASSERT_TRUE(time_now(CLOCK_MONOTONIC) >= begin_usec + 5 * USEC_PER_SEC);
+        ASSERT_EQ(reader.n_replies, 1);
+        ASSERT_FALSE(holder.ended);
+        ASSERT_FALSE(sleeper.ended);
+        ASSERT_EQ(control_holders(server.control), 1);
+        client_done(&silent);
+        client_done(&reader);
+        client_done(&holder);
+        client_done(&sleeper);
+        server_stop(&server);
+}
+
+/* Of one user, beside whose many the service's front has room. */
+static void test_many_callers(void) {
+        static Client clients[300];
+        size_t n_ended = 0;
+        Client front;
+        Server server;
+
+        server_start(&server);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++) {
+                client_connect(&clients[i], &server);
+                client_call(&clients[i], "io.wakechain.Hold", NULL, true);
+                run_until_told(&server, &clients[i]);
+                n_ended += clients[i].ended;
+        }
+        ASSERT_EQ(n_ended, ELEMENTSOF(clients) - 256);
+        ASSERT_EQ(control_holders(server.control), 256);
+
+        peer_unit = "wake-front@clemence.service";
+        client_connect(&front, &server);
+        client_call(&front, "io.wakechain.Hold", NULL, true);
+        run_until_replies(&server, &front, 1);
+        ASSERT_EQ(control_holders(server.control), 257);
+        client_done(&front);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+                client_done(&clients[i]);
+        server_stop(&server);
+        peer_unit = SOMEBODY;
+}
+
+static void test_long_calls_are_disconnected(void) {
+        static char text[32 * 1024];
+        Server server;
+        Client client;
+
+        server_start(&server);
+        client_connect(&client, &server);
+        memset(text, ' ', sizeof(text));
+        ASSERT_EQ(write(varlink_fd(client.varlink), text, sizeof(text)), sizeof(text));
+        run_until_end(&server, &client);
+        ASSERT_EQ(client.n_replies, 0);
+        client_done(&client);
+        server_stop(&server);
+}
+
 static void test_garbage_is_disconnected(void) {
         Server server;
         Client client;
@@ -509,6 +589,9 @@ int main(void) {
         test_what_fronts_may();
         test_front_is_dropped();
         test_other_holders_than_the_front_are_not_dropped();
+        test_silent_callers_are_disconnected();
+        test_many_callers();
+        test_long_calls_are_disconnected();
         test_garbage_is_disconnected();
         return EXIT_SUCCESS;
 }

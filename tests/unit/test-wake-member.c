@@ -1,5 +1,5 @@
 #include "test.h"
-#include "wake/member.h"
+#include "wake/member/member.h"
 
 /* What all kinds of members have in common, with a kind that does nothing by itself. */
 
@@ -70,8 +70,8 @@ static void test_changes_are_told(void) {
         member->retrying = true;
         member_start(member);
         ASSERT_EQ(calls, 2);
-        ASSERT_TRUE(member_is_starting(member));
-        ASSERT_FALSE(member_is_retrying(member)); /* what was asked before */
+        ASSERT_TRUE(member->phase == MEMBER_STARTING);
+        ASSERT_FALSE(member->retrying); /* what was asked before */
         expect_described(member, DEPENDENCY_STARTING);
 }
 
@@ -105,10 +105,10 @@ static void test_failure_stays_visible(void) {
 
         member_prepare(member);
         member_fail(member, FAILURE_START_FAILED, "no %s", "room");
-        ASSERT_EQ(member_phase(member), MEMBER_FAILED);
+        ASSERT_EQ(member->phase, MEMBER_FAILED);
         member_stop(member, STOP_ROLLBACK);
-        ASSERT_EQ(member_phase(member), MEMBER_STOPPED);
-        ASSERT_EQ(member_reason(member), FAILURE_START_FAILED);
+        ASSERT_EQ(member->phase, MEMBER_STOPPED);
+        ASSERT_EQ(member->reason, FAILURE_START_FAILED);
 
         ASSERT_OK(member_describe(member, 0, &status));
         ASSERT_STREQ(status.container, "backup.mount");

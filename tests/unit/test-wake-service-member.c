@@ -7,7 +7,7 @@
 #include "test.h"
 #include "util/fd.h"
 #include "wake/control.h"
-#include "wake/service-member.h"
+#include "wake/member/service-member.h"
 
 /* A member that holds another service, and that service's control socket, on one event loop. */
 
@@ -63,7 +63,7 @@ static void control_on_request(Control *control, ControlRequest request, WakeTri
 
 static void member_on_change(Member *member, void *userdata) {
         Stage *stage = ASSERT_PTR(userdata);
-        const char *name = phase_names[member_phase(member)], *last = strrchr(stage->phases, ' ');
+        const char *name = phase_names[member->phase], *last = strrchr(stage->phases, ' ');
 
         if (last && streq(last + 1, name))
                 return; /* only that it is trying again */
@@ -139,7 +139,7 @@ static void stage_close(Stage *stage) {
 }
 
 static void run_until(Stage *stage, MemberPhase phase) {
-        while (member_phase(stage->member) != phase)
+        while (stage->member->phase != phase)
                 ASSERT_TRUE(sd_event_run(stage->event, 20 * USEC_PER_SEC) > 0);
 }
 
@@ -155,7 +155,7 @@ static void run_until_released(Stage *stage) {
 
 static void start(Stage *stage) {
         member_prepare(stage->member);
-        ASSERT_EQ(member_phase(stage->member), MEMBER_PREPARED);
+        ASSERT_EQ(stage->member->phase, MEMBER_PREPARED);
         member_start(stage->member);
 }
 
@@ -175,14 +175,14 @@ static void test_held_until_stopped(void) {
         start(&stage);
         run_until_held(&stage, 1);
         ASSERT_EQ(stage.seen_trigger, TRIGGER_SCHEDULE);
-        ASSERT_EQ(member_phase(stage.member), MEMBER_CHECKING);
+        ASSERT_EQ(stage.member->phase, MEMBER_CHECKING);
         waker_say(&stage, "awake");
         run_until(&stage, MEMBER_READY);
         ASSERT_EQ(control_holders(stage.control), 1);
         ASSERT_FALSE(member_would_stop(stage.member, STOP_ALL));
 
         member_stop(stage.member, STOP_ALL);
-        ASSERT_EQ(member_phase(stage.member), MEMBER_STOPPED);
+        ASSERT_EQ(stage.member->phase, MEMBER_STOPPED);
         run_until_released(&stage);
         ASSERT_STREQ(stage.phases, " preparing prepared starting checking ready stopped");
         stage_close(&stage);
@@ -193,12 +193,11 @@ static void test_missing_socket_is_not_found(void) {
 
         stage_open(&stage);
         start(&stage);
-        ASSERT_EQ(member_phase(stage.member), MEMBER_FAILED);
-        ASSERT_EQ(member_reason(stage.member), FAILURE_NOT_FOUND);
-        ASSERT_TRUE(strstr(member_error(stage.member), "/run/wakechain/control/inner.sock does not exist") !=
-                    NULL);
+        ASSERT_EQ(stage.member->phase, MEMBER_FAILED);
+        ASSERT_EQ(stage.member->reason, FAILURE_NOT_FOUND);
+        ASSERT_TRUE(strstr(stage.member->error, "/run/wakechain/control/inner.sock does not exist") != NULL);
         member_stop(stage.member, STOP_ROLLBACK);
-        ASSERT_EQ(member_phase(stage.member), MEMBER_STOPPED);
+        ASSERT_EQ(stage.member->phase, MEMBER_STOPPED);
         stage_close(&stage);
 }
 
@@ -213,8 +212,8 @@ static void test_failed_wake_is_passed_on(void) {
         waker_say(&stage, "failed");
         control_fail(stage.control, FAILURE_IMAGE_MISSING, "redis: no such image\n\x1b[2J");
         run_until(&stage, MEMBER_FAILED);
-        ASSERT_EQ(member_reason(stage.member), FAILURE_IMAGE_MISSING);
-        ASSERT_STREQ(member_error(stage.member), "its own wake failed: redis: no such image  [2J");
+        ASSERT_EQ(stage.member->reason, FAILURE_IMAGE_MISSING);
+        ASSERT_STREQ(stage.member->error, "its own wake failed: redis: no such image  [2J");
         stage_close(&stage);
 }
 
@@ -227,7 +226,7 @@ static void test_failure_while_ready(void) {
         run_until(&stage, MEMBER_RECOVERING);
         control_fail(stage.control, FAILURE_CONTAINER_EXITED, "redis: exited");
         run_until(&stage, MEMBER_FAILED);
-        ASSERT_EQ(member_reason(stage.member), FAILURE_CONTAINER_EXITED);
+        ASSERT_EQ(stage.member->reason, FAILURE_CONTAINER_EXITED);
         stage_close(&stage);
 }
 
@@ -298,15 +297,15 @@ static void test_waker_that_always_dies(void) {
         socket_open(&stage);
         waker_begin(&stage, "waking");
         start(&stage);
-        for (size_t i = 1; member_phase(stage.member) != MEMBER_FAILED; i++) {
+        for (size_t i = 1; stage.member->phase != MEMBER_FAILED; i++) {
                 run_until_held(&stage, i);
                 waker_die(&stage);
                 waker_begin(&stage, "waking");
-                while (member_phase(stage.member) != MEMBER_FAILED && stage.n_held == i)
+                while (stage.member->phase != MEMBER_FAILED && stage.n_held == i)
                         ASSERT_TRUE(sd_event_run(stage.event, 20 * USEC_PER_SEC) > 0);
         }
-        ASSERT_EQ(member_reason(stage.member), FAILURE_START_FAILED);
-        ASSERT_TRUE(strstr(member_error(stage.member), "journalctl -u wake@inner") != NULL);
+        ASSERT_EQ(stage.member->reason, FAILURE_START_FAILED);
+        ASSERT_TRUE(strstr(stage.member->error, "journalctl -u wake@inner") != NULL);
         stage_close(&stage);
 }
 
@@ -340,7 +339,7 @@ static void test_refused_because_it_stops(void) {
         /* The connection was taken in before, the call comes after. */
         control_accept_pending(stage.control);
         control_pause(stage.control);
-        while (!member_is_retrying(member))
+        while (!member->retrying)
                 ASSERT_TRUE(sd_event_run(stage.event, 20 * USEC_PER_SEC) > 0);
         waker_die(&stage);
         waker_begin(&stage, "awake");
@@ -357,7 +356,7 @@ static void test_put_to_sleep_is_lost(void) {
         waker_say(&stage, "stopping");
         run_until(&stage, MEMBER_LOST);
         run_until_released(&stage);
-        ASSERT_EQ(member_reason(stage.member), FAILURE_NONE);
+        ASSERT_EQ(stage.member->reason, FAILURE_NONE);
         stage_close(&stage);
 }
 
@@ -371,7 +370,7 @@ static void test_put_to_sleep_while_waking_is_a_failure(void) {
         run_until_held(&stage, 1);
         waker_say(&stage, "stopping");
         run_until(&stage, MEMBER_FAILED);
-        ASSERT_EQ(member_reason(stage.member), FAILURE_START_FAILED);
+        ASSERT_EQ(stage.member->reason, FAILURE_START_FAILED);
         stage_close(&stage);
 }
 

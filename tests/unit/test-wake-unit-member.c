@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include "fake-systemd.h"
-#include "io/lease.h"
+#include "lease/lease.h"
 #include "test.h"
 #include "util/fd.h"
-#include "wake/unit-member.h"
+#include "wake/member/unit-member.h"
 
 /* Members that are units of a fake systemd, each of a service of its own, on one event loop. */
 
@@ -49,7 +49,7 @@ static const char *const phase_names[_MEMBER_PHASE_MAX] = {
 
 static void on_change(Member *member, void *userdata) {
         Actor *actor = ASSERT_PTR(userdata);
-        const char *name = phase_names[member_phase(member)];
+        const char *name = phase_names[member->phase];
 
         ASSERT_TRUE(strlen(actor->phases) + strlen(name) + 2 < sizeof(actor->phases));
         (void) strcat(strcat(actor->phases, " "), name);
@@ -111,9 +111,9 @@ static void turn(Stage *stage) {
 }
 
 static void run_until(Actor *actor, MemberPhase phase) {
-        while (member_phase(actor->member) != phase) {
-                if (member_phase(actor->member) == MEMBER_FAILED)
-                        TEST_FAIL("failed instead of %s: %s", phase_names[phase], member_error(actor->member));
+        while (actor->member->phase != phase) {
+                if (actor->member->phase == MEMBER_FAILED)
+                        TEST_FAIL("failed instead of %s: %s", phase_names[phase], actor->member->error);
                 turn(actor->stage);
         }
 }
@@ -135,7 +135,7 @@ static void wake(Actor *actor) {
 
 static void stop(Actor *actor, StopMode mode) {
         member_stop(actor->member, mode);
-        while (member_phase(actor->member) != MEMBER_STOPPED)
+        while (actor->member->phase != MEMBER_STOPPED)
                 turn(actor->stage);
         actor->member = member_free(actor->member);
         actor_make(actor);
@@ -210,7 +210,7 @@ static void test_adopted_is_stopped_but_not_rolled_back(void) {
         Stage stage;
 
         stage_open(&stage);
-        stage.one.service.adopt = true;
+        stage.one.service.adopt = ADOPT_ALL;
         fake_systemd_run(stage.systemd, stage.unit);
         wake(&stage.one);
         stop(&stage.one, STOP_ROLLBACK);
@@ -294,7 +294,7 @@ static void test_stop_while_preparing(void) {
         wake(&stage.one);
         crash(&stage.one);
         member_prepare(stage.one.member);
-        ASSERT_EQ(member_phase(stage.one.member), MEMBER_PREPARING);
+        ASSERT_EQ(stage.one.member->phase, MEMBER_PREPARING);
         stop(&stage.one, STOP_SLEEP);
         ASSERT_TRUE(is(stage.unit, "inactive"));
 
@@ -345,11 +345,11 @@ static void test_checked_by_command(void) {
 }
 
 static void run_until_failed(Actor *actor, FailureReason reason, const char *word) {
-        while (member_phase(actor->member) != MEMBER_FAILED)
+        while (actor->member->phase != MEMBER_FAILED)
                 turn(actor->stage);
-        ASSERT_EQ(member_reason(actor->member), reason);
-        if (!strstr(member_error(actor->member), word))
-                TEST_FAIL("'%s' instead of '%s'", member_error(actor->member), word);
+        ASSERT_EQ(actor->member->reason, reason);
+        if (!strstr(actor->member->error, word))
+                TEST_FAIL("'%s' instead of '%s'", actor->member->error, word);
 }
 
 static void test_check_fails(void) {
@@ -377,7 +377,7 @@ static void test_start_fails(void) {
         stage.unit->failing_starts = 1;
         start(&stage.one);
         run_until_failed(&stage.one, FAILURE_START_FAILED, "exit-code");
-        ASSERT_TRUE(strstr(member_error(stage.one.member), "journalctl -u db.service") != NULL);
+        ASSERT_TRUE(strstr(stage.one.member->error, "journalctl -u db.service") != NULL);
         check_record(&stage, false, false);
         stop(&stage.one, STOP_ROLLBACK);
         /* Once is enough: the next wake is the next try. */
@@ -479,7 +479,7 @@ static void test_started_is_enough(void) {
         stage.unit->slow = false;
         for (unsigned i = 0; i < 10; i++)
                 (void) sd_event_run(stage.event, 0);
-        ASSERT_EQ(member_phase(stage.one.member), MEMBER_READY);
+        ASSERT_EQ(stage.one.member->phase, MEMBER_READY);
         stop(&stage.one, STOP_SLEEP);
         ASSERT_TRUE(is(stage.unit, "inactive"));
 
@@ -488,7 +488,7 @@ static void test_started_is_enough(void) {
         wake(&stage.one);
         for (unsigned i = 0; i < 20; i++)
                 (void) sd_event_run(stage.event, 0);
-        ASSERT_EQ(member_phase(stage.one.member), MEMBER_READY);
+        ASSERT_EQ(stage.one.member->phase, MEMBER_READY);
         ASSERT_STREQ(stage.one.phases, " preparing prepared starting ready");
         stage_close(&stage);
 }
@@ -547,7 +547,7 @@ static void test_completed_waits_for_one_that_runs(void) {
         while (!fake_systemd_has_job(stage.systemd, stage.unit))
                 turn(&stage);
         start(&stage.two);
-        ASSERT_EQ(member_phase(stage.two.member), MEMBER_CHECKING);
+        ASSERT_EQ(stage.two.member->phase, MEMBER_CHECKING);
         fake_systemd_finish(stage.systemd, stage.unit, "done");
         run_until(&stage.one, MEMBER_READY);
         run_until(&stage.two, MEMBER_READY);

@@ -2,20 +2,23 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "config/config.h"
+#include "control/status-file.h"
+#include "control/varlink.h"
 #include "fake-engine.h"
-#include "io/lease.h"
-#include "io/varlink.h"
+#include "fake-port-redirect.h"
+#include "fake-systemd.h"
+#include "lease/lease.h"
 #include "test.h"
 #include "util/fd.h"
-#include "wake/report.h"
 #include "wake/waker.h"
 
-/* The whole waker against a scripted engine, both on one event loop, in a root of their own. Redirects are the machine tests' business:
- * the services here have no port, or listen themselves. */
+/* The whole waker against a scripted engine, both on one event loop, in a root of their own. The redirect itself is the machine tests' business:
+ * the services here have no port, or listen themselves, or have a fake one. */
 
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
 
@@ -48,6 +51,17 @@ static int listen_unix(const char *path) {
         ASSERT_TRUE(fd >= 0);
         ASSERT_EQ(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
         ASSERT_EQ(listen(fd, 16), 0);
+        return fd;
+}
+
+static int connect_unix(const char *path) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd;
+
+        (void) stpcpy(address.sun_path, path);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        ASSERT_TRUE(fd >= 0);
+        ASSERT_EQ(connect(fd, (struct sockaddr *) &address, sizeof(address)), 0);
         return fd;
 }
 
@@ -126,7 +140,7 @@ static void world_close(World *world) {
 
 static Status *world_status(const World *world) {
         Status *status = NULL;
-        int r = report_read(&status, "app", world->root);
+        int r = status_file_read(&status, world->root, "app");
 
         ASSERT_TRUE(r >= 0 || r == -ENOENT);
         return status;
@@ -507,7 +521,7 @@ static void test_global_timeout(void) {
         world_run_waker(&world);
         ASSERT_EQ(world_run_to_the_end(&world), 1);
         ASSERT_TRUE(time_now(CLOCK_MONOTONIC) >= begin_usec + 600 * USEC_PER_MSEC);
-        expect_failed(&world, FAILURE_GLOBAL_TIMEOUT, "globalTimeout");
+        expect_failed(&world, FAILURE_GLOBAL_TIMEOUT, "globalTimeout of 600ms; web: exit status 1");
         ASSERT_FALSE(fake_engine_find(world.engine, "db")->running);
         world_close(&world);
 }
@@ -721,6 +735,66 @@ static void test_unused_goes_to_sleep(void) {
         world_close(&world);
 }
 
+#define PG_DUMP "\"entrypoint\":\"pg_dump\",\"arguments\":[\"-a\"]"
+
+static void test_exec_of_somebody_else_keeps_awake(void) {
+        FakeContainer *db;
+        unsigned inspects;
+        World world;
+
+        world_open(&world, "\"idleTimeout\":200," TWO);
+        db = fake_engine_find(world.engine, "db");
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        db->exec = PG_DUMP;
+        /* Two inspects a look, and ten looks a timeout. */
+        for (inspects = fake_engine_inspects(world.engine); fake_engine_inspects(world.engine) < inspects + 12;)
+                world_turn(&world);
+        ASSERT_TRUE(world_is(&world, SERVICE_AWAKE));
+        fake_engine_forget_lines(world.engine);
+        db->exec = NULL;
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        expect_lines(&world, "stop web, stop db");
+        world_close(&world);
+}
+
+/* Nor is one that hangs in it since the wake. */
+static void test_health_check_is_no_use(void) {
+        static const struct {
+                const char *exec, *health_test;
+        } cases[] = {
+                { "\"entrypoint\":\"check\",\"arguments\":null", NULL },
+                { PG_DUMP, "\"CMD\",\"pg_dump\",\"-a\"" },
+                { "\"entrypoint\":\"/bin/sh\",\"arguments\":[\"-c\",\"pg_isready\"]",
+                  "\"CMD-SHELL\",\"pg_isready\"" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                FakeContainer *db;
+                World world;
+
+                world_open(&world, "\"idleTimeout\":200," TWO);
+                db = fake_engine_find(world.engine, "db");
+                db->health_test = cases[i].health_test;
+                world_run_waker(&world);
+                world_run_until(&world, SERVICE_AWAKE);
+                db->exec = cases[i].exec;
+                ASSERT_EQ(world_run_to_the_end(&world), 0);
+                world_close(&world);
+        }
+}
+
+static void test_explicit_stop_does_not_mind_an_exec(void) {
+        World world;
+
+        world_open(&world, TWO);
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        fake_engine_find(world.engine, "db")->exec = PG_DUMP;
+        world_put_to_sleep(&world);
+        world_close(&world);
+}
+
 typedef struct Holder {
         Varlink *varlink;
         char states[128]; /* as they came */
@@ -756,11 +830,18 @@ static void holder_on_end(Varlink *varlink, int error, void *userdata) {
         holder->varlink = varlink_free(holder->varlink);
 }
 
-static void holder_call(Holder *holder, World *world, const char *method, bool more) {
+/* Takes the parameters. */
+static void holder_call_with(Holder *holder, World *world, const char *method, json_object *parameters,
+                             bool more) {
         *holder = (Holder){};
         ASSERT_OK(varlink_connect(&holder->varlink, world->event, in_root(world, "control.sock"),
                                   holder_on_message, holder_on_end, holder));
-        ASSERT_OK(varlink_call(holder->varlink, method, NULL, more));
+        ASSERT_OK(varlink_call(holder->varlink, method, parameters, more));
+        json_object_put(parameters);
+}
+
+static void holder_call(Holder *holder, World *world, const char *method, bool more) {
+        holder_call_with(holder, world, method, NULL, more);
 }
 
 static void holder_done(Holder *holder) {
@@ -786,6 +867,105 @@ static void test_holder_is_told_and_keeps_awake(void) {
         ASSERT_EQ(world_run_to_the_end(&world), 0);
         ASSERT_TRUE(world_is(&world, SERVICE_ASLEEP));
         holder_done(&holder);
+        world_close(&world);
+}
+
+/* Who has started it is what the fake systemd says. */
+static FakeSystemd *world_add_systemd(World *world, bool by_socket) {
+        FakeSystemd *systemd = fake_systemd_new(world->event);
+        FakeUnit *service = fake_systemd_add(systemd, "wake@app.service");
+
+        service->ended_usec = 10;
+        service->began_usec = 30;
+        fake_systemd_add(systemd, "wake-control@app.socket")->changed_usec = by_socket ? 20 : 40;
+        return systemd;
+}
+
+static void test_connection_alone_wakes_nothing(void) {
+        static const char *const calls[] = { NULL, "io.wakechain.GetStatus" };
+
+        for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
+                FakeSystemd *systemd;
+                Holder caller = {};
+                World world;
+                int fd = -EBADF;
+
+                world_open(&world, TWO);
+                systemd = world_add_systemd(&world, /* by_socket= */ true);
+                if (calls[i])
+                        holder_call(&caller, &world, calls[i], false);
+                else
+                        fd = connect_unix(in_root(&world, "control.sock"));
+                world_run_waker(&world);
+                ASSERT_EQ(world_run_to_the_end(&world), 0);
+                ASSERT_STREQ(caller.states, calls[i] ? "asleep" : "");
+                ASSERT_TRUE(world_status(&world) == NULL);
+                expect_lines(&world, "");
+                fd_close(fd);
+                holder_done(&caller);
+                fake_systemd_free(systemd);
+                world_close(&world);
+        }
+}
+
+/* At once, and when systemd is being asked already. */
+static void test_call_beside_silent_callers_wakes(void) {
+        for (unsigned late = 0; late <= 1; late++) {
+                FakeSystemd *systemd;
+                Holder holder;
+                World world;
+                int fd;
+
+                world_open(&world, TWO);
+                systemd = world_add_systemd(&world, /* by_socket= */ true);
+                fd = connect_unix(in_root(&world, "control.sock"));
+                world_run_waker(&world);
+                while (fake_systemd_connections(systemd) < late)
+                        world_turn(&world);
+                holder_call(&holder, &world, "io.wakechain.Hold", true);
+                while (!streq(holder.states, "waking awake"))
+                        world_turn(&world);
+                ASSERT_EQ(fake_systemd_connections(systemd), late);
+                world_put_to_sleep(&world);
+                fd_close(fd);
+                holder_done(&holder);
+                fake_systemd_free(systemd);
+                world_close(&world);
+        }
+}
+
+static void test_silent_callers_do_not_keep_from_a_start(void) {
+        FakeSystemd *systemd;
+        World world;
+        int fd;
+
+        world_open(&world, TWO);
+        systemd = world_add_systemd(&world, /* by_socket= */ false);
+        fd = connect_unix(in_root(&world, "control.sock"));
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        world_put_to_sleep(&world);
+        fd_close(fd);
+        fake_systemd_free(systemd);
+        world_close(&world);
+}
+
+static void test_stop_before_a_call(void) {
+        FakeSystemd *systemd;
+        World world;
+        int fd;
+
+        world_open(&world, TWO);
+        systemd = world_add_systemd(&world, /* by_socket= */ false);
+        fd = connect_unix(in_root(&world, "control.sock"));
+        world_run_waker(&world);
+        waker_stop(world.waker);
+        waker_stop(world.waker);
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        ASSERT_TRUE(world_status(&world) == NULL);
+        expect_lines(&world, "");
+        fd_close(fd);
+        fake_systemd_free(systemd);
         world_close(&world);
 }
 
@@ -854,6 +1034,12 @@ static int store_lease(const World *world, const char *container) {
         return fd;
 }
 
+/* Until nothing more happens by itself. */
+static void world_rest(World *world) {
+        while (sd_event_run(world->event, 300 * USEC_PER_MSEC) > 0)
+                ;
+}
+
 static void take_over(World *world, int db, int web) {
         world_make_waker(world);
         waker_adopt_descriptor(world->waker, LEASE_FDNAME_PREFIX "db", db);
@@ -876,8 +1062,10 @@ static void test_killed_while_awake_nothing_is_touched(void) {
         fake_engine_forget_lines(world.engine);
 
         take_over(&world, db, web);
-        world_run_until(&world, SERVICE_WAKING);
-        world_run_until(&world, SERVICE_AWAKE);
+        while (!waker_is_awake(world.waker)) {
+                world_turn(&world);
+                ASSERT_TRUE(world_is(&world, SERVICE_AWAKE));
+        }
         expect_lines(&world, "");
         after = world_status(&world);
         ASSERT_STREQ(after->wake_id, before->wake_id);
@@ -955,6 +1143,338 @@ static void test_killed_while_awake_then_stopped_before_a_look(void) {
         waker_stop(world.waker);
         ASSERT_EQ(world_run_to_the_end(&world), 0);
         expect_lines(&world, "stop web, stop db");
+        world_close(&world);
+}
+
+/* A published port */
+
+/* Somebody accepts on it: what the kernel does for a listening socket is enough. */
+static int listen_somewhere(uint16_t *ret_port) {
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t size = sizeof(address);
+        int fd;
+
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        ASSERT_TRUE(fd >= 0);
+        ASSERT_EQ(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
+        ASSERT_EQ(listen(fd, 16), 0);
+        ASSERT_EQ(getsockname(fd, (struct sockaddr *) &address, &size), 0);
+        *ret_port = ntohs(address.sin_port);
+        return fd;
+}
+
+static int world_open_published(World *world) {
+        _cleanup_free_ char *text = NULL;
+        uint16_t port;
+        int fd = listen_somewhere(&port);
+
+        fake_port_redirect_forget();
+        ASSERT_TRUE(asprintf(&text, "\"port\":%u,\"idleTimeout\":300,\"name\":\"web\",\"dependencies\":[%s]", port,
+                             REQUIRED("web", "1")) > 0);
+        world_open(world, text);
+        fake_engine_find(world->engine, "web")->publishes = port;
+        return fd;
+}
+
+static void world_run_until_moved(World *world, const char *moves) {
+        while (!streq(fake_port_redirect.moves, moves))
+                world_turn(world);
+}
+
+static void test_idle_port_is_taken_back_before_the_stop(void) {
+        World world;
+        int fd = world_open_published(&world);
+
+        world_run_waker(&world);
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        ASSERT_STREQ(fake_port_redirect.moves, "lift restore");
+        expect_lines(&world, "start web, ready web, stop web");
+        fd_close(fd);
+        world_close(&world);
+}
+
+/* It came after the look that found the stack unused, and before the port was taken back: it has a connection to the container. */
+static void test_client_between_the_two_looks_wins(void) {
+        World world;
+        int fd = world_open_published(&world);
+
+        fake_port_redirect.used_once_restored = true;
+        world_run_waker(&world);
+        world_run_until_moved(&world, "lift restore lift");
+        ASSERT_TRUE(world_is(&world, SERVICE_AWAKE));
+        expect_lines(&world, "start web, ready web");
+
+        /* When it has gone, the stack sleeps as ever. */
+        fake_port_redirect.used = fake_port_redirect.used_once_restored = false;
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        ASSERT_STREQ(fake_port_redirect.moves, "lift restore lift restore");
+        expect_lines(&world, "stop web");
+        fd_close(fd);
+        world_close(&world);
+}
+
+/* Clients would meet a stopped container. */
+static void test_port_that_cannot_be_taken_back_keeps_awake(void) {
+        World world;
+        int fd = world_open_published(&world);
+
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        fake_port_redirect.error = -EIO;
+        world_run_until_moved(&world, "lift restore restore");
+        ASSERT_TRUE(world_is(&world, SERVICE_AWAKE));
+        expect_lines(&world, "start web, ready web");
+        fake_port_redirect.error = 0;
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        expect_lines(&world, "stop web");
+        fd_close(fd);
+        world_close(&world);
+}
+
+/* Awake already */
+
+static void world_say_outside(World *world) {
+        Status status = {
+                .service = (char *) "app",
+                .state = SERVICE_AWAKE,
+                .since_usec = 1767600000 * USEC_PER_SEC,
+                .trigger = TRIGGER_OUTSIDE,
+        };
+
+        ASSERT_OK(status_file_write(&status, world->root));
+}
+
+static void world_know(World *world, const char *container) {
+        _cleanup_(lease_freep) Lease *lease = NULL;
+
+        ASSERT_OK(lease_open(&lease, world->root, container));
+        ASSERT_OK(lease_write(lease, &(LeaseRecord){ .ours = true, .asleep = true }));
+}
+
+static void expect_state(const World *world, ServiceState state, WakeTrigger trigger) {
+        _cleanup_(status_freep) Status *status = world_status(world);
+
+        ASSERT_TRUE(status != NULL);
+        ASSERT_STREQ(service_state_to_string(status->state), service_state_to_string(state));
+        ASSERT_STREQ(wake_trigger_to_string(status->trigger), wake_trigger_to_string(trigger));
+}
+
+static void test_started_outside_and_known_sleeps_again(void) {
+        _cleanup_(status_freep) Status *status = NULL;
+        World world;
+
+        world_open(&world, "\"idleTimeout\":400," TWO);
+        world_know(&world, "web");
+        fake_engine_find(world.engine, "web")->running = true;
+        world_say_outside(&world);
+        world_run_waker(&world);
+        while (!waker_is_awake(world.waker)) {
+                world_turn(&world);
+                expect_state(&world, SERVICE_AWAKE, TRIGGER_OUTSIDE);
+        }
+        status = world_status(&world);
+        ASSERT_EQ(status->since_usec, 1767600000 * USEC_PER_SEC);
+        /* What it needs was missing. */
+        expect_lines(&world, "start db, ready db, ready web");
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        expect_lines(&world, "stop web, stop db");
+        expect_state(&world, SERVICE_ASLEEP, TRIGGER_OUTSIDE);
+        world_close(&world);
+}
+
+/* A newer version, that was replaced by this one, may have written what this one does not know. */
+static void test_unknown_trigger_is_none(void) {
+        static const char text[] =
+                        "{\"service\":\"app\",\"state\":\"awake\",\"since\":\"2026-01-05T08:00:00.000000Z\","
+                        "\"trigger\":\"omen\"}";
+        World world;
+
+        world_open(&world, TWO);
+        world_know(&world, "web");
+        fake_engine_find(world.engine, "web")->running = true;
+        ASSERT_OK(file_replace(in_root(&world, "run/wakechain/status/app.json"), text, strlen(text), 0640, false));
+        world_run_waker(&world);
+        while (!waker_is_awake(world.waker)) {
+                world_turn(&world);
+                ASSERT_TRUE(world_is(&world, SERVICE_AWAKE));
+        }
+        expect_state(&world, SERVICE_AWAKE, TRIGGER_MANUAL);
+        world_put_to_sleep(&world);
+        world_close(&world);
+}
+
+static void test_started_outside_and_gone_again_is_woken(void) {
+        World world;
+
+        world_open(&world, TWO);
+        world_say_outside(&world);
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_WAKING);
+        world_run_until(&world, SERVICE_AWAKE);
+        expect_lines(&world, "start db, ready db, start web, ready web");
+        expect_state(&world, SERVICE_AWAKE, TRIGGER_MANUAL);
+        world_put_to_sleep(&world);
+        world_close(&world);
+}
+
+/* Killed, and stopped before it was started again: no lock is left. */
+static void test_killed_and_stopped_while_awake(void) {
+        _cleanup_(status_freep) Status *status = NULL;
+        World world;
+
+        world_open(&world, "\"adopt\":false," TWO);
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        world_kill_waker(&world);
+        fake_engine_forget_lines(world.engine);
+
+        world_run_waker(&world);
+        while (!waker_is_awake(world.waker)) {
+                world_turn(&world);
+                expect_state(&world, SERVICE_AWAKE, TRIGGER_MANUAL);
+        }
+        world_put_to_sleep(&world);
+        expect_lines(&world, "stop web, stop db");
+        world_close(&world);
+}
+
+/* Whatever ends its being watched, somebody else's container serves its clients on. */
+static void test_what_is_not_ours_runs_on(void) {
+        static const struct {
+                const char *members;
+                bool asked, all;
+                const char *lines;
+        } cases[] = {
+                { "\"idleTimeout\":300,", false, false,
+                  "start db, ready db, ready web, start cron, ready cron, stop cron" },
+                { "", true, false, "start db, ready db, ready web, start cron, ready cron, stop cron" },
+                { "\"adopt\":false,", true, false,
+                  "start db, ready db, ready web, start cron, ready cron, stop cron" },
+                { "", true, true,
+                  "start db, ready db, ready web, start cron, ready cron, stop cron, stop web, stop db" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(status_freep) Status *status = NULL;
+                _cleanup_free_ char *text = NULL;
+                Holder caller = {};
+                World world;
+
+                ASSERT_TRUE(asprintf(&text, "%s\"name\":\"web\",\"dependencies\":[%s,%s,%s]", cases[i].members,
+                                     REQUIRED("db", "1"), REQUIRED("web", "2"), OPTIONAL("cron", "3")) > 0);
+                world_open(&world, text);
+                fake_engine_find(world.engine, "web")->running = true;
+                if (streq(cases[i].members, "\"adopt\":false,"))
+                        world_know(&world, "web");
+                world_run_waker(&world);
+                world_run_until(&world, SERVICE_AWAKE);
+                world_run_until_line(&world, "ready cron");
+                if (cases[i].all)
+                        holder_call_with(&caller, &world, "io.wakechain.Sleep",
+                                         json_tokener_parse("{\"all\":true}"), false);
+                else if (cases[i].asked)
+                        waker_stop(world.waker);
+                ASSERT_EQ(world_run_to_the_end(&world), 0);
+                holder_done(&caller);
+                expect_lines(&world, cases[i].lines);
+                expect_state(&world, cases[i].all ? SERVICE_ASLEEP : SERVICE_AWAKE,
+                             cases[i].all ? TRIGGER_MANUAL : TRIGGER_OUTSIDE);
+                status = world_status(&world);
+                for (size_t j = 0; j < status->n_dependencies; j++)
+                        ASSERT_STREQ(dependency_state_to_string(status->dependencies[j].state),
+                                     cases[i].all || streq(status->dependencies[j].container, "cron") ? "stopped"
+                                                                                                      : "ready");
+                world_close(&world);
+        }
+}
+
+/* What has been removed does not run on, whosever it was. */
+static void test_removed_one_that_is_not_ours(void) {
+        World world;
+
+        world_open(&world, TWO);
+        fake_engine_find(world.engine, "web")->running = true;
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        fake_engine_stop(world.engine, "web");
+        fake_engine_remove(world.engine, "web");
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        expect_state(&world, SERVICE_ASLEEP, TRIGGER_MANUAL);
+        world_close(&world);
+}
+
+static void test_kept_one_runs_on(void) {
+        World world;
+
+        world_open(&world,
+                   "\"name\":\"web\",\"dependencies\":[{\"container\":\"web\",\"keep\":true," CHECK("web") "}]");
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        waker_stop(world.waker);
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        expect_lines(&world, "start web, ready web");
+        expect_state(&world, SERVICE_AWAKE, TRIGGER_OUTSIDE);
+        world_close(&world);
+}
+
+static void test_started_outside_without_what_it_needs_runs_on(void) {
+        World world;
+
+        world_open(&world, TWO);
+        fake_engine_find(world.engine, "db")->missing = true;
+        fake_engine_find(world.engine, "web")->running = true;
+        world_say_outside(&world);
+        world_run_waker(&world);
+        ASSERT_EQ(world_run_to_the_end(&world), EXIT_FAILURE);
+        expect_lines(&world, "");
+        expect_state(&world, SERVICE_AWAKE, TRIGGER_OUTSIDE);
+        world_close(&world);
+}
+
+static void test_lost_need_of_one_that_is_not_ours(void) {
+        World world;
+
+        world_open(&world, TWO);
+        fake_engine_find(world.engine, "web")->running = true;
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        world_rest(&world);
+        fake_engine_stop(world.engine, "db");
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        expect_state(&world, SERVICE_AWAKE, TRIGGER_OUTSIDE);
+        ASSERT_TRUE(fake_engine_find(world.engine, "web")->running);
+        world_close(&world);
+}
+
+static void test_damaged_status_is_written_again(void) {
+        static const char *const garbage[] = { "", "{", "{\"service\":\"app\",\"state\":\"asleep\"}" };
+        World world;
+
+        world_open(&world, TWO);
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        world_rest(&world);
+        for (size_t i = 0; i < ELEMENTSOF(garbage); i++) {
+                const char *path = in_root(&world, "run/wakechain/status/app.json");
+                struct stat before, after;
+
+                ASSERT_OK(file_replace(path, garbage[i], strlen(garbage[i]), 0640, false));
+                waker_mend(world.waker);
+                expect_state(&world, SERVICE_AWAKE, TRIGGER_MANUAL);
+                ASSERT_EQ(unlink(path), 0);
+                waker_mend(world.waker);
+                expect_state(&world, SERVICE_AWAKE, TRIGGER_MANUAL);
+                ASSERT_EQ(unlink(path), 0);
+                ASSERT_EQ(mkdir(path, 0700), 0);
+                waker_mend(world.waker);
+                expect_state(&world, SERVICE_AWAKE, TRIGGER_MANUAL);
+                /* And not for nothing. */
+                ASSERT_EQ(stat(path, &before), 0);
+                waker_mend(world.waker);
+                ASSERT_EQ(stat(path, &after), 0);
+                ASSERT_EQ(before.st_ino, after.st_ino);
+        }
+        world_put_to_sleep(&world);
         world_close(&world);
 }
 
@@ -1089,7 +1609,159 @@ static void test_backend_of_udp_need_not_accept(void) {
         }
 }
 
+/* Joined networks: qbit has vpn's, which publishes for both. */
+
+static void world_open_joined(World *world, const char *service) {
+        world_open(world, service);
+        strcpy(fake_engine_find(world->engine, "qbit")->joins, "vpn.0");
+}
+
+#define JOINED "\"name\":\"qbit\",\"dependencies\":[" REQUIRED("qbit", "1") "," REQUIRED("vpn", "1") "]"
+
+static void test_joined_starts_after_its_owner_and_stops_before(void) {
+        World world;
+
+        world_open_joined(&world, JOINED);
+        fake_engine_find(world.engine, "vpn")->failing_checks = 1;
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        expect_lines(&world, "start vpn, unready vpn, ready vpn, start qbit, ready qbit");
+        world_put_to_sleep(&world);
+        expect_lines(&world, "stop qbit, stop vpn");
+        world_close(&world);
+}
+
+static void test_joined_that_the_file_starts_before_its_owner(void) {
+        World world;
+
+        world_open_joined(&world,
+                          "\"name\":\"qbit\",\"dependencies\":[" REQUIRED("qbit", "1") "," REQUIRED("vpn",
+                                                                                                    "2") "]");
+        world_run_waker(&world);
+        ASSERT_EQ(world_run_to_the_end(&world), 1);
+        expect_failed(&world, FAILURE_CONFIG_INVALID,
+                      "'qbit' has the network of 'vpn', and is to be started before it");
+        expect_lines(&world, "");
+        world_close(&world);
+}
+
+/* Nobody accepts before the one runs that has the publisher's network, whatever it is called for. */
+static void test_backend_is_asked_when_all_of_them_run(void) {
+        static const char *const types[] = { "required", "optional" };
+
+        for (size_t i = 0; i < ELEMENTSOF(types); i++) {
+                _cleanup_free_ char *text = NULL;
+                _cleanup_close_ int fd = -EBADF;
+                uint16_t port;
+                World world;
+
+                fd = listen_tcp(&port);
+                ASSERT_TRUE(asprintf(&text,
+                                     "\"listen\":\"127.0.0.1:1\",\"backend\":\"vpn:%u\",\"name\":\"vpn\",\"dependencies\":[" REQUIRED(
+                                                     "vpn",
+                                                     "1") ",{\"container\":\"qbit\",\"type\":\"%s\",\"startOrder\":2," CHECK("qbit") "}]",
+                                     port, types[i]) > 0);
+                world_open_joined(&world, text);
+                world_run_waker(&world);
+                world_run_until_line(&world, "start qbit");
+                ASSERT_TRUE(world_is(&world, SERVICE_WAKING));
+                ASSERT_EQ(listen(fd, 16), 0);
+                world_run_until(&world, SERVICE_AWAKE);
+                world_put_to_sleep(&world);
+                world_close(&world);
+        }
+}
+
+/* Clients are held until both are back. */
+static void test_joined_is_restarted_with_its_owner(void) {
+        World world;
+
+        world_open_joined(&world, JOINED);
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        for (int i = 0; i < 2; i++) {
+                fake_engine_forget_lines(world.engine);
+                fake_engine_stop(world.engine, "vpn");
+                fake_engine_start(world.engine, "vpn");
+                world_run_until(&world, SERVICE_WAKING);
+                world_run_until(&world, SERVICE_AWAKE);
+                expect_lines(&world, "ready vpn, restart qbit, ready qbit");
+        }
+        world_put_to_sleep(&world);
+        expect_lines(&world, "stop qbit, stop vpn");
+        world_close(&world);
+}
+
+/* Somebody has started both, and then one of them anew, before anybody of us looked. Whose the run is stays as it is. */
+static void test_joined_that_is_found_cut_off(void) {
+        World world;
+
+        world_open_joined(&world, JOINED);
+        fake_engine_start(world.engine, "vpn");
+        fake_engine_start(world.engine, "qbit");
+        fake_engine_stop(world.engine, "vpn");
+        fake_engine_start(world.engine, "vpn");
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        expect_lines(&world, "ready vpn, restart qbit, ready qbit");
+        waker_stop(world.waker);
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        expect_lines(&world, "");
+        world_close(&world);
+}
+
+/* Who waits for it is none that it could be waiting for. */
+static void test_owner_that_crashes_again_and_again(void) {
+        FakeContainer *vpn;
+        World world;
+
+        world_open_joined(&world, JOINED);
+        vpn = fake_engine_find(world.engine, "vpn");
+        vpn->restart_policy = "always";
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        vpn->deaths = UINT32_MAX;
+        fake_engine_kill(world.engine, "vpn", 1);
+        fake_engine_kill(world.engine, "qbit", 1);
+        ASSERT_EQ(world_run_to_the_end(&world), 1);
+        expect_failed(&world, FAILURE_CONTAINER_EXITED, "vpn: exited with status 1, 6 times");
+        world_close(&world);
+}
+
+static void test_joined_whose_owner_was_made_anew(void) {
+        World world;
+
+        world_open_joined(&world, JOINED);
+        fake_engine_find(world.engine, "qbit")->compose_service = "torrents";
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        fake_engine_stop(world.engine, "vpn");
+        fake_engine_remove(world.engine, "vpn");
+        fake_engine_make(world.engine, "vpn");
+        fake_engine_start(world.engine, "vpn");
+        ASSERT_EQ(world_run_to_the_end(&world), 1);
+        expect_failed(&world, FAILURE_NETWORK_MISSING,
+                      "once 'vpn', which does not exist any more: 'docker compose up -d --force-recreate torrents'");
+        world_close(&world);
+
+        /* While nobody looked: who it was is not known any more. */
+        world_open_joined(&world, JOINED);
+        fake_engine_make(world.engine, "vpn");
+        world_run_waker(&world);
+        ASSERT_EQ(world_run_to_the_end(&world), 1);
+        expect_failed(&world, FAILURE_NETWORK_MISSING,
+                      "the network of container vpn.0, which does not exist any more: remove it ('docker rm -f qbit')");
+        world_close(&world);
+}
+
 static void (*const tests[])(void) = {
+        test_joined_starts_after_its_owner_and_stops_before,
+        test_joined_that_the_file_starts_before_its_owner,
+        test_backend_is_asked_when_all_of_them_run,
+        test_joined_is_restarted_with_its_owner,
+        test_joined_that_is_found_cut_off,
+        test_owner_that_crashes_again_and_again,
+        test_joined_whose_owner_was_made_anew,
         test_backend_of_udp_need_not_accept,
         test_steps_in_order_and_back,
         test_next_step_waits_for_a_check_that_succeeds,
@@ -1123,13 +1795,33 @@ static void (*const tests[])(void) = {
         test_lost_container_puts_the_rest_to_sleep,
         test_restart_by_somebody_else_is_lived_through,
         test_unused_goes_to_sleep,
+        test_exec_of_somebody_else_keeps_awake,
+        test_health_check_is_no_use,
+        test_explicit_stop_does_not_mind_an_exec,
         test_holder_is_told_and_keeps_awake,
+        test_connection_alone_wakes_nothing,
+        test_call_beside_silent_callers_wakes,
+        test_silent_callers_do_not_keep_from_a_start,
+        test_stop_before_a_call,
         test_sleep_by_the_control_socket,
         test_holder_of_a_failed_wake_is_told_why,
         test_killed_while_awake_nothing_is_touched,
         test_killed_at_any_moment_starts_each_container_once,
         test_killed_while_going_to_sleep_goes_on_with_that,
         test_killed_while_awake_then_stopped_before_a_look,
+        test_started_outside_and_known_sleeps_again,
+        test_unknown_trigger_is_none,
+        test_idle_port_is_taken_back_before_the_stop,
+        test_client_between_the_two_looks_wins,
+        test_port_that_cannot_be_taken_back_keeps_awake,
+        test_started_outside_and_gone_again_is_woken,
+        test_killed_and_stopped_while_awake,
+        test_what_is_not_ours_runs_on,
+        test_removed_one_that_is_not_ours,
+        test_kept_one_runs_on,
+        test_started_outside_without_what_it_needs_runs_on,
+        test_lost_need_of_one_that_is_not_ours,
+        test_damaged_status_is_written_again,
         test_unknown_descriptor_is_closed,
         test_backend_outside_is_awaited,
         test_backend_outside_without_any_container_fails,

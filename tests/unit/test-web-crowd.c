@@ -12,17 +12,6 @@
 #define MEMORY_MAX_KB 65536U
 #define PROCESSOR_MAX_USEC USEC_PER_SEC
 
-static unsigned resident_kb(pid_t pid) {
-        _cleanup_free_ char *text = NULL;
-        char path[64];
-        unsigned kb;
-
-        (void) snprintf(path, sizeof(path), "/proc/%d/status", pid);
-        ASSERT_OK(file_read(path, 65536, &text, NULL));
-        ASSERT_EQ(sscanf(strstr(text, "VmHWM:"), "VmHWM: %u", &kb), 1);
-        return kb;
-}
-
 static uint64_t processor_usec(pid_t pid) {
         _cleanup_free_ char *text = NULL;
         unsigned long user, system;
@@ -40,18 +29,11 @@ int main(int argc, char **argv) {
         static int browsers[BROWSERS];
         uint64_t processor, begin;
         struct rlimit limit;
-        bool sanitized = false;
+        bool sanitized = web_is_sanitized();
         WebStage stage;
         unsigned kb;
         int pages;
 
-#if defined(__SANITIZE_ADDRESS__)
-        sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-        sanitized = true;
-#endif
-#endif
         ASSERT_EQ(argc, 2);
         web_stage_program = argv[1];
         ASSERT_OK(getrlimit(RLIMIT_NOFILE, &limit));
@@ -95,7 +77,7 @@ int main(int argc, char **argv) {
         }
         begin = time_now(CLOCK_MONOTONIC) - begin;
         processor = processor_usec(stage.program) - processor;
-        kb = resident_kb(stage.program);
+        kb = web_stage_memory_kb(&stage);
         printf("%u browsers: %u kB at most, all told after %" PRIu64 " ms, of which it took %" PRIu64 " ms\n",
                BROWSERS, kb, begin / USEC_PER_MSEC, processor / USEC_PER_MSEC);
         ASSERT_TRUE(sanitized || kb < MEMORY_MAX_KB);

@@ -602,6 +602,55 @@ static void test_wake(void) {
         web_stage_close(&stage);
 }
 
+static void fail_a_wake(WebStage *stage, int control) {
+        _cleanup_free_ char *call = NULL;
+        int waker;
+        char byte;
+
+        for (;;) {
+                _cleanup_free_ char *answer = web_ask(web_connect_tcp(stage), POST("/api/wake/clemence"));
+
+                if (strstr(answer, "HTTP/1.1 202 "))
+                        break;
+                ASSERT_TRUE(strstr(answer, "HTTP/1.1 503 "));
+                (void) usleep(10000);
+        }
+        waker = waker_take(control, &call);
+        waker_say(waker,
+                  "{\"error\":\"io.wakechain.WakeFailed\",\"parameters\":{\"reason\":\"image_missing\",\"message\":\"No such image.\"}}");
+        ASSERT_EQ(recv(waker, &byte, 1, 0), 0);
+        (void) fd_close(waker);
+}
+
+/* As at a front: at once after the first failure, then after pauses. */
+static void test_a_failing_wake_is_paced(void) {
+        _cleanup_free_ char *answer = NULL;
+        WebStage stage;
+        int control;
+
+        web_stage_open(&stage);
+        control = web_stage_control(&stage, "clemence");
+        web_stage_start(&stage, NULL);
+        fail_a_wake(&stage, control);
+        web_expect(web_connect_tcp(&stage), POST("/api/wake/clemence"), "202", NULL);
+        for (unsigned i = 0; i < 6; i++)
+                fail_a_wake(&stage, control);
+        answer = web_ask(web_connect_tcp(&stage), POST("/api/wake/clemence"));
+        ASSERT_TRUE(strstr(answer, "HTTP/1.1 503 "));
+        ASSERT_TRUE(strstr(answer, "Retry-After: 4\r\n"));
+        ASSERT_TRUE(strstr(answer,
+                           "clemence could not be woken: No such image. A new attempt is possible in 4 s."));
+        web_expect(web_connect_tcp(&stage), POST("/api/wake/clemence?dryRun=true"), "200", NULL);
+        web_expect(web_connect_tcp(&stage), POST("/api/wake/secret"), "503", "wake-control@secret.socket");
+
+        /* Somebody else has woken it. */
+        web_stage_set_clemence(&stage, "awake", "ready", "ready", 0);
+        web_expect(web_connect_tcp(&stage), "GET /api/services HTTP/1.1\r\n" OWN, "200", "\"awake\"");
+        web_expect(web_connect_tcp(&stage), POST("/api/wake/clemence"), "202", NULL);
+        (void) fd_close(control);
+        web_stage_close(&stage);
+}
+
 static void test_sleep(void) {
         _cleanup_free_ char *call = NULL;
         int control, waker;
@@ -699,6 +748,7 @@ int main(int argc, char **argv) {
         test_fronts_are_not_believed();
         test_an_offer_that_is_over_is_left_alone();
         test_wake();
+        test_a_failing_wake_is_paced();
         test_sleep();
         test_nobody_keeps_it_waiting();
         test_it_ends_when_unused();

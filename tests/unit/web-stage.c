@@ -22,7 +22,8 @@ static const char configuration[] =
                 "{\"container\": \"mysql\", \"startOrder\": 1, \"estimatedTime\": 5000},"
                 "{\"container\": \"wordpress\", \"startOrder\": 2, \"estimatedTime\": 12000}]},"
                 "\"secret\": {\"name\": \"vault\", \"port\": 9003, \"details\": false, \"dependencies\": ["
-                "{\"container\": \"vault\", \"startOrder\": 1}]}"
+                "{\"container\": \"vault\", \"startOrder\": 1}]},"
+                "\"third\": {\"name\": \"third\", \"port\": 9004}"
                 "}}";
 
 static void in_root(const WebStage *stage, char path[static 256], const char *format, ...) _printf_(3, 4);
@@ -74,11 +75,12 @@ static int tcp_listen(void) {
         return fd;
 }
 
-static int tcp_connect(int listener) {
-        struct sockaddr_in address;
+static int tcp_connect(int listener, in_addr_t from) {
+        struct sockaddr_in address, own = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(from) };
         socklen_t size = sizeof(address);
         int fd = with_timeout(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
 
+        ASSERT_OK(bind(fd, (struct sockaddr *) &own, sizeof(own)));
         ASSERT_OK(getsockname(listener, (struct sockaddr *) &address, &size));
         ASSERT_OK(connect(fd, (struct sockaddr *) &address, size));
         return fd;
@@ -161,6 +163,28 @@ void web_stage_close(WebStage *stage) {
         ASSERT_OK(nftw(stage->root, remove_one, 8, FTW_DEPTH | FTW_PHYS));
 }
 
+unsigned web_stage_memory_kb(const WebStage *stage) {
+        _cleanup_free_ char *text = NULL;
+        char path[64];
+        unsigned kb;
+
+        (void) snprintf(path, sizeof(path), "/proc/%d/status", stage->program);
+        ASSERT_OK(file_read(path, 65536, &text, NULL));
+        ASSERT_EQ(sscanf(strstr(text, "VmHWM:"), "VmHWM: %u", &kb), 1);
+        return kb;
+}
+
+bool web_is_sanitized(void) {
+#if defined(__SANITIZE_ADDRESS__)
+        return true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+        return true;
+#endif
+#endif
+        return false;
+}
+
 void web_stage_set_status(WebStage *stage, const char *service, const char *text) {
         _cleanup_free_ char *json = strdup(text);
         char path[256];
@@ -204,7 +228,11 @@ int web_stage_control(WebStage *stage, const char *service) {
 }
 
 int web_connect_tcp(WebStage *stage) {
-        return tcp_connect(stage->tcp);
+        return tcp_connect(stage->tcp, INADDR_LOOPBACK);
+}
+
+int web_connect_tcp_from(WebStage *stage, in_addr_t address) {
+        return tcp_connect(stage->tcp, address);
 }
 
 int web_connect_local(WebStage *stage) {
@@ -222,11 +250,17 @@ int web_connect_pages(WebStage *stage) {
 }
 
 void web_visitor(int *ret_visitor, int *ret_front) {
+        static in_addr_t last = INADDR_LOOPBACK;
+
+        web_visitor_from(++last, ret_visitor, ret_front);
+}
+
+void web_visitor_from(in_addr_t address, int *ret_visitor, int *ret_front) {
         static int listener = -EBADF;
 
         if (listener < 0)
                 listener = tcp_listen();
-        *ret_visitor = tcp_connect(listener);
+        *ret_visitor = tcp_connect(listener, address);
         *ret_front = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         ASSERT_TRUE(*ret_front >= 0);
 }

@@ -3,6 +3,7 @@
 /* Web stage: the whole program wakechain-web, started as PID 1 would start it, between browsers, fronts and wakers that are all played by the
  * test. Every step waits for what it expects to see; the time limit of sockets is only for when it does not come. */
 
+#include <netinet/in.h>
 #include "test.h"
 
 typedef struct WebStage {
@@ -14,7 +15,7 @@ typedef struct WebStage {
 /* Path of wakechain-web. */
 extern const char *web_stage_program;
 
-/* Two services, "clemence" (mysql, wordpress) and "secret" (one, `details` false); and whatever is in the other file. */
+/* Three services, "clemence" (mysql, wordpress), "secret" (one, `details` false) and "third"; and whatever is in the other file. */
 void web_stage_open(WebStage *stage);
 /* Replaces the configuration. */
 void web_stage_configure(WebStage *stage, const char *text);
@@ -23,6 +24,9 @@ void web_stage_start(WebStage *stage, const char *const *options);
 /* The program ends by itself. */
 void web_stage_wait(WebStage *stage);
 void web_stage_close(WebStage *stage);
+/* The most that it had, in KiB; and whether that says anything. */
+unsigned web_stage_memory_kb(const WebStage *stage);
+bool web_is_sanitized(void);
 
 /* As its waker would. The text is JSON in which ' stands for ". */
 void web_stage_set_status(WebStage *stage, const char *service, const char *text);
@@ -34,11 +38,13 @@ void web_stage_remove_status(WebStage *stage, const char *service);
 int web_stage_control(WebStage *stage, const char *service);
 
 int web_connect_tcp(WebStage *stage);
+int web_connect_tcp_from(WebStage *stage, in_addr_t address);
 int web_connect_local(WebStage *stage);
 /* A front's connection. */
 int web_connect_pages(WebStage *stage);
-/* A pair of connected TCP sockets: a visitor, and what his front has of him. */
+/* A pair of connected TCP sockets: a visitor, and what his front has of him. Each has an address of his own, or that one. */
 void web_visitor(int *ret_visitor, int *ret_front);
+void web_visitor_from(in_addr_t address, int *ret_visitor, int *ret_front);
 /* Offers a client as a front would, without waiting for the answer. */
 void web_offer(int pages, const char *service, int fd);
 /* Passes a client as a front would; the answer. Closes the descriptor. */

@@ -5,7 +5,7 @@ import {Timeline, elapsedOf} from './timeline.js';
 import {SERVICE_STATES, SIGNS, age, reason} from './words.js';
 
 const BUSY_MAX = 99;
-const TRIGGERS = {connection: 'by a connection', manual: 'by hand', schedule: 'on schedule', prewarm: 'ahead of time', api: 'by the API'};
+const TRIGGERS = {connection: 'by a connection', manual: 'by hand', schedule: 'on schedule', prewarm: 'ahead of time', api: 'by the API', outside: 'by somebody else'};
 
 export class Card {
     /** `act(name, what)` asks the server; it returns a promise of null, or of what went wrong in words. */
@@ -105,7 +105,8 @@ export class Card {
             setText(this.left, `${Math.floor(this.shown)}%, ${remaining > 1000 ? `about ${Math.ceil(remaining / 1000)} s left` : 'any moment now'}`);
         }
         this.course.hidden = !waking;
-        setText(this.since, [age(service.since), waking && trigger ? trigger : '', service.state === 'awake' && service.holders > 0 ? `held by ${service.holders}` : '']
+        const told = waking || (service.state === 'awake' && service.trigger === 'outside');
+        setText(this.since, [age(service.since), told && trigger ? trigger : '', service.state === 'awake' && service.holders > 0 ? `held by ${service.holders}` : '']
             .filter((text) => text).join(', '));
         this.timeline.update(service, elapsed);
     }

@@ -49,8 +49,8 @@ class Course {
         this.update(percent, remaining, running);
     }
 
-    update(percent, remaining, running) {
-        Object.assign(this, {percent: Math.max(percent, this.shown), remaining, running, since: now()});
+    update(percent, remaining, running, lateIn = Infinity) {
+        Object.assign(this, {percent: Math.max(percent, this.shown), remaining, running, since: now(), lateAt: now() + lateIn});
     }
 
     value() {
@@ -64,7 +64,7 @@ class Course {
     }
 
     left() {
-        return left(this.remaining - (now() - this.since));
+        return now() < this.lateAt ? left(this.remaining - (now() - this.since)) : texts.LEFT_LONGER;
     }
 }
 
@@ -118,7 +118,7 @@ function headline(name, lead) {
     announce(texts[lead]);
 }
 
-function onDependency({container, status, progress, remainingMs, checkingMs, reason}) {
+function onDependency({container, status, progress, remainingMs, lateInMs, checkingMs, reason}) {
     const part = parts.get(String(container));
     const state = {error: 'failed', starting: checkingMs > 0 ? 'checking' : 'starting'}[status] ?? status;
 
@@ -127,7 +127,7 @@ function onDependency({container, status, progress, remainingMs, checkingMs, rea
     /* A new wake begins at the beginning. */
     if (part.state === 'failed' && state !== 'failed')
         part.course.shown = 0;
-    part.course.update(state === 'ready' ? 100 : Math.min(progress, BUSY_MAX), remainingMs ?? part.course.remaining, busy(state));
+    part.course.update(state === 'ready' ? 100 : Math.min(progress, BUSY_MAX), remainingMs ?? part.course.remaining, busy(state), lateInMs);
     part.reason = reason;
     if (state !== part.state && states[state]) {
         part.state = part.element.dataset.state = state;
@@ -165,7 +165,7 @@ function onEnd(failed, {reason, retryAfterMs = 0}) {
 
 let stopped = body.dataset.state === 'failed';
 let begun = false;
-function onService({state, progress, remainingMs, ...end}) {
+function onService({state, progress, remainingMs, lateInMs, ...end}) {
     if (state === 'awake')
         return onReady();
     if (state === 'failed' || (state === 'asleep' && begun)) {
@@ -175,7 +175,7 @@ function onService({state, progress, remainingMs, ...end}) {
     /* Before a wake has begun the stream may say that it has not: the next one will know better. */
     begun ||= state === 'waking';
     body.dataset.state = state;
-    total.update(Math.min(progress, BUSY_MAX), remainingMs ?? 0, state === 'waking');
+    total.update(Math.min(progress, BUSY_MAX), remainingMs ?? 0, state === 'waking', lateInMs);
 }
 
 let retryAt = 0;
@@ -233,9 +233,9 @@ function listen() {
 }
 
 find('retry').addEventListener('click', (event) => {
-    /* With a fragment in the address, a link to it would only scroll. */
+    /* With a fragment in the address, a link to it would only scroll. Before the pause is over it would show this page again. */
     event.preventDefault();
-    location.reload();
+    setTimeout(() => location.reload(), Math.max(0, retryAt - now()));
 });
 window.addEventListener('pageshow', (event) => event.persisted && location.reload());
 

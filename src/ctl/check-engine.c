@@ -1,0 +1,550 @@
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "compose/compose-environment.h"
+#include "compose/composer.h"
+#include "compose/dotenv.h"
+#include "config/problem.h"
+#include "ctl/check-engine.h"
+#include "ctl/unit.h"
+#include "engine/survey.h"
+#include "nft/backend.h"
+#include "probe/exec-command.h"
+#include "util/log.h"
+#include "util/nearest.h"
+
+/* wakectl check --engine: what of a configuration does not agree with the engine and with the compose folders, said as all other problems are.
+ * An error is what a wake, or what is to come after it, will fail at; a warning what it puts up with.
+ *
+ * It is looked at as the waker will: with the rights of its user, if they can be had. So nothing of a compose folder is read
+ * with more than these. */
+
+#define SURVEY_TIMEOUT (20 * USEC_PER_SEC)
+#define COMPOSE_TIMEOUT (30 * USEC_PER_SEC)
+
+typedef struct EngineCheck {
+        const Config *config; /* borrowed, as is the list */
+        ProblemList *problems;
+        Survey *survey;
+        char **wanted; /* containers, for the survey */
+        char **networks, **images; /* by name and id */
+
+        const Service *service; /* that is looked at */
+        const ContainerInfo **infos; /* one for each dependency; NULL: there is none */
+        ComposeFile *project; /* NULL: none, or it cannot be read */
+} EngineCheck;
+
+static void check_done(EngineCheck *check) {
+        survey_free(check->survey);
+        strv_free(check->wanted);
+        strv_free(check->networks);
+        strv_free(check->images);
+}
+
+#define SERVICE_ITSELF SIZE_MAX
+
+/* `i`: whose member it is: that dependency's, or the service's own; without a service, a member of the top level. */
+_printf_(6, 7) static void check_tell(EngineCheck *check, ProblemLevel level, size_t i, const char *member,
+                                      const char *value, const char *format, ...) {
+        const Service *service = check->service;
+        JsonPath services = json_path_member(NULL, "services");
+        JsonPath parent = json_path_member(&services, service ? service->name : "");
+        JsonPath list = json_path_member(&parent, "dependencies"), element = json_path_element(&list, i);
+        JsonPath path = json_path_member(!service ? NULL : i == SERVICE_ITSELF ? &parent : &element, member);
+        json_object *object = value ? json_object_new_string(value) : NULL;
+        _cleanup_free_ char *text = NULL, *json = object ? json_value_to_string(object) : NULL;
+        va_list arguments;
+
+        va_start(arguments, format);
+        if (vasprintf(&text, format, arguments) < 0)
+                text = NULL;
+        va_end(arguments);
+        problem_list_add(check->problems, level, service && service->file ? service->file : check->config->path,
+                         service ? service->name : NULL, &path, json, text);
+        json_object_put(object);
+}
+
+static const Dependency *check_dependency(const EngineCheck *check, size_t i) {
+        return &check->service->dependencies[i];
+}
+
+/* Whether a wake fails with it. */
+static ProblemLevel check_level(const EngineCheck *check, size_t i) {
+        const Dependency *dependency = check_dependency(check, i);
+
+        return dependency->type == DEPENDENCY_REQUIRED || dependency == service_main(check->service)
+                               ? PROBLEM_ERROR
+                               : PROBLEM_WARNING;
+}
+
+static bool check_is_ours(const EngineCheck *check, const char *container) {
+        for (size_t i = 0; i < check->service->n_dependencies; i++)
+                if (streq(check_dependency(check, i)->name, container))
+                        return true;
+        return false;
+}
+
+/* ", did you mean 'NAME'?", or nothing. */
+static const char *did_you_mean(const Nearest *nearest, char *buffer, size_t size) {
+        if (nearest->name)
+                (void) snprintf(buffer, size, ", did you mean '%s'?", nearest->name);
+        else
+                buffer[0] = '\0';
+        return buffer;
+}
+
+/* Images: "nginx" is docker.io/library/nginx:latest. */
+static const char *image_short(const char *image) {
+        static const char *const prefixes[] = { "docker.io/", "library/" };
+
+        for (size_t i = 0; i < ELEMENTSOF(prefixes); i++)
+                if (strncmp(image, prefixes[i], strlen(prefixes[i])) == 0)
+                        image += strlen(prefixes[i]);
+        return image;
+}
+
+static bool check_has_image(const EngineCheck *check, const char *image) {
+        const char *wanted = image_short(image), *colon = strrchr(wanted, ':');
+        bool tagged = colon && !strchr(colon, '/');
+        size_t size = strlen(wanted);
+
+        /* By its digest: whether the engine has it is not told by the names. */
+        if (strchr(wanted, '@'))
+                return true;
+        for (char **name = check->images; name && *name; name++) {
+                const char *have = image_short(*name);
+
+                if (streq(have, wanted) ||
+                    (!tagged && strncmp(have, wanted, size) == 0 && streq(have + size, ":latest")))
+                        return true;
+        }
+        return false;
+}
+
+static void offer_containers(const EngineCheck *check, Nearest *nearest) {
+        size_t n;
+        const ListedContainer *list = survey_list(check->survey, &n);
+
+        for (size_t i = 0; i < n; i++)
+                nearest_offer(nearest, list[i].name);
+}
+
+/* Its project is known, but not how to make it. */
+static void check_missing_from_project(EngineCheck *check, size_t i) {
+        const char *name = check_dependency(check, i)->name;
+        Nearest nearest = nearest_to(name);
+        char hint[320];
+
+        for (size_t k = 0; k < check->project->n_services; k++)
+                nearest_offer(&nearest, check->project->services[k].container);
+        check_tell(check, check_level(check, i), i, "container", name,
+                   "no such container, and no service of the compose project in '%s' makes it%s",
+                   check->service->compose_dir, did_you_mean(&nearest, hint, sizeof(hint)));
+}
+
+static void check_missing(EngineCheck *check, size_t i) {
+        const char *name = check_dependency(check, i)->name, *folder = check->service->compose_dir;
+        const ComposeService *made = check->project ? compose_file_find(check->project, name) : NULL;
+
+        if (check->project && !made)
+                check_missing_from_project(check, i);
+        else if (made && made->image && made->built && !check_has_image(check, made->image))
+                check_tell(check, check_level(check, i), i, "container", name,
+                           "no such container, and its image '%s' is missing: run 'docker compose build %s' in '%s'",
+                           made->image, made->name, folder);
+        else if (made && made->image && !check_has_image(check, made->image))
+                check_tell(check, PROBLEM_WARNING, i, "container", name,
+                           "no such container, and its image '%s' is missing: the first wake pulls it, for as long as "
+                           "globalTimeout allows; 'docker compose pull %s' in '%s' does it before",
+                           made->image, made->name, folder);
+        else if (!folder) {
+                Nearest nearest = nearest_to(name);
+                char hint[320];
+
+                offer_containers(check, &nearest);
+                check_tell(check, check_level(check, i), i, "container", name,
+                           "no such container%s; create it with 'docker compose up --no-start' in its project, or give the "
+                           "service a 'composeDir'",
+                           did_you_mean(&nearest, hint, sizeof(hint)));
+        }
+        /* Else it is made by the first wake, or why compose cannot has been said. */
+}
+
+/* The service's own `network` is that of its main container. */
+static void check_network(EngineCheck *check, size_t i, const ContainerInfo *info) {
+        const Dependency *dependency = check_dependency(check, i);
+        const char *network = dependency->network, *wrong;
+        bool attached = check->service->cross_network;
+        bool inherited = check->service->network && network && streq(network, check->service->network);
+        _cleanup_free_ char *networks = NULL;
+        Nearest nearest;
+        char hint[320];
+
+        if (!dependency_names_network(check->service, dependency) || container_info_is_on(info, network) ||
+            (attached && strv_contains(check->networks, network)))
+                return;
+        nearest = nearest_to(network);
+        for (char **name = check->networks; name && *name; name++)
+                nearest_offer(&nearest, *name);
+        networks = container_info_networks_to_string(info);
+        wrong = attached ? "no such network" : "is not used";
+        check_tell(check, attached ? PROBLEM_ERROR : PROBLEM_WARNING, inherited ? SERVICE_ITSELF : i, "network",
+                   network, "%s: '%s' is on %s%s", wrong, dependency->name, strempty(networks),
+                   did_you_mean(&nearest, hint, sizeof(hint)));
+}
+
+/* What it was made with. The id of a network that was made anew is another one. */
+static void check_lost_network(EngineCheck *check, size_t i, const ContainerInfo *info) {
+        const char *name = check_dependency(check, i)->name;
+
+        for (size_t k = 0; k < info->n_networks; k++) {
+                const ContainerNetwork *network = &info->networks[k];
+
+                if (strv_contains(check->networks, isempty(network->id) ? network->name : network->id))
+                        continue;
+                if (check->project && compose_file_find(check->project, name))
+                        check_tell(check, PROBLEM_WARNING, i, "container", name,
+                                   "its network '%s' was removed or made anew: a wake has compose make it anew",
+                                   network->name);
+                else
+                        check_tell(check, check_level(check, i), i, "container", name,
+                                   "its network '%s' was removed or made anew, and it cannot be started: make it anew, by "
+                                   "compose for example ('up --no-start --force-recreate' in its project)",
+                                   network->name);
+        }
+}
+
+static void check_removal(EngineCheck *check, size_t i, const ContainerInfo *info) {
+        const Dependency *dependency = check_dependency(check, i);
+
+        if (!info->auto_remove || dependency->keep)
+                return;
+        if (check->project && compose_file_find(check->project, dependency->name))
+                check_tell(check, PROBLEM_WARNING, i, "container", dependency->name,
+                           "was started with --rm: the first sleep deletes it, and compose makes it again, from its file");
+        else
+                check_tell(check, PROBLEM_ERROR, i, "container", dependency->name,
+                           "was started with --rm: a stop deletes it, and nothing makes it again; create it without --rm, by "
+                           "compose for example, or give it 'keep'");
+}
+
+static void check_restart_policy(EngineCheck *check, size_t i, const ContainerInfo *info) {
+        const Dependency *dependency = check_dependency(check, i);
+        bool always = streq(info->restart_policy, "always");
+
+        if (dependency->condition == CONDITION_COMPLETED &&
+            (always || streq(info->restart_policy, "unless-stopped")))
+                check_tell(check, PROBLEM_ERROR, i, "condition", "completed",
+                           "the restart policy '%s' of '%s' starts it again whenever it has completed: give it 'no' or "
+                           "'on-failure'",
+                           info->restart_policy, dependency->name);
+        else if (always && !dependency->keep)
+                check_tell(check, PROBLEM_WARNING, i, "container", dependency->name,
+                           "its restart policy is 'always': the engine starts it whenever it starts itself, and it then runs "
+                           "until it has been idle for long enough; with 'unless-stopped' what sleeps stays asleep");
+}
+
+/* Whose network, or the like, it has has to run before it. */
+static void check_owner(EngineCheck *check, size_t i, const ContainerInfo *info, const char *mode,
+                        const char *what) {
+        const Dependency *dependency = check_dependency(check, i);
+        const char *owner = strncmp(strempty(mode), "container:", strlen("container:")) == 0
+                                            ? mode + strlen("container:")
+                                            : NULL;
+        const ListedContainer *listed = NULL, *list;
+        size_t n;
+
+        if (!owner)
+                return;
+        for (size_t k = 0; k < check->service->n_dependencies; k++)
+                if (check->infos[k] && (streq(check->infos[k]->id, owner) || streq(check->infos[k]->name, owner)))
+                        return;
+        list = survey_list(check->survey, &n);
+        for (size_t k = 0; k < n && !listed; k++)
+                if (streq(list[k].id, owner) || streq(list[k].name, owner))
+                        listed = &list[k];
+        if (!listed)
+                check_tell(check, check_level(check, i), i, "container", dependency->name,
+                           "has the %s of a container that does not exist any more (%.12s), and cannot be started: "
+                           "'docker compose up --no-start --force-recreate %s' in its project makes it anew",
+                           what, owner, info->compose_service ? info->compose_service : dependency->name);
+        else
+                check_tell(check, listed->running ? PROBLEM_WARNING : check_level(check, i), i, "container",
+                           dependency->name,
+                           "has the %s of '%s', and can be started only while that runs: add '%s' to the dependencies",
+                           what, listed->name, listed->name);
+}
+
+static void check_joined(EngineCheck *check, size_t i, const ContainerInfo *info) {
+        check_owner(check, i, info, info->network_mode, "network");
+        check_owner(check, i, info, info->ipc_mode, "IPC");
+        check_owner(check, i, info, info->pid_mode, "processes");
+}
+
+/* A check that asks a container which is not there. */
+static void check_command(EngineCheck *check, size_t i, const ContainerInfo *info) {
+        const char *command = check_dependency(check, i)->health.command;
+        _cleanup_free_ char *container = NULL, *user = NULL;
+        _cleanup_(strv_freep) char **environment = NULL, **argv = NULL;
+        Nearest nearest;
+        char hint[320];
+
+        if (!command || exec_command_parse(command, NULL, &container, &user, &environment, &argv) <= 0 ||
+            survey_listed(check->survey, container) || survey_has_id(check->survey, container) ||
+            check_is_ours(check, container))
+                return;
+        nearest = nearest_to(container);
+        offer_containers(check, &nearest);
+        check_tell(check, check_level(check, i), i, "healthCheck", command, "no such container '%s'%s", container,
+                   did_you_mean(&nearest, hint, sizeof(hint)));
+}
+
+static void (*const container_checks[])(EngineCheck *check, size_t i, const ContainerInfo *info) = {
+        check_network, check_lost_network, check_removal, check_restart_policy, check_joined, check_command,
+};
+
+static bool is_published(const ListedContainer *listed, uint16_t port) {
+        for (size_t i = 0; i < listed->n_ports; i++)
+                if (listed->ports[i] == port)
+                        return true;
+        return false;
+}
+
+/* What another container has of them now; a list does not tell on which addresses. */
+static void check_port_owners(EngineCheck *check) {
+        uint16_t port = check->service->port, redirect_port = check->service->redirect_port;
+        size_t n;
+        const ListedContainer *list = survey_list(check->survey, &n);
+
+        for (size_t i = 0; i < n; i++) {
+                if (is_published(&list[i], port) && !check_is_ours(check, list[i].name))
+                        check_tell(check, PROBLEM_WARNING, SERVICE_ITSELF, "port", NULL,
+                                   "%u is published by container '%s' too: on the same address only one can have it",
+                                   port, list[i].name);
+                if (is_published(&list[i], redirect_port))
+                        check_tell(check, PROBLEM_ERROR, SERVICE_ITSELF, "redirectPort", NULL,
+                                   "%u is published by container '%s': choose another one", redirect_port,
+                                   list[i].name);
+        }
+}
+
+static void check_ports(EngineCheck *check) {
+        _cleanup_free_ char *text = NULL;
+        Backend backend = {};
+        int r;
+
+        if (service_is_redirected(check->service))
+                check_port_owners(check);
+        /* What is missing was said already, and may be what publishes the port. */
+        for (size_t i = 0; i < check->service->n_dependencies; i++)
+                if (check_dependency(check, i)->kind == DEPENDENCY_CONTAINER && !check->infos[i])
+                        return;
+        r = backend_resolve(&backend, check->service, check->infos, &text);
+        if (r == -ENODATA)
+                check_tell(check, PROBLEM_ERROR, SERVICE_ITSELF, "backend", NULL, "%s", text);
+        if (r >= 0)
+                backend_done(&backend);
+}
+
+static void check_units(EngineCheck *check) {
+        _cleanup_free_ char *waker = NULL;
+
+        if (asprintf(&waker, "wake@%s.service", check->service->name) < 0) {
+                waker = NULL;
+                return;
+        }
+        if (unit_file_find(waker) == UNIT_FILE_MASKED)
+                check_tell(check, PROBLEM_ERROR, SERVICE_ITSELF, "name", NULL,
+                           "its waker is masked, so that nothing can wake it: 'systemctl unmask %s'", waker);
+        for (size_t i = 0; i < check->service->n_dependencies; i++) {
+                const char *name = check_dependency(check, i)->name;
+                UnitFile file = check_dependency(check, i)->kind == DEPENDENCY_UNIT ? unit_file_find(name)
+                                                                                    : UNIT_FILE_FOUND;
+
+                if (file == UNIT_FILE_MASKED)
+                        check_tell(check, check_level(check, i), i, "unit", name,
+                                   "is masked: 'systemctl unmask %s'", name);
+                else if (file == UNIT_FILE_MISSING)
+                        check_tell(check, check_level(check, i), i, "unit", name,
+                                   "there is no unit file of this name");
+        }
+}
+
+typedef struct Look {
+        sd_event *event;
+        Composition *composition;
+        FailureReason reason;
+        char *sentence;
+        ComposeFile *file;
+} Look;
+
+static void look_done(Look *look) {
+        composition_free(look->composition);
+        compose_file_free(look->file);
+        free(look->sentence);
+}
+
+static void look_on_end(Composition *composition, FailureReason reason, const char *sentence, void *userdata) {
+        Look *look = ASSERT_PTR(userdata);
+
+        look->reason = reason;
+        look->sentence = strdup(sentence);
+        look->file = composition_take_file(composition);
+        (void) sd_event_exit(look->event, 0);
+}
+
+static int look_on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+        Look *look = ASSERT_PTR(userdata);
+
+        look->reason = FAILURE_START_FAILED;
+        look->sentence = strdup("compose did not end within 30s");
+        return sd_event_exit(look->event, 0);
+}
+
+static void look_on_line(const char *line, void *userdata) {
+        log_debug("compose: %s", line);
+}
+
+static int look_at_folder(Look *look, const EngineCheck *check, const Environment *environment) {
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_(composer_freep) Composer *composer = NULL;
+        int r;
+
+        r = sd_event_new(&event);
+        if (r < 0)
+                return r;
+        look->event = event;
+        r = composer_new(&composer, event, "", check->service->compose_dir, environment, look_on_line, NULL);
+        if (r >= 0)
+                r = composer_set_engine(composer, check->config->engine_socket);
+        if (r >= 0)
+                r = composer_look(&look->composition, composer, look_on_end, look);
+        if (r >= 0)
+                r = sd_event_add_time_relative(event, NULL, CLOCK_MONOTONIC, COMPOSE_TIMEOUT, 0, look_on_timeout,
+                                               look);
+        if (r >= 0)
+                r = sd_event_loop(event);
+        look->composition = composition_free(look->composition);
+        return r;
+}
+
+static void check_folder(EngineCheck *check) {
+        static char *own[] = { (char *) "HOME=/", NULL };
+        _cleanup_(strv_freep) char **dotenv = NULL;
+        _cleanup_(look_done) Look look = {};
+        _cleanup_free_ char *why = NULL;
+        Environment environment = { .own = own };
+        int r;
+
+        check->project = NULL;
+        if (!check->service->compose_dir)
+                return;
+        (void) dotenv_read(&dotenv, "", check->service->compose_dir, compose_is_v1(""), &why);
+        environment.dotenv = dotenv;
+        r = look_at_folder(&look, check, &environment);
+        if (r < 0 || look.reason != FAILURE_NONE)
+                check_tell(check, PROBLEM_ERROR, SERVICE_ITSELF, "composeDir", check->service->compose_dir, "%s",
+                           r < 0 ? strerror(-r) : strempty(look.sentence));
+        else
+                check->project = TAKE_PTR(look.file);
+}
+
+static int check_service(EngineCheck *check, const Service *service) {
+        size_t n = service->n_dependencies;
+
+        check->service = service;
+        check->infos = new0(const ContainerInfo *, n + 1);
+        if (!check->infos)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                if (service->dependencies[i].kind == DEPENDENCY_CONTAINER)
+                        check->infos[i] = survey_find(check->survey, service->dependencies[i].name);
+
+        check_units(check);
+        check_folder(check);
+        for (size_t i = 0; i < n; i++) {
+                const ContainerInfo *info = check->infos[i];
+
+                if (service->dependencies[i].kind != DEPENDENCY_CONTAINER)
+                        continue;
+                if (!info && !survey_listed(check->survey, service->dependencies[i].name))
+                        check_missing(check, i);
+                for (size_t k = 0; info && k < ELEMENTSOF(container_checks); k++)
+                        container_checks[k](check, i, info);
+        }
+        check_ports(check);
+
+        check->project = compose_file_free(check->project);
+        free(check->infos);
+        check->infos = NULL;
+        return 0;
+}
+
+static int check_survey(EngineCheck *check) {
+        int r;
+
+        r = survey_new(&check->survey, check->config->engine_socket, SURVEY_TIMEOUT);
+        for (size_t i = 0; i < check->config->n_services; i++)
+                for (size_t k = 0; k < check->config->services[i].n_dependencies && r >= 0; k++) {
+                        const Dependency *dependency = &check->config->services[i].dependencies[k];
+
+                        if (dependency->kind == DEPENDENCY_CONTAINER &&
+                            survey_listed(check->survey, dependency->name))
+                                r = strv_append(&check->wanted, dependency->name);
+                }
+        if (r >= 0)
+                r = survey_inspect(check->survey, check->wanted);
+        if (r >= 0)
+                r = survey_names(check->survey, ENGINE_NETWORKS, &check->networks);
+        if (r >= 0)
+                r = survey_names(check->survey, ENGINE_IMAGES, &check->images);
+        return r;
+}
+
+/* For good. Whoever is not root looks with his own. */
+static int take_rights_of_waker(const char *engine_socket) {
+        const struct passwd *user = geteuid() == 0 ? getpwnam("wakechain") : NULL;
+        gid_t groups[1];
+        struct stat st;
+        size_t n = 0;
+
+        if (!user)
+                return 0;
+        if (stat(engine_socket, &st) >= 0 && st.st_gid != 0)
+                groups[n++] = st.st_gid;
+        if (setgroups(n, groups) < 0 || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) < 0 ||
+            setresuid(user->pw_uid, user->pw_uid, user->pw_uid) < 0)
+                return -errno;
+        return 0;
+}
+
+int check_engine(const Config *config, ProblemList *problems) {
+        _cleanup_(check_done) EngineCheck check = { .config = config, .problems = problems };
+        int r;
+
+        r = take_rights_of_waker(config->engine_socket);
+        if (r < 0)
+                return log_error_errno(r, "Failed to take the rights of user wakechain: %m");
+        if (access(config->engine_socket, R_OK | W_OK) < 0 && errno == EACCES) {
+                check_tell(&check, PROBLEM_ERROR, SERVICE_ITSELF, "engineSocket", config->engine_socket,
+                           "may not be used: that takes the rights of the group that it belongs to");
+                return 0;
+        }
+        r = check_survey(&check);
+        if (r == -ENOMEM)
+                return log_oom();
+        if (r < 0) {
+                check_tell(&check, PROBLEM_ERROR, SERVICE_ITSELF, "engineSocket", config->engine_socket,
+                           r == -ENOENT ? "no such socket: is the container engine installed, and does it run?"
+                                        : "the container engine does not answer there, so nothing is known of its containers");
+                return 0;
+        }
+        for (size_t i = 0; i < config->n_services && r >= 0; i++)
+                r = check_service(&check, &config->services[i]);
+        return r < 0 ? log_oom() : 0;
+}

@@ -1,0 +1,31 @@
+#pragma once
+
+/* Survey: which containers there are, and what some of them are in detail, asked from the engine within a bound of time. For programs that
+ * have nothing else to do meanwhile: it blocks, with an event loop of its own. */
+
+#include "engine/engine.h"
+#include "util/strv.h"
+
+typedef struct Survey Survey;
+
+/* Lists all containers. `timeout_usec` is for the whole survey. -ENOENT if nothing is at the path of the socket, -EHOSTDOWN if the
+ * engine gave no answer that will do. */
+int survey_new(Survey **ret, const char *engine_socket, uint64_t timeout_usec);
+Survey *survey_free(Survey *survey);
+DEFINE_CLEANUP(Survey *, survey_free);
+
+/* All of them, sorted by name; borrowed. */
+const ListedContainer *survey_list(const Survey *survey, size_t *ret_n);
+
+/* NULL: there is none of this name. */
+const ListedContainer *survey_listed(const Survey *survey, const char *container);
+
+/* Whether there is one of this id, whatever its name. */
+bool survey_has_id(const Survey *survey, const char *id);
+
+/* Looks at these, some at a time, each once; the names are borrowed. At most one call. What the engine does not tell in time is not known. */
+int survey_inspect(Survey *survey, char *const *containers);
+/* The names and ids of all networks or images, the caller's. -EHOSTDOWN. */
+int survey_names(Survey *survey, EngineThing thing, char ***ret);
+/* NULL: not known. */
+const ContainerInfo *survey_find(const Survey *survey, const char *container);

@@ -1,0 +1,202 @@
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "net/remote.h"
+#include "nft/inner.h"
+#include "util/fd.h"
+
+/* Inner: a look at the container's sockets, and for each connection at its other end. Whether somebody uses it needs no exact number: after
+ * some that are there, the others are not asked for. */
+
+#define LIVING_ENOUGH 64
+#define ENGINE_PID "/run/docker.pid"
+#define GROUPS_SIZE_MAX 4096
+
+void inner_done(Inner *inner) {
+        strv_free(inner->groups);
+        free(inner->proxy_group);
+        *inner = (Inner){};
+}
+
+static bool groups_equal(char *const *a, char *const *b) {
+        size_t n = strv_length(a);
+
+        if (strv_length(b) != n)
+                return false;
+        for (size_t i = 0; i < n; i++)
+                if (!streq(a[i], b[i]))
+                        return false;
+        return true;
+}
+
+static bool prefixes_equal(const AddressPrefix *a, size_t n, const AddressPrefix *b, size_t n_b) {
+        if (n != n_b)
+                return false;
+        for (size_t i = 0; i < n; i++)
+                if (!address_prefix_equal(&a[i], &b[i]))
+                        return false;
+        return true;
+}
+
+bool inner_equal(const Inner *a, const Inner *b) {
+        return a->port == b->port && a->on_host == b->on_host && groups_equal(a->groups, b->groups) &&
+               streq(strempty(a->proxy_group), strempty(b->proxy_group)) &&
+               prefixes_equal(a->addresses, a->n_addresses, b->addresses, b->n_addresses) &&
+               prefixes_equal(a->own, a->n_own, b->own, b->n_own);
+}
+
+/* Of the process, 0: ourselves. NULL: it has none that can be told from all others, as where there is no cgroup2. A line of version 2
+ * is "0::/system.slice/docker-ID.scope". */
+static char *group_of(pid_t pid) {
+        _cleanup_free_ char *text = NULL, *group = NULL;
+        const char *line;
+        char path[64];
+
+        if (pid == 0)
+                (void) snprintf(path, sizeof(path), "/proc/self/cgroup");
+        else
+                (void) snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
+        if (file_read(path, GROUPS_SIZE_MAX, &text, NULL) < 0)
+                return NULL;
+        line = strncmp(text, "0::/", 4) == 0 ? text : strstr(text, "\n0::/");
+        if (!line)
+                return NULL;
+        line = strchr(line, '/') + 1;
+        group = strndup(line, strcspn(line, "\n"));
+        /* It goes between the quotes of a rule. */
+        if (isempty(group) || strncmp(group, "..", 2) == 0 || strpbrk(group, "\"\\"))
+                return NULL;
+        return TAKE_PTR(group);
+}
+
+static void add_group(char ***groups, pid_t pid) {
+        _cleanup_free_ char *group = group_of(pid);
+
+        if (group)
+                (void) strv_append(groups, group);
+}
+
+/* What is none, or too much, is left out. */
+static void add_addresses(AddressPrefix *list, size_t *n, size_t max, const ContainerInfo *info) {
+        for (size_t i = 0; i < info->n_networks; i++) {
+                const char *const addresses[] = { info->networks[i].ipv4, info->networks[i].ipv6 };
+
+                for (size_t j = 0; j < ELEMENTSOF(addresses); j++)
+                        if (addresses[j] && *n < max && address_prefix_parse(&list[*n], addresses[j]) >= 0)
+                                (*n)++;
+        }
+}
+
+static bool is_on_host(const ContainerInfo *info) {
+        return info->network_mode && streq(info->network_mode, "host");
+}
+
+void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *infos, size_t member,
+                uint16_t port) {
+        const ContainerInfo *info = infos[member];
+        Inner inner = { .port = port };
+        _cleanup_free_ char *engine = NULL;
+
+        if (info) {
+                inner.pid = info->pid;
+                inner.on_host = is_on_host(info);
+                add_addresses(inner.addresses, &inner.n_addresses, INNER_ADDRESSES_MAX, info);
+        }
+        for (size_t i = 0; i < service->n_dependencies; i++) {
+                if (!infos[i])
+                        continue;
+                add_addresses(inner.own, &inner.n_own, INNER_OWN_MAX, infos[i]);
+                if (is_on_host(infos[i]) && infos[i]->pid > 0)
+                        add_group(&inner.groups, infos[i]->pid);
+        }
+        add_group(&inner.groups, 0);
+        if (file_read(ENGINE_PID, 64, &engine, NULL) >= 0) {
+                long pid = strtol(engine, NULL, 10);
+
+                inner.proxy_group = pid > 0 && pid <= INT32_MAX ? group_of((pid_t) pid) : NULL;
+        }
+        *ret = inner;
+}
+
+typedef struct Looking {
+        const Inner *inner;
+        uint64_t silence_usec;
+        size_t n_living;
+} Looking;
+
+static bool is_of_group(char *const *groups, uint64_t id) {
+        for (; groups && *groups; groups++) {
+                struct stat status;
+                char path[1024];
+
+                (void) snprintf(path, sizeof(path), GROUP_FOLDER "/%s", *groups);
+                if (stat(path, &status) >= 0 && status.st_ino == id)
+                        return true;
+        }
+        return false;
+}
+
+static bool looking_counts(const Connection *connection, void *userdata) {
+        Looking *looking = userdata;
+        uint64_t id;
+
+        if (looking->n_living >= LIVING_ENOUGH)
+                return true;
+        if (looking->inner->on_host && remote_group(connection, &id) >= 0) {
+                if (is_of_group(looking->inner->groups, id))
+                        return false;
+        } else if (remote_is_gone(connection, looking->silence_usec))
+                return false;
+        looking->n_living++;
+        return true;
+}
+
+/* A connection from one of the stack's own containers to the published port is taken by docker-proxy, which makes another one to the
+ * container from the bridge's address: in the container it looks like anybody's. The host's table has the other end. */
+int inner_is_used(const Inner *inner, uint16_t published, char *const *ignored, uint64_t silence_usec) {
+        Looking looking = { .inner = inner, .silence_usec = silence_usec };
+        _cleanup_free_ AddressPrefix *none = NULL; /* who is no client */
+        SocketTable inside, outside = {};
+        SocketFilter filter;
+        size_t n = 0;
+        int r;
+
+        if (inner->pid <= 0)
+                return false;
+        none = new0(AddressPrefix, inner->n_own + strv_length(ignored) + 1);
+        if (!none)
+                return -ENOMEM;
+        for (; n < inner->n_own; n++)
+                none[n] = inner->own[n];
+        for (; ignored && *ignored; ignored++)
+                if (address_prefix_parse(&none[n], *ignored) >= 0)
+                        n++;
+
+        filter = (SocketFilter){
+                .port = inner->port,
+                .ignored = none,
+                .n_ignored = n,
+                .loopback = inner->on_host,
+                .counts = looking_counts,
+                .userdata = &looking,
+        };
+        r = socket_table_read(&inside, inner->pid, &filter);
+        if (r < 0)
+                return r;
+        if (inside.n_established == 0 || published == 0 || inner->on_host || n == 0)
+                return inside.n_established > 0;
+        filter = (SocketFilter){ .port = published, .ignored = none, .n_ignored = n };
+        (void) socket_table_read(&outside, 0, &filter);
+        return inside.n_established > outside.n_ignored;
+}
+
+bool inner_is_on_its_way(uint16_t published, uint64_t silence_usec) {
+        Inner elsewhere = {};
+        Looking looking = { .inner = &elsewhere, .silence_usec = silence_usec };
+        SocketFilter filter = {
+                .port = published, .loopback = true, .counts = looking_counts, .userdata = &looking
+        };
+        SocketTable outside;
+
+        return socket_table_read(&outside, 0, &filter) >= 0 && outside.n_established > 0;
+}

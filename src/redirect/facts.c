@@ -1,0 +1,651 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/status-file.h"
+#include "redirect/facts.h"
+#include "util/log.h"
+#include "util/time.h"
+
+/* Facts, from the slow to the quick: the file, and what the engine publishes, which is kept for when it does not answer; what systemd, the
+ * table and the status files say of each service, which is anything that has a place in one of them; and last, from the engine's list and
+ * the leases, what runs, who watches over it, and whether it is wakechain's own. */
+
+#define ENGINE_TIMEOUT (2 * USEC_PER_SEC)
+#define ENGINE_LAG USEC_PER_SEC
+#define SOCKET_AGAIN (30 * USEC_PER_SEC) /* a socket that has failed is started again after that */
+#define WAKER_AGAIN (5 * USEC_PER_MINUTE) /* the same of a waker, for a stack that runs */
+#define ID_SHOWN 12
+#define PATH_SIZE 512
+
+void facts_done(Facts *facts) {
+        for (size_t i = 0; i < facts->n; i++) {
+                status_free(facts->services[i].status);
+                free(facts->services[i].elements);
+        }
+        free(facts->services);
+        strv_free(facts->strays);
+        strv_free(facts->orphans);
+        restored_lease_list_free(facts->leases);
+        units_done(&facts->units);
+        listeners_done(&facts->listeners);
+        redirect_snapshot_free(facts->table);
+        survey_free(facts->survey);
+        for (size_t i = 0; facts->bindings && i < facts->config->n_services; i++)
+                redirect_bindings_done(&facts->bindings[i]);
+        free(facts->bindings);
+        config_free(facts->config);
+        *facts = (Facts){};
+}
+
+/* Whatever it is. */
+static _printf_(1, 2) bool is_there(const char *format, ...) {
+        char path[PATH_SIZE];
+        va_list list;
+
+        va_start(list, format);
+        (void) vsnprintf(path, sizeof(path), format, list);
+        va_end(list);
+        return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) >= 0;
+}
+
+static const Dependency *find_dependency(const Service *service, const char *container) {
+        for (size_t i = 0; i < service->n_dependencies; i++)
+                if (service->dependencies[i].kind == DEPENDENCY_CONTAINER &&
+                    streq(service->dependencies[i].name, container))
+                        return &service->dependencies[i];
+        return NULL;
+}
+
+/* The file and the engine */
+
+/* By their ids, which tell one container from the next of its name. NULL: out of memory. */
+static char *ids_of(const Survey *survey, const Service *service) {
+        char *text = NULL;
+        size_t size;
+        FILE *stream = open_memstream(&text, &size);
+
+        if (!stream)
+                return NULL;
+        for (size_t i = 0; i < service->n_dependencies; i++) {
+                const Dependency *dependency = &service->dependencies[i];
+                const ListedContainer *container = dependency->kind == DEPENDENCY_CONTAINER
+                                                                   ? survey_listed(survey, dependency->name)
+                                                                   : NULL;
+
+                if (container)
+                        fprintf(stream, "%.*s,", ID_SHOWN, container->id);
+        }
+        fprintf(stream, "%u", service->port);
+        return fclose(stream) == 0 ? text : mfree(text);
+}
+
+/* The first one in the order of the file that publishes the port decides. That nobody publishes it is believed only if all of a
+ * service's containers are there and have answered: those that are to be made anew will be published as they were. 1: learned. */
+static int learn(RedirectBindings *ret, const Survey *survey, const Service *service) {
+        bool unanswered = false, on_host = false;
+
+        for (size_t i = 0; i < service->n_dependencies; i++) {
+                const Dependency *dependency = &service->dependencies[i];
+                const ContainerInfo *info;
+                int r;
+
+                if (dependency->kind != DEPENDENCY_CONTAINER)
+                        continue;
+                info = survey_find(survey, dependency->name);
+                if (!info) {
+                        unanswered = true;
+                        continue;
+                }
+                if (dependency == service_main(service))
+                        on_host = streq(info->network_mode, "host");
+                r = redirect_bindings_from_ports(ret, info->bindings, info->n_bindings, service->port);
+                if (r > 0)
+                        ret->publisher = strdup(dependency->name);
+                if (r != 0)
+                        return r < 0 || ret->publisher ? r : -ENOMEM;
+        }
+        if (unanswered)
+                return 0;
+
+        /* Nothing is bound for the host's network: such a container publishes by nature. */
+        *ret = (RedirectBindings){ .known = on_host, .any_ipv4 = on_host, .any_ipv6 = on_host };
+        if (on_host)
+                ret->publisher = strdup(service_main(service)->name);
+        return on_host && !ret->publisher ? -ENOMEM : 1;
+}
+
+/* Only about containers that are not those of the last time: what one publishes is fixed when it is made. What cannot be kept counts
+ * nevertheless, as long as the engine answers. */
+static int learn_bindings(const Facts *facts, const char *root) {
+        const size_t n = facts->config->n_services;
+        _cleanup_free_ char **ids = new0(char *, n + 1), **names = NULL; /* names are borrowed */
+        size_t n_names = 0;
+        int r;
+
+        for (size_t i = 0; i < n; i++)
+                n_names += facts->config->services[i].n_dependencies;
+        names = new0(char *, n_names + 1);
+        r = ids && names ? 0 : -ENOMEM;
+        for (size_t i = n_names = 0; i < n && r >= 0; i++) {
+                const Service *service = &facts->config->services[i];
+
+                if (service->port == 0)
+                        continue;
+                ids[i] = ids_of(facts->survey, service);
+                if (!ids[i])
+                        r = -ENOMEM;
+                else if (facts->bindings[i].seen && streq(facts->bindings[i].seen, ids[i]))
+                        ids[i] = mfree(ids[i]);
+                for (size_t j = 0; ids[i] && j < service->n_dependencies; j++)
+                        if (service->dependencies[j].kind == DEPENDENCY_CONTAINER &&
+                            survey_listed(facts->survey, service->dependencies[j].name))
+                                names[n_names++] = service->dependencies[j].name;
+        }
+        if (r >= 0)
+                r = survey_inspect(facts->survey, names);
+
+        for (size_t i = 0; ids && i < n; i++) {
+                _cleanup_free_ char *seen = ids[i];
+                _cleanup_(redirect_bindings_done) RedirectBindings learned = {};
+                int k;
+
+                if (!seen || r < 0)
+                        continue;
+                k = learn(&learned, facts->survey, &facts->config->services[i]);
+                if (k > 0) {
+                        learned.seen = TAKE_PTR(seen);
+                        k = redirect_bindings_save(&learned, root, facts->config->services[i].name);
+                        redirect_bindings_done(&facts->bindings[i]);
+                        facts->bindings[i] = learned;
+                        learned = (RedirectBindings){};
+                }
+                if (k < 0)
+                        log_warning_errno(k,
+                                          "Failed to keep the addresses that '%s' is published on, ignoring: %m",
+                                          facts->config->services[i].name);
+        }
+        return r;
+}
+
+/* systemd starts it for whoever connects to its socket. But somebody has stopped it, or it is still to come: when it has started, this
+ * is run again. */
+static bool engine_is_stopped(const Config *config) {
+        return config->engine != ENGINE_PODMAN &&
+               (streq(config->engine_socket, "/run/docker.sock") ||
+                streq(config->engine_socket, "/var/run/docker.sock")) &&
+               units_is_stopped("docker.service");
+}
+
+int facts_ask(Facts *facts, const char *root) {
+        _cleanup_(problem_list_done) ProblemList problems = {};
+        int r;
+
+        /* Whatever the generator has made units of. */
+        r = config_load_or_remembered(&facts->config, root, &problems);
+        facts->broken = r < 0 && r != -ENOENT;
+        if (facts->broken && r != -EBADMSG)
+                return log_error_errno(r, "Failed to load dependencies.json: %m");
+        if (facts->broken)
+                log_error("dependencies.json cannot be used, and no earlier one is remembered: see wakectl check.");
+        if (!facts->config)
+                return 0;
+
+        facts->bindings = new0(RedirectBindings, facts->config->n_services + 1);
+        if (!facts->bindings)
+                return log_oom();
+        for (size_t i = 0; i < facts->config->n_services; i++)
+                if (redirect_bindings_load(&facts->bindings[i], root, facts->config->services[i].name) < 0)
+                        return log_oom();
+        if (engine_is_stopped(facts->config))
+                return 0;
+        facts->asked_usec = time_now(CLOCK_MONOTONIC);
+        r = survey_new(&facts->survey, facts->config->engine_socket, ENGINE_TIMEOUT);
+        if (r >= 0)
+                r = learn_bindings(facts, root);
+        if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
+                return log_error_errno(r, "Failed to ask the container engine: %m");
+        facts->engine_is_silent = r == -EHOSTDOWN;
+        return 0;
+}
+
+/* Names */
+
+static int compare_services(const void *a, const void *b) {
+        return strcmp(((const ServiceFacts *) a)->name, ((const ServiceFacts *) b)->name);
+}
+
+/* `name` is `size` bytes long; it may be anything. */
+static int add_stray(Facts *facts, const char *name, size_t size) {
+        char stray[SERVICE_NAME_MAX + 1];
+        const ServiceFacts wanted = { .name = stray };
+
+        if (size >= sizeof(stray))
+                return 0;
+        (void) snprintf(stray, sizeof(stray), "%.*s", (int) size, name);
+        if (!service_name_is_valid(stray) || strv_contains(facts->strays, stray) ||
+            (facts->n > 0 && bsearch(&wanted, facts->services, facts->n, sizeof(wanted), compare_services)))
+                return 0;
+        return strv_append(&facts->strays, stray);
+}
+
+static void closedirp(DIR **folder) {
+        if (*folder)
+                (void) closedir(*folder);
+}
+
+/* Everybody whom the file does not have, and somebody else does. */
+static int find_strays(Facts *facts, const char *root) {
+        static const char *const folders[] = { STATUS_FOLDER, BINDINGS_FOLDER };
+        int r = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
+                _cleanup_(closedirp) DIR *folder = NULL;
+                char path[PATH_SIZE];
+
+                (void) snprintf(path, sizeof(path), "%s%s", root, folders[i]);
+                folder = opendir(path);
+                for (struct dirent *entry; folder && r >= 0 && (entry = readdir(folder));) {
+                        const char *end = strrchr(entry->d_name, '.');
+
+                        if (end && streq(end, ".json"))
+                                r = add_stray(facts, entry->d_name, (size_t) (end - entry->d_name));
+                }
+        }
+        for (size_t i = 0; i < facts->units.n && r >= 0; i++) {
+                const char *name = strchr(facts->units.units[i].name, '@');
+
+                if (name)
+                        r = add_stray(facts, name + 1, (size_t) (strrchr(name, '.') - name - 1));
+        }
+        for (size_t i = 0; facts->table && i < facts->table->n_services && r >= 0; i++)
+                r = add_stray(facts, facts->table->services[i].name, strlen(facts->table->services[i].name));
+        return r;
+}
+
+/* The services of the file, then of `strays`. */
+static int list_services(Facts *facts, const char *root) {
+        size_t n = facts->config ? facts->config->n_services : 0;
+        ServiceFacts *larger;
+        int r;
+
+        facts->services = new0(ServiceFacts, n + 1);
+        if (!facts->services)
+                return -ENOMEM;
+        for (; facts->n < n; facts->n++)
+                facts->services[facts->n] = (ServiceFacts){ .name = facts->config->services[facts->n].name,
+                                                            .service = &facts->config->services[facts->n],
+                                                            .bindings = facts->bindings[facts->n] };
+        qsort(facts->services, n, sizeof(*facts->services), compare_services);
+        r = find_strays(facts, root);
+        if (r < 0)
+                return r;
+        larger = reallocarray(facts->services, n + strv_length(facts->strays) + 1, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+        facts->services = larger;
+        for (char **stray = facts->strays; stray && *stray; stray++)
+                facts->services[facts->n++] = (ServiceFacts){ .name = *stray };
+        qsort(facts->services, facts->n, sizeof(*facts->services), compare_services);
+        return 0;
+}
+
+/* Units and listeners */
+
+static bool unit_is_active(const Unit *unit) {
+        return unit && (unit->state == UNIT_ACTIVE || unit->state == UNIT_ACTIVATING);
+}
+
+static SocketFacts look_at_socket(const Facts *facts, const Unit *unit, bool listens) {
+        const Units *units = &facts->units;
+        SocketFacts socket = { .unit = unit };
+
+        if (!unit)
+                return socket;
+        socket.listens = listens && unit_is_active(unit) && unit->loaded;
+        /* Or it was stopped after the units were listed: then there is nothing to mend. */
+        if (!listens && unit->state == UNIT_ACTIVE && !units_is_active(units, unit))
+                socket.unit = NULL;
+        socket.fresh = unit->state == UNIT_INACTIVE && unit->loaded && !units_have_run(units, unit);
+        if (unit->state == UNIT_FAILED) {
+                uint64_t failed_usec = units_changed(units, unit);
+
+                /* While PID 1 gives one socket its group, in a process of its own, no other one can be bound again. */
+                socket.stale = (facts->begun_usec > 0 && failed_usec > facts->begun_usec) ||
+                               usec_sub(time_now(CLOCK_MONOTONIC), failed_usec) > SOCKET_AGAIN;
+        }
+        return socket;
+}
+
+/* Somebody may have removed it, or put something else in its place. */
+static bool is_socket_file(const char *path) {
+        struct stat status;
+
+        return lstat(path, &status) >= 0 && S_ISSOCK(status.st_mode);
+}
+
+/* `ret_port` is the last port of TCP among them. Addresses that make no sense are not missed. */
+static bool all_listen(const Listeners *listeners, char *const *listen, uint16_t *ret_port) {
+        for (; listen && *listen; listen++) {
+                ListenAddress address;
+
+                if (listen_address_from_string(&address, *listen) < 0)
+                        continue;
+                if (!listeners_have(listeners, &address) ||
+                    (address.family == AF_UNIX && *address.path == '/' && !is_socket_file(address.path)))
+                        return false;
+                if (!address.udp && address.port > 0)
+                        *ret_port = address.port;
+        }
+        return true;
+}
+
+/* As its unit has it, which counts: the file may have changed since, and an administrator may have a drop-in. */
+static bool unit_listens(const Facts *facts, const Unit *unit, uint16_t *ret_port) {
+        _cleanup_(strv_freep) char **listen = NULL;
+        int r;
+
+        if (!unit_is_active(unit) || !unit->loaded)
+                return false;
+        r = units_read_listen(&facts->units, unit, &listen);
+        if (r < 0)
+                log_debug_errno(r, "Failed to ask where %s listens, leaving it alone: %m", unit->name);
+        return r < 0 || all_listen(&facts->listeners, listen, ret_port);
+}
+
+/* What the file says is nearly always what its unit says, and asking that for each costs more than all the rest. But where the table has
+ * the port for another one, it is that one's socket which listens there, though the file has given the port to this one since. */
+static bool listens_by_the_file(const Facts *facts, const Service *service) {
+        const RedirectElement wanted = redirect_element(REDIRECT_TARGETS, NULL, service->redirect_port, ""),
+                              *target = facts->table ? redirect_snapshot_element(facts->table, &wanted) : NULL;
+        uint16_t port;
+
+        if (!service_is_redirected(service))
+                return all_listen(&facts->listeners, service->listen, &port);
+        return listeners_have_port(&facts->listeners, service->redirect_port) &&
+               (!target || streq(target->service, service->name));
+}
+
+static bool service_listens(const Facts *facts, ServiceFacts *service, const Unit *unit) {
+        const Service *what = service->service;
+        uint16_t port = 0;
+
+        if (!what)
+                return service->n_elements == 0 || listeners_have_port(&facts->listeners, service->redirect_port);
+        service->redirect_port = what->redirect_port;
+        if (listens_by_the_file(facts, what))
+                return true;
+        if (!unit_listens(facts, unit, &port))
+                return false;
+        service->redirect_port = port;
+        return port > 0 || !service_is_redirected(what);
+}
+
+static bool control_listens(const Listeners *listeners, const char *root, const char *name) {
+        char path[PATH_SIZE];
+
+        (void) snprintf(path, sizeof(path), CONTROL_PATH, "", name);
+        if (!listeners_have_path(listeners, path))
+                return false;
+        (void) snprintf(path, sizeof(path), CONTROL_PATH, root, name);
+        return is_socket_file(path);
+}
+
+static void look_at_units(const Facts *facts, ServiceFacts *service, const char *root) {
+        const Units *units = &facts->units;
+        const Unit *waker = units_find(units, "wake", service->name, "service"),
+                   *socket = units_find(units, "wake", service->name, "socket"),
+                   *control = units_find(units, "wake-control", service->name, "socket"),
+                   *front = units_find(units, "wake-front", service->name, "service");
+
+        service->socket = look_at_socket(facts, socket, service_listens(facts, service, socket));
+        service->control = look_at_socket(facts, control, control_listens(&facts->listeners, root, service->name));
+        service->front = front && front->state == UNIT_ACTIVE ? front : NULL;
+        service->front_listens_elsewhere =
+                        service->front && listeners_has_foreign(&facts->listeners, units_main_pid(units, front));
+        service->waker = waker && waker->state != UNIT_INACTIVE && waker->state != UNIT_FAILED;
+        service->waker_is_up = waker && waker->state == UNIT_ACTIVE && !waker->busy;
+        /* One that was killed has not found that it cannot be done. */
+        service->waker_failed = waker && waker->state == UNIT_FAILED && units_age(units, waker) < WAKER_AGAIN &&
+                                !units_was_killed(units, waker);
+}
+
+/* Files and the table */
+
+Status *facts_read_status(const char *root, const char *service) {
+        _cleanup_(status_freep) Status *status = NULL;
+
+        if (status_file_read(&status, root, service) < 0 || !streq(strempty(status->service), service))
+                return NULL;
+        return TAKE_PTR(status);
+}
+
+/* Moved in the file since systemd has read it last. */
+static bool is_moved(const ServiceFacts *service) {
+        return service->service && service_is_redirected(service->service) && service->redirect_port > 0 &&
+               service->redirect_port != service->service->redirect_port;
+}
+
+/* Of one that is moved in the file, or not in it at all, while systemd has it as it was: so that it can stay so. */
+static int look_at_what_was(const Facts *facts, ServiceFacts *service, const char *root) {
+        const RedirectSnapshot *table = facts->table;
+
+        service->generated = is_there(GENERATED, root, service->name);
+        if (!table || !service->generated)
+                return 0;
+        if (!service->service)
+                service->redirect_port = redirect_snapshot_target(table, service->name);
+        if (service->redirect_port == 0)
+                return 0;
+        service->elements = new0(RedirectElement, table->n_elements + 1);
+        if (!service->elements)
+                return -ENOMEM;
+        for (size_t i = 0; i < table->n_elements; i++) {
+                const RedirectElement *element = &table->elements[i];
+
+                if (streq(element->service, service->name) && element->map != REDIRECT_TARGETS &&
+                    !redirect_maps[element->map].inner)
+                        service->elements[service->n_elements++] = *element;
+        }
+        return 0;
+}
+
+/* Containers */
+
+static int compare_leases(const void *a, const void *b) {
+        return strcmp(((const RestoredLease *) a)->container, ((const RestoredLease *) b)->container);
+}
+
+static const LeaseRecord *find_lease(const Facts *facts, const char *container) {
+        const RestoredLease wanted = { .container = (char *) container }, *found = NULL;
+
+        if (facts->n_leases > 0)
+                found = bsearch(&wanted, facts->leases, facts->n_leases, sizeof(wanted), compare_leases);
+        return found ? &found->record : NULL;
+}
+
+/* What a waker began for a service, and neither was put to sleep nor made anew since. */
+static bool is_left_over(const ListedContainer *container, const LeaseRecord *record, const char *service) {
+        return container && container->running && record && record->ours && record->wake_id && !record->asleep &&
+               (!record->container_id || streq(record->container_id, container->id)) && record->service &&
+               streq(record->service, service);
+}
+
+/* It has put the stack to sleep, maybe, since the engine was asked what runs; or shortly before, as an engine says of a container that it
+ * runs for a while after that has ended. */
+static bool waker_has_just_ended(Facts *facts, const ServiceFacts *service) {
+        const Unit *waker = units_find(&facts->units, "wake", service->name, "service");
+        uint64_t sure_usec;
+
+        if (service->waker || !waker)
+                return false;
+        sure_usec = time_now(CLOCK_MONOTONIC) - MIN(units_age(&facts->units, waker), time_now(CLOCK_MONOTONIC)) +
+                    ENGINE_LAG;
+        if (facts->asked_usec > sure_usec)
+                return false;
+        facts->sure_usec = MAX(facts->sure_usec, sure_usec);
+        return true;
+}
+
+/* Some service of whose has a waker, of which there are few at a time. */
+static bool is_watched(const Facts *facts, const char *container) {
+        for (size_t i = 0; i < facts->n; i++)
+                if (facts->services[i].waker && facts->services[i].service &&
+                    find_dependency(facts->services[i].service, container))
+                        return true;
+        return false;
+}
+
+/* Wakers go by the same: whose it is goes with the name, but not to another container while the one of the record is called
+ * something else. */
+static bool is_ours(const Facts *facts, const Service *service, const ListedContainer *container) {
+        const Dependency *dependency = find_dependency(service, container->name);
+        const LeaseRecord *record = find_lease(facts, container->name);
+
+        if (!dependency || dependency->keep || service->adopt == ADOPT_NONE)
+                return false;
+        if (service->adopt == ADOPT_ALL)
+                return true;
+        return record && record->ours &&
+               (!record->container_id || streq(record->container_id, container->id) ||
+                !survey_has_id(facts->survey, record->container_id));
+}
+
+static void look_at_containers(Facts *facts, ServiceFacts *service) {
+        const char *name = service->bindings.publisher ?: service_main(service->service)->name;
+        const ListedContainer *reached = survey_listed(facts->survey, name);
+
+        /* What runs for another service does not make this one awake. */
+        if (!reached || !reached->running || (!service->waker && is_watched(facts, name)))
+                service->reached = REACHED_STOPPED;
+        else if (waker_has_just_ended(facts, service))
+                service->reached = REACHED_UNKNOWN;
+        else {
+                service->reached = REACHED_RUNNING;
+                /* Nothing is listed of what is on the host's network. */
+                service->direct = service->bindings.known && reached->n_ports == 0;
+                for (size_t i = 0; i < reached->n_ports; i++)
+                        service->direct |= service->bindings.known && reached->ports[i] == service->service->port;
+                service->ours = is_ours(facts, service->service, reached);
+        }
+
+        for (size_t i = 0; i < service->service->n_dependencies; i++) {
+                const Dependency *dependency = &service->service->dependencies[i];
+
+                service->left_over |= dependency->kind == DEPENDENCY_CONTAINER && !dependency->keep &&
+                                      is_left_over(survey_listed(facts->survey, dependency->name),
+                                                   find_lease(facts, dependency->name), service->name) &&
+                                      !is_watched(facts, dependency->name);
+        }
+}
+
+static int find_orphans(Facts *facts) {
+        int r = 0;
+
+        for (size_t i = 0; i < facts->n_leases && r >= 0; i++) {
+                const char *container = facts->leases[i].container;
+                const LeaseRecord *record = &facts->leases[i].record;
+                const Service *service = record->service ? config_find(facts->config, record->service) : NULL;
+
+                if (is_left_over(survey_listed(facts->survey, container), record, strempty(record->service)) &&
+                    !(service && find_dependency(service, container)))
+                        r = strv_append(&facts->orphans, container);
+        }
+        return r;
+}
+
+/* Whether systemd was reloaded after the file was changed. */
+static bool is_loaded(const Facts *facts, const ServiceFacts *service, const char *root) {
+        struct stat file, made;
+        char path[PATH_SIZE];
+
+        (void) snprintf(path, sizeof(path), GENERATED, root, service->name);
+        return stat(facts->config->path, &file) >= 0 && lstat(path, &made) >= 0 &&
+               timespec_load(&file.st_ctim) < timespec_load(&made.st_ctim);
+}
+
+/* A waker says over what it watches: the service that has the name now is not reached as long as that lives. Those who use its stack are not
+ * cut if that has another name by now: its next waker is waited for. */
+static bool waker_is_old(const Facts *facts, const ServiceFacts *service, const char *root) {
+        const Status *status = service->status;
+        bool old = service->service && service->waker_is_up && status && status->state == SERVICE_AWAKE &&
+                   status->n_dependencies > 0;
+
+        for (size_t i = 0; old && i < status->n_dependencies; i++) {
+                const char *container = status->dependencies[i].container;
+
+                old = !streq(container, service_main(service->service)->name);
+                for (size_t j = 0; j < facts->n && old; j++) {
+                        const ServiceFacts *heir = &facts->services[j];
+
+                        old = heir == service || !heir->service || heir->waker_is_up || heir->waker_failed ||
+                              !heir->ours || !find_dependency(heir->service, container);
+                }
+        }
+        return old && (!service->control.listens || is_loaded(facts, service, root));
+}
+
+/* All of it */
+
+static int look_at_services(Facts *facts, const char *root) {
+        const bool whole = facts->table && (facts->table->complete || !is_there("%s" SETTLED, root));
+        int r;
+
+        r = list_services(facts, root);
+        for (size_t i = 0; i < facts->n && r >= 0; i++) {
+                ServiceFacts *service = &facts->services[i];
+
+                service->whole = whole;
+                service->chain = facts->table ? redirect_snapshot_service(facts->table, service->name) : NULL;
+                if (!service->service)
+                        r = look_at_what_was(facts, service, root);
+                look_at_units(facts, service, root);
+                if (is_moved(service))
+                        r = look_at_what_was(facts, service, root);
+                service->has_bindings = !service->service &&
+                                        is_there("%s" BINDINGS_FOLDER "/%s.json", root, service->name);
+                service->has_status = is_there("%s" STATUS_FOLDER "/%s.json", root, service->name);
+                if (service->has_status)
+                        service->status = facts_read_status(root, service->name);
+        }
+        if (r < 0 || !facts->survey)
+                return r;
+
+        r = lease_list(&facts->leases, root);
+        while (r >= 0 && facts->leases[facts->n_leases].container)
+                facts->n_leases++;
+        for (size_t i = 0; i < facts->n && r >= 0; i++)
+                if (facts->services[i].service)
+                        look_at_containers(facts, &facts->services[i]);
+        for (size_t i = 0; i < facts->n && r >= 0; i++)
+                facts->services[i].waker_is_old = waker_is_old(facts, &facts->services[i], root);
+        return r < 0 ? r : find_orphans(facts);
+}
+
+int facts_look(Facts *facts, const char *root, Redirect *redirect) {
+        static const char *const names[] = { "wakechain-page.socket", "wakechain-web.socket" };
+        SocketFacts *const sockets[] = { &facts->pages, &facts->api };
+        int r;
+
+        r = units_read(&facts->units);
+        if (r < 0)
+                return r;
+        r = listeners_read(&facts->listeners);
+        if (r < 0)
+                return log_error_errno(r, "Failed to look where systemd listens: %m");
+        if (redirect)
+                r = redirect_recall(redirect, root, &facts->table);
+        if (r < 0)
+                return log_error_errno(r, "Failed to read the redirects: %s", redirect_error(redirect));
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                const Unit *unit = units_find_name(&facts->units, names[i]);
+                uint16_t port;
+
+                *sockets[i] = look_at_socket(facts, unit, unit_listens(facts, unit, &port));
+        }
+        r = look_at_services(facts, root);
+        return r < 0 ? log_error_errno(r, "Failed to look at the services: %m") : 0;
+}

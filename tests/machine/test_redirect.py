@@ -222,7 +222,7 @@ class NoNftables(RedirectTest):
         cursor = m.journal_cursor()  # it may settle by itself at any time
         self.drop_in(unit, "[Service]\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_SYS_PTRACE\n")
         for _ in range(3):
-            self.fails(["systemctl", "start", unit])
+            self.fails(["systemctl", "restart", unit])  # `start` would join one that was under way before, with the right
         said = self.records("REDIRECT_FAILED", "memvid", cursor)
         self.assertEqual(len(said), 1)
         self.assertRegex(said[0]["MESSAGE"], "nftables.*'listen'")

@@ -7,6 +7,7 @@
 
 #include "control/status-file.h"
 #include "redirect/facts.h"
+#include "redirect/runtime.h"
 #include "util/log.h"
 #include "util/time.h"
 
@@ -514,9 +515,13 @@ static bool is_ours(const Facts *facts, const Service *service, const ListedCont
                 !survey_has_id(facts->survey, record->container_id));
 }
 
-static void look_at_containers(Facts *facts, ServiceFacts *service) {
+static void look_at_containers(Facts *facts, ServiceFacts *service, const char *root) {
         const char *name = service->bindings.publisher ?: service_main(service->service)->name;
         const ListedContainer *reached = survey_listed(facts->survey, name);
+
+        /* Somebody starts it just now, and nothing tells when it runs: one more look. */
+        if (reached && !reached->running && !reached->paused && !service->waker && runtime_has(root, reached->id))
+                facts->sure_usec = time_now(CLOCK_MONOTONIC) + ENGINE_LAG;
 
         /* What runs for another service does not make this one awake. */
         if (!reached || !reached->running || (!service->waker && is_watched(facts, name)))
@@ -619,7 +624,7 @@ static int look_at_services(Facts *facts, const char *root) {
                 facts->n_leases++;
         for (size_t i = 0; i < facts->n && r >= 0; i++)
                 if (facts->services[i].service)
-                        look_at_containers(facts, &facts->services[i]);
+                        look_at_containers(facts, &facts->services[i], root);
         for (size_t i = 0; i < facts->n && r >= 0; i++)
                 facts->services[i].waker_is_old = waker_is_old(facts, &facts->services[i], root);
         return r < 0 ? r : find_orphans(facts);

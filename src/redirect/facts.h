@@ -66,7 +66,7 @@ typedef struct Facts {
         RedirectBindings *bindings; /* of each service of the file, in its order, as the engine said last */
         Survey *survey; /* NULL: the engine does not answer, or is stopped */
         bool engine_is_silent; /* it runs, and does not answer */
-        uint64_t sure_usec; /* 0, or from when on the engine can be believed of a stack whose waker has just ended */
+        uint64_t sure_usec; /* 0, or from when on the engine can be believed of a stack that starts or ends just now */
         uint64_t asked_usec; /* when that was begun, CLOCK_MONOTONIC */
         uint64_t begun_usec; /* when all of this was, 0: only to look; what has failed since is our doing */
         SocketFacts pages, api; /* the web service's */

@@ -9,6 +9,7 @@
 #include "control/status-file.h"
 #include "nft/firewall.h"
 #include "redirect/decision.h"
+#include "redirect/runtime.h"
 #include "redirect/settle.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -30,7 +31,7 @@
 typedef struct Settling {
         const char *root;
         bool report;
-        uint64_t containers; /* what containers_hash() was before the engine was asked */
+        uint64_t containers; /* what runtime_hash() was before the engine was asked */
         int lock;
         Redirect *redirect; /* NULL: cannot be used */
         int redirect_error;
@@ -48,27 +49,10 @@ static void settling_done(Settling *settling) {
         redirect_free(settling->redirect);
 }
 
-/* Changes whenever a container is started or ends: the same folders as wakechain-containers.path has. */
-static uint64_t containers_hash(const char *root) {
-        static const char *const folders[] = { "/run/containerd/io.containerd.runtime.v2.task/moby", "/run/crun",
-                                               "/run/runc" };
-        uint64_t hash = 0;
-
-        for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
-                struct stat status = {};
-                char path[PATH_SIZE];
-
-                (void) snprintf(path, sizeof(path), "%s%s", root, folders[i]);
-                if (stat(path, &status) >= 0)
-                        hash = hash * 31 + timespec_load(&status.st_mtim);
-        }
-        return hash;
-}
-
 static int settling_begin(Settling *settling) {
         int r;
 
-        settling->containers = containers_hash(settling->root);
+        settling->containers = runtime_hash(settling->root);
         r = facts_ask(&settling->facts, settling->root);
         if (r < 0 || settling->facts.broken)
                 return r;
@@ -415,7 +399,7 @@ static bool is_as_seen(const char *root) {
         (void) snprintf(path, sizeof(path), "%s" SEEN, root);
         if (file_read(path, sizeof(text), &seen, NULL) < 0 || units_read(&units) < 0)
                 return false;
-        write_seen(text, &units, containers_hash(root));
+        write_seen(text, &units, runtime_hash(root));
         return streq(seen, text);
 }
 

@@ -18,9 +18,10 @@ static const HttpHeader common_headers[] = {
 
 static void reply_data(HttpExchange *request, HttpAnswer *answer, const HttpHeader *headers) {
         HttpHeader all[HEADERS_MAX + 1] = {};
-        size_t n = ELEMENTSOF(common_headers);
+        size_t n = 0;
 
-        memcpy(all, common_headers, sizeof(common_headers));
+        for (; n < ELEMENTSOF(common_headers); n++)
+                all[n] = common_headers[n];
         for (; headers && headers->name; headers++) {
                 assert(n < HEADERS_MAX);
                 all[n++] = *headers;

@@ -402,18 +402,31 @@ static void run_engine(const ScriptedRule *rules, size_t n) {
         _exit(EXIT_FAILURE);
 }
 
+#define REQUEST_LIST "GET /v1.41/containers/json?all=1 "
+
 void stage_engine(const StageContainer *containers, size_t n) {
-        ScriptedRule rules[CONTAINERS_MAX + 3] = { RULE_PING };
-        char *texts[2 * CONTAINERS_MAX + 1] = {};
-        size_t n_texts = 0;
+        ScriptedRule rules[CONTAINERS_MAX + 4] = { RULE_PING };
+        StageContainer early[CONTAINERS_MAX] = {};
+        char *texts[2 * CONTAINERS_MAX + 2] = {};
+        size_t n_texts = 0, n_rules = 1, n_late = 0;
 
         ASSERT_TRUE(n <= CONTAINERS_MAX);
         if (!containers) {
                 end_engine();
                 return;
         }
-        texts[n_texts++] = engine_reply(containers, n);
-        rules[1] = (ScriptedRule){ "GET /v1.41/containers/json?all=1 ", texts[0], .close = true };
+        for (size_t i = 0; i < n; i++) {
+                early[i] = containers[i];
+                n_late += containers[i].late;
+                if (containers[i].late)
+                        early[i].state = "created";
+        }
+        if (n_late > 0) {
+                texts[n_texts] = engine_reply(early, n);
+                rules[n_rules++] = (ScriptedRule){ REQUEST_LIST, texts[n_texts++], .close = true, .times = 1 };
+        }
+        texts[n_texts] = engine_reply(containers, n);
+        rules[n_rules++] = (ScriptedRule){ REQUEST_LIST, texts[n_texts++], .close = true };
         for (size_t i = 0; i < n; i++) {
                 char *request, *reply;
 
@@ -425,14 +438,14 @@ void stage_engine(const StageContainer *containers, size_t n) {
                                      containers[i].id, containers[i].name,
                                      streq(containers[i].state, "running") ? "true" : "false",
                                      containers[i].bindings ?: "{}") > 0);
-                rules[i + 2] = (ScriptedRule){ request, containers[i].silent ? NULL : reply, .close = true };
+                rules[n_rules++] = (ScriptedRule){ request, containers[i].silent ? NULL : reply, .close = true };
                 texts[n_texts++] = request;
                 texts[n_texts++] = reply;
         }
-        rules[n + 2] = (ScriptedRule){ "GET /v1.41/containers/",
-                                       REPLY_BODY("404 Not Found", "{\"message\":\"No such container: x\"}"),
-                                       .close = true };
-        run_engine(rules, n + 3);
+        rules[n_rules++] = (ScriptedRule){ "GET /v1.41/containers/",
+                                           REPLY_BODY("404 Not Found", "{\"message\":\"No such container: x\"}"),
+                                           .close = true };
+        run_engine(rules, n_rules);
         while (n_texts > 0)
                 free(texts[--n_texts]);
 }

@@ -27,6 +27,7 @@ typedef struct StageContainer {
         const char *name, *id, *state;
         const char *bindings; /* the object of HostConfig.PortBindings */
         bool silent; /* an inspect is never answered */
+        bool late; /* the engine's first list says "created" of it */
 } StageContainer;
 
 /* Runs `test` beside such a PID 1, and returns what it returns; 77 where this may not be done. */

@@ -180,6 +180,23 @@ static void test_no_waker_for_a_shared_container(void) {
         assert_status("a", "awake outside");
 }
 
+/* The runtime has it already, and the engine does not say yet that it runs: no other event will tell. */
+static void test_one_that_is_being_started(void) {
+        const StageContainer late[] = {
+                { "db", "d0", "running" },
+                { "web", "w0", "running", PUBLISHED("9002", "0.0.0.0"), .late = true },
+        };
+
+        begin();
+        settle_all();
+        stage_engine(late, ELEMENTSOF(late));
+        ASSERT_TRUE(mkdir("/run/crun", 0755) >= 0 || errno == EEXIST);
+        ASSERT_EQ(mkdir("/run/crun/w0", 0755), 0);
+        settle_all();
+        assert_status("a", "awake outside");
+        ASSERT_EQ(rmdir("/run/crun/w0"), 0);
+}
+
 /* Something that was started for it and that nobody would stop any more. */
 static void test_left_over(void) {
         const StageContainer containers[] = { { "db", "d0", "running" }, asleep[1] };
@@ -737,6 +754,7 @@ static int test(void) {
         test_somebody_else_starts_it();
         test_waker_for_what_is_ours();
         test_no_waker_for_a_shared_container();
+        test_one_that_is_being_started();
         test_left_over();
         test_waker_knows_best();
         test_no_waker();

@@ -1,0 +1,43 @@
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "redirect/runtime.h"
+#include "util/macro.h"
+#include "util/time.h"
+
+/* Runtime: the engine's runtime has a folder for each container, from shortly before it runs until shortly after it has ended. Those who
+ * hold them are what wakechain-containers.path watches. */
+
+#define PATH_SIZE 512
+
+static const char *const folders[] = {
+        "/run/containerd/io.containerd.runtime.v2.task/moby",
+        "/run/crun",
+        "/run/runc",
+};
+
+uint64_t runtime_hash(const char *root) {
+        uint64_t hash = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
+                struct stat status = {};
+                char path[PATH_SIZE];
+
+                (void) snprintf(path, sizeof(path), "%s%s", root, folders[i]);
+                if (stat(path, &status) >= 0)
+                        hash = hash * 31 + timespec_load(&status.st_mtim);
+        }
+        return hash;
+}
+
+bool runtime_has(const char *root, const char *id) {
+        for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
+                char path[PATH_SIZE];
+
+                (void) snprintf(path, sizeof(path), "%s%s/%s", root, folders[i], id);
+                if (access(path, F_OK) >= 0)
+                        return true;
+        }
+        return false;
+}

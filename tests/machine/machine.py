@@ -51,6 +51,9 @@ rm -rf --one-file-system "$3"
 [ -z "$4" ] || find "$4" "$4.host" -depth -type d -exec rmdir {} + 2>/dev/null
 """
 
+# Timeouts are those of a machine that has nothing else to do; for a busy one they are so many times as long. Who waits in vain fails late.
+PATIENCE = 3
+
 _alive = []
 _count = 0
 
@@ -80,7 +83,7 @@ def _cgroup_root():
 
 def _follow(argv, predicate, timeout, what, **kw):
     """Reads lines of a program until the predicate returns something true for one; returns that."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + PATIENCE * timeout
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **kw)
     pending = b""
     try:
@@ -104,7 +107,7 @@ def _follow(argv, predicate, timeout, what, **kw):
 
 def wait_for(condition, timeout=30, interval=0.05, what=None):
     """Calls the condition until it returns something true, and returns that."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + PATIENCE * timeout
     while True:
         result = condition()
         if result:
@@ -275,7 +278,7 @@ class Machine(_Namespace):
             Path(f"{self._cgroup}.host").mkdir()
 
     def _start(self, timeout):
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE * timeout
         address = f"\0wakechain-test-{self.folder.name}"
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._notify.bind(address)
@@ -317,7 +320,7 @@ class Machine(_Namespace):
                 ready = ready or line == "READY=1"
         # Nobody reads it any more: a few more messages would fill its queue, and then nspawn's, and PID 1 would wait for ever.
         self._notify.close()
-        self.wait_running(max(1, deadline - time.monotonic()))
+        self.wait_running(max(1, int(deadline - time.monotonic())))
         if self.variant == "clemence-sim":
             stacks.use_simulated_clemence(self)
 
@@ -337,7 +340,7 @@ class Machine(_Namespace):
     def poweroff(self, timeout=60):
         """Ends it as an administrator would. The folder stays until close()."""
         self.run(["systemctl", "poweroff"], check=False)
-        self._nspawn.wait(timeout)
+        self._nspawn.wait(PATIENCE * timeout)
         self._after_end()
 
     def reboot(self, timeout=60, power_cut=False):
@@ -417,6 +420,8 @@ class Machine(_Namespace):
             kw.setdefault("stdin", subprocess.DEVNULL)
         else:
             kw["input"] = input
+        if check:
+            timeout *= PATIENCE
         # Killing nsenter would leave the command behind: the machine's own timeout ends it.
         command = [*self._enter_all(), "timeout", "-k", "1", str(timeout), *_shell(cmd)]
         done = subprocess.run(command, env={**ENVIRONMENT, **(env or {})}, timeout=timeout + 10, **kw)

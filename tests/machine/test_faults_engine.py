@@ -66,7 +66,7 @@ class Illness(SickTest):
         self.addCleanup(setattr, self.engine, "on_request", None)
         self.engine.recover()
         for bout in self.BOUTS:
-            self.assertTrue(fell_ill.wait(20), f"{bout} was never asked for")
+            self.assertTrue(fell_ill.wait(90), f"{bout} was never asked for")
             fell_ill.clear()
             self.remain(0.3, lambda: client.poll() is None, "the client was given up")
             self.engine.recover()

@@ -103,7 +103,7 @@ class KillPoints(FaultTest):
     def check_waking(self, point):
         killed = self.arm(point)
         client = self.asking(URL)
-        self.assertTrue(killed.wait(20), "never came to that point")
+        self.assertTrue(killed.wait(90), "never came to that point")
         code, body = self.answered(client)
         self.disarm()
         self.assertEqual(code, 200, body)
@@ -122,7 +122,7 @@ class KillPoints(FaultTest):
         killed = self.arm(point) if point.phase == "stopping" else None
         self.put_to_sleep(point)
         if killed:
-            self.assertTrue(killed.wait(20), "never came to that point")
+            self.assertTrue(killed.wait(90), "never came to that point")
         else:
             self.kill_now(point)
         # Settling may have the next one take over at once: what ends is this invocation.

@@ -113,6 +113,16 @@ static bool is_url(const char *text) {
         return is_host(authority);
 }
 
+/* What begins with an @ is one of the front's lists. */
+static bool is_user_agent(const char *text) {
+        return text[0] == '@' ? streq(text, "@monitors") || streq(text, "@crawlers") || streq(text, "@scanners")
+                              : is_text(text);
+}
+
+static bool is_ignored_path(const char *text) {
+        return streq(text, "@scanners") || is_path(text);
+}
+
 static bool is_network_address(const char *text) {
         AddressPrefix prefix;
 
@@ -247,10 +257,11 @@ TEXTS(kind_listen, 1, 16, 128, is_listen,
       "one or up to 16 of \"PORT\", \"IPV4:PORT\", \"[IPV6]:PORT\", \"/PATH\", \"@NAME\", \"udp:ADDRESS\"");
 TEXTS(kind_networks, 0, LIST_MAX, 64, is_network_address,
       "an address or a network such as \"10.0.0.0/8\" or \"fd00::/8\", or up to 128 of them");
-TEXTS(kind_user_agents, 0, LIST_MAX, 256, is_text,
-      "a text of 1 to 256 bytes without control characters, or up to 128 of them");
-TEXTS(kind_url_paths, 0, LIST_MAX, 256, is_path,
-      "a path that begins with '/', of at most 256 bytes, or up to 128 of them");
+TEXTS(kind_user_agents, 0, LIST_MAX, 256, is_user_agent,
+      "a text of 1 to 256 bytes without control characters, \"@monitors\", \"@crawlers\" or \"@scanners\", or up to "
+      "128 of them");
+TEXTS(kind_url_paths, 0, LIST_MAX, 256, is_ignored_path,
+      "a path that begins with '/', of at most 256 bytes, \"@scanners\", or up to 128 of them");
 TEXTS(kind_hosts, 0, LIST_MAX, 253, is_host, "a host name or an address, or up to 128 of them");
 TEXTS(kind_dependency_names, 0, LIST_MAX, 255, is_text,
       "the name of a dependency of this service, or up to 128 of them");

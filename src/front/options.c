@@ -37,12 +37,23 @@ static int take_address(void *member, const char *text) {
         return rules_add_address(member, text);
 }
 
+/* "@monitors" is a list of ours. Clients are served without it, too. */
+static int take_list(void *member, const char *text,
+                     int (*take)(Rules *rules, const char *folder, const char *list)) {
+        int r = take(member, LISTS_FOLDER, text + 1);
+
+        if (r < 0 && r != -EINVAL)
+                log_warning_errno(r, "The list '%s' below " LISTS_FOLDER " cannot be used, ignoring it: %m", text);
+        return r == -EINVAL ? r : 0;
+}
+
 static int take_user_agent(void *member, const char *text) {
-        return rules_add_user_agent(member, text);
+        return text[0] == '@' ? take_list(member, text, rules_add_user_agents_of)
+                              : rules_add_user_agent(member, text);
 }
 
 static int take_url_path(void *member, const char *text) {
-        return rules_add_path(member, text);
+        return text[0] == '@' ? take_list(member, text, rules_add_paths_of) : rules_add_path(member, text);
 }
 
 static int take_answer(void *member, const char *text) {

@@ -1,9 +1,11 @@
 #include <ctype.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
 #include "front/rules.h"
 #include "net/socket-table.h"
+#include "util/fd.h"
 #include "util/strv.h"
 
 /* Rules: three lists, and one hit is enough. In texts a `*` stands for any characters, none as well.
@@ -12,6 +14,8 @@
  * "Mozilla/5.0+(compatible; UptimeRobot/2.0; …)". A path without a `*` is itself and what lies below it: "/health" is
  * "/health" and "/health/live", and not "/healthy"; but "/" is the first page alone, for else it would be all of them.
  * Paths are compared as they were sent, without their query. */
+
+#define LIST_SIZE_MAX ((size_t) 64 * 1024)
 
 void rules_done(Rules *rules) {
         free(rules->addresses);
@@ -50,6 +54,53 @@ int rules_add_user_agent(Rules *rules, const char *text) {
 
 int rules_add_path(Rules *rules, const char *text) {
         return text[0] != '/' ? -EINVAL : strv_append(&rules->paths, text);
+}
+
+/* "user-agent TEXT" or "path PATH", each on a line of its own; what follows a # is for people. */
+static int rules_add_list(Rules *rules, const char *folder, const char *list, const char *word,
+                          int (*add)(Rules *rules, const char *text)) {
+        _cleanup_free_ char *path = NULL, *text = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        char *next;
+        int r;
+
+        if (list[0] == '\0' || strspn(list, "abcdefghijklmnopqrstuvwxyz") != strlen(list))
+                return -EINVAL;
+        if (asprintf(&path, "%s/%s", folder, list) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        /* Not file_read(), which needs /proc. */
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        r = fd < 0 ? -errno : fd_read_all(fd, LIST_SIZE_MAX, &text, NULL);
+        if (r < 0)
+                return r;
+        next = text;
+        for (char *line = strsep(&next, "\n"); line; line = strsep(&next, "\n")) {
+                char *entry;
+
+                line[strcspn(line, "#")] = '\0';
+                for (size_t n = strlen(line); n > 0 && line[n - 1] == ' '; n--)
+                        line[n - 1] = '\0';
+                entry = strchr(line, ' ');
+                if (line[0] == '\0')
+                        continue;
+                if (!entry)
+                        return -EBADMSG;
+                *entry++ = '\0';
+                r = streq(line, word) ? add(rules, entry) : 0;
+                if (r < 0)
+                        return r == -ENOMEM ? r : -EBADMSG;
+        }
+        return 0;
+}
+
+int rules_add_user_agents_of(Rules *rules, const char *folder, const char *list) {
+        return rules_add_list(rules, folder, list, "user-agent", rules_add_user_agent);
+}
+
+int rules_add_paths_of(Rules *rules, const char *folder, const char *list) {
+        return rules_add_list(rules, folder, list, "path", rules_add_path);
 }
 
 bool rules_are_about_requests(const Rules *rules) {

@@ -20,6 +20,9 @@ void rules_done(Rules *rules);
 int rules_add_address(Rules *rules, const char *text);
 int rules_add_user_agent(Rules *rules, const char *text);
 int rules_add_path(Rules *rules, const char *text);
+/* What the list of that name below `folder` has of user agents or paths. -EBADMSG: it is none of ours; another error: it cannot be read. */
+int rules_add_user_agents_of(Rules *rules, const char *folder, const char *list);
+int rules_add_paths_of(Rules *rules, const char *folder, const char *list);
 
 /* Whether the client's first bytes are to be waited for. */
 bool rules_are_about_requests(const Rules *rules);

@@ -262,6 +262,10 @@ static void test_texts(void) {
         assert_error(SERVICE("'ignore':{'answer':404}"), "services.s.ignore.answer", "404", "200 or 503");
         assert_error(SERVICE("'ignore':{'userAgents':''}"), "services.s.ignore.userAgents", "\"\"",
                      "1 to 256 bytes");
+        assert_error(SERVICE("'ignore':{'userAgents':['x','@monitor']}"), "services.s.ignore.userAgents[1]",
+                     "\"@monitor\"", "\"@monitors\"");
+        assert_error(SERVICE("'ignore':{'paths':'@crawlers'}"), "services.s.ignore.paths", "\"@crawlers\"",
+                     "\"@scanners\"");
 }
 
 static void test_health_checks(void) {
@@ -341,6 +345,9 @@ static void test_modes(void) {
                        "takes it for down");
         assert_warning(SERVICE("'port':80,'ignore':{'userAgents':'x','answer':503}"), "services.s.ignore", NULL,
                        "such requests keep it awake");
+        assert_warning(SERVICE("'port':80,'ignore':{'paths':'@scanners','answer':200,"
+                               "'userAgents':['@monitors','@crawlers','@scanners']}"),
+                       "services.s.ignore", NULL, "such requests keep it awake");
         assert_warning(SERVICE("'port':80,'idleBytes':true"), "services.s.idleBytes", "true", "without 'listen'");
 }
 

@@ -186,9 +186,15 @@ unsigned engine_reply_version(const char *text) {
         return CLAMP(minor, VERSION_MIN, VERSION_MAX);
 }
 
+/* Docker and Podman answer these with 204 alone: anything else comes from somebody who has not done it. */
+static bool is_done_without_a_word(EngineOperation operation) {
+        return operation == ENGINE_START || operation == ENGINE_STOP || operation == ENGINE_RESTART ||
+               operation == ENGINE_PAUSE || operation == ENGINE_UNPAUSE;
+}
+
 static EngineOutcome classify_status(EngineOperation operation, unsigned status, const char *message) {
         if (status >= 200 && status <= 299)
-                return ENGINE_OK;
+                return status != 204 && is_done_without_a_word(operation) ? ENGINE_BROKEN : ENGINE_OK;
 
         for (size_t i = 0; i < ELEMENTSOF(outcomes); i++)
                 if ((outcomes[i].status == status || outcomes[i].status == ANY) &&

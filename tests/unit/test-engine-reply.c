@@ -17,6 +17,9 @@ static void test_answers(void) {
         } cases[] = {
                 { ENGINE_START, 204, "", ENGINE_OK },
                 { ENGINE_START, 304, "", ENGINE_ALREADY },
+                { ENGINE_START, 200, "[{}", ENGINE_BROKEN },
+                { ENGINE_STOP, 200, "", ENGINE_BROKEN },
+                { ENGINE_CONNECT_NETWORK, 200, "", ENGINE_OK },
                 { ENGINE_START, 404, "No such container: wb-nope", ENGINE_NO_CONTAINER },
                 { ENGINE_START, 404, "No such container: my-network", ENGINE_NO_CONTAINER },
                 { ENGINE_START, 404, "no container with name or ID \\\"wb-nope\\\" found: no such container",

@@ -227,6 +227,7 @@ NUMBER(kind_port, parse_port, 1, UINT16_MAX, "a TCP port, 1 to 65535");
 NUMBER(kind_redirect_port, parse_port, 1, REDIRECT_PORT_MAX,
        "a TCP port, 1 to 32767 (from 32768 on, an outgoing connection may hold it)");
 NUMBER(kind_order, json_parse_int, 0, 1000000, "a whole number, 0 to 1000000");
+NUMBER(kind_percent, json_parse_int, 1, 100000, "a whole number of percent of one processor, 1 to 100000");
 NUMBER(kind_retries, json_parse_int, 1, 100000, "a whole number, 1 to 100000");
 
 DURATION(kind_duration, 0,

@@ -9,6 +9,7 @@ extern const JsonKind kind_boolean; /* bool */
 extern const JsonKind kind_port; /* uint16_t */
 extern const JsonKind kind_redirect_port; /* uint16_t */
 extern const JsonKind kind_order; /* int */
+extern const JsonKind kind_percent;
 extern const JsonKind kind_retries; /* int */
 
 extern const JsonKind kind_duration; /* uint64_t, µs; may be 0 */

@@ -192,6 +192,11 @@ static const JsonField ignore_fields[] = { { "addresses", &kind_networks, offset
                                              offsetof(Service, ignore_user_agents) },
                                            {} };
 
+static const JsonField busy_fields[] = { { "command", &kind_command, offsetof(Service, busy_command) },
+                                         { "cpu", &kind_percent, offsetof(Service, busy_cpu) },
+                                         { "exec", &kind_boolean, offsetof(Service, busy_exec) },
+                                         {} };
+
 static const JsonField schedule_fields[] = { { "sleep", &kind_calendar, offsetof(Service, schedule_sleep), LATER },
                                              { "wake", &kind_calendar, offsetof(Service, schedule_wake), LATER },
                                              {} };
@@ -200,6 +205,11 @@ static const JsonField schedule_fields[] = { { "sleep", &kind_calendar, offsetof
 static int parse_ignore(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
                         void *member) {
         return json_table_walk(walk, ignore_fields, &(JsonSource){ .path = path, .object = value }, member);
+}
+
+static int parse_busy(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
+                      void *member) {
+        return json_table_walk(walk, busy_fields, &(JsonSource){ .path = path, .object = value }, member);
 }
 
 static int parse_schedule(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
@@ -212,6 +222,7 @@ static const JsonKind kind_ignore = {
         parse_ignore,
         "an object with 'addresses', 'userAgents' or 'paths', and 'answer'",
 };
+static const JsonKind kind_busy = { JSON_TYPE(object), parse_busy, "an object with 'command', 'cpu' or 'exec'" };
 static const JsonKind kind_schedule = { JSON_TYPE(object), parse_schedule, "an object with 'wake' or 'sleep'" };
 
 JSON_KIND_OF_NAMES(kind_page, "\"auto\", \"always\" or \"never\"", { "auto", PAGE_AUTO },
@@ -238,6 +249,7 @@ static const JsonField service_fields[] = {
         { "adopt", &kind_adopt, offsetof(Service, adopt) },
         { "allow", &kind_networks, offsetof(Service, allow), JSON_GUARD },
         { "backend", &kind_backend, offsetof(Service, backend) },
+        { "busy", &kind_busy, 0 },
         { "composeDir", &kind_folder, offsetof(Service, compose_dir) },
         { "crossNetworkDeps", &kind_boolean, offsetof(Service, cross_network) },
         { "deny", &kind_networks, offsetof(Service, deny), JSON_GUARD },
@@ -271,6 +283,7 @@ static void service_init(Service *service) {
                 .global_timeout_usec = DEFAULT_GLOBAL_TIMEOUT_USEC,
                 .drain_timeout_usec = DEFAULT_DRAIN_TIMEOUT_USEC,
                 .page_details = true,
+                .busy_exec = true,
         };
 }
 

@@ -60,6 +60,7 @@ void service_done(Service *service) {
         free(service->network);
         free(service->backend);
         free(service->page_title);
+        free(service->busy_command);
         free(service->schedule_wake);
         free(service->schedule_sleep);
         strv_free(service->listen);

@@ -119,6 +119,9 @@ typedef struct Service {
         char **ignore_user_agents;
         char **ignore_paths;
         int ignore_answer; /* HTTP status for the ignored while it is not awake: 503 or 200; 0: not said, 503 */
+        char *busy_command; /* exit 0: it is in use; NULL: none */
+        int busy_cpu; /* percent of one processor, from which on it is; 0: not asked */
+        bool busy_exec; /* a command that somebody runs in a container is use */
         char **allow;
         char **deny;
         AdoptMode adopt;

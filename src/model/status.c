@@ -64,6 +64,7 @@ Status *status_free(Status *status) {
         free(status->service);
         free(status->wake_id);
         free(status->error);
+        free(status->busy);
         strv_free(status->backends);
         return mfree(status);
 }
@@ -222,6 +223,7 @@ json_object *status_to_json(const Status *status) {
                     json_add(object, "backends", json_new_texts(status->backends)) &&
                     json_add_number(object, "holders", status->holders) &&
                     add_failure(object, status->reason, status->error) &&
+                    json_add_text(object, "busy", status->busy) &&
                     json_add(object, "dependencies", dependencies_to_json(status));
 
         return json_built(object, fine);
@@ -439,6 +441,7 @@ static const StatusMember status_members[] = { { "service", parse_string, offset
                                                { "holders", parse_unsigned, offsetof(Status, holders), false },
                                                { "reason", parse_reason, offsetof(Status, reason), false },
                                                { "error", parse_string, offsetof(Status, error), false },
+                                               { "busy", parse_string, offsetof(Status, busy), false },
                                                { "dependencies", parse_dependencies, 0, false },
                                                {} };
 

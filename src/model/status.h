@@ -82,6 +82,7 @@ typedef struct Status {
         unsigned holders;
         FailureReason reason;
         char *error; /* a sentence, or NULL */
+        char *busy; /* what else than a client keeps it awake, to go on after "stays awake: "; NULL: nothing */
         DependencyStatus *dependencies;
         size_t n_dependencies;
 } Status;
@@ -107,7 +108,7 @@ const char *status_trigger(const Status *status);
 bool dependency_status_add_times(const DependencyStatus *dependency, json_object *object);
 /* The object of DESIGN section 3. NULL when out of memory. */
 json_object *status_to_json(const Status *status);
-/* Reads back what readers need: service, state, since, trigger, wakeId, backends, holders, reason, error, dependencies with
+/* Reads back what readers need: service, state, since, trigger, wakeId, backends, holders, reason, error, busy, dependencies with
  * their name, type, state and error. Unknown members are ignored, since the writer may be newer. -EBADMSG if malformed. */
 int status_from_json(Status **ret, json_object *object);
 

@@ -10,10 +10,10 @@
 #include "probe/probe.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "wake/busy.h"
 #include "wake/control.h"
 #include "wake/idle.h"
 #include "wake/member/container.h"
-#include "wake/member/exec-look.h"
 #include "wake/member/journal.h"
 #include "wake/port-redirect.h"
 #include "wake/stack.h"
@@ -72,10 +72,7 @@ struct Waker {
         Control *control;
         PortRedirect *redirect; /* of its port; NULL: proxy mode */
         Idle *idle;
-        ExecLook *exec_look; /* under way */
-        bool exec_look_again; /* CLOSING: it began before that */
-        bool exec_runs; /* as the last one saw it, or it could not be told */
-        bool told_exec;
+        Busy *busy; /* NULL: never awake so far, or there was no memory */
         Activation *activation; /* LISTENING: who has started it? */
         Dependency reach; /* stands for the backend while it is asked */
         char reach_port[sizeof("65535")];
@@ -123,6 +120,7 @@ static size_t waker_holders(const Waker *waker) {
 
 static int waker_describe(const Waker *waker, Status **ret) {
         _cleanup_(status_freep) Status *status = new0(Status, 1);
+        const char *busy = waker->busy && waker->state == SERVICE_AWAKE ? busy_reason(waker->busy) : NULL;
         int r;
 
         if (!status)
@@ -138,8 +136,9 @@ static int waker_describe(const Waker *waker, Status **ret) {
                 .holders = (unsigned) waker_holders(waker),
                 .reason = waker->reason,
                 .error = waker->error ? strdup(waker->error) : NULL,
+                .busy = busy ? strdup(busy) : NULL,
         };
-        if (!status->service || !status->wake_id || (waker->error && !status->error))
+        if (!status->service || !status->wake_id || (waker->error && !status->error) || (busy && !status->busy))
                 return -ENOMEM;
         r = stack_describe(waker->stack, waker->begin_usec, status);
         if (r >= 0)
@@ -672,6 +671,7 @@ static void waker_begin_lifting(Waker *waker) {
 /* AWAKE */
 
 static bool waker_look(void *userdata);
+static void waker_on_busy(Busy *busy, bool changed, void *userdata);
 static void waker_on_idle(Idle *idle, void *userdata);
 
 /* The configuration that this wake was made with is a good one: kept for the generator, should the next one be broken. */
@@ -719,6 +719,10 @@ static void waker_begin_awake(Waker *waker) {
                 waker->was_ready = true;
                 waker_remember_later(waker);
         }
+        if (!waker->busy &&
+            busy_new(&waker->busy, &waker->stack->context, waker->stack->members, waker_on_busy, waker) < 0)
+                log_warning("There is no memory to look what else keeps %s awake, ignoring that.",
+                            waker->service->name);
         /* Without a timeout the looks still go on: they notice a port that was closed behind our back. */
         if (timeout_usec != USEC_INFINITY || waker->redirect) {
                 r = idle_new(&waker->idle, waker->event, timeout_usec, waker_look, waker_on_idle, waker);
@@ -856,43 +860,16 @@ static void waker_sleep(Waker *waker, SleepCause cause) {
         waker_begin_closing(waker);
 }
 
-/* Is it used? By holders, by connections to the port, by what an administrator runs in a container: a backup. That can be asked about only
- * now and then: a command that is shorter than the time between two looks may pass unseen, but none that runs is cut. */
+/* Is it used? By holders, by connections to the port, by what keeps it busy. */
 
-static void waker_look_for_execs(Waker *waker);
-
-static void waker_on_execs(ExecLook *look, ExecVerdict verdict, const char *container, const char *program,
-                           void *userdata) {
+static void waker_on_busy(Busy *busy, bool changed, void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
 
-        waker->exec_runs = verdict != EXEC_NONE;
-        if (verdict == EXEC_RUNS && !waker->told_exec)
-                journal_service(LOG_INFO, WAKECHAIN_MESSAGE_EXEC_RUNS, SERVICE_AWAKE, FAILURE_NONE,
-                                "%s stays awake: somebody runs '%s' in %s", waker->service->name, program,
-                                container);
-        if (verdict != EXEC_UNKNOWN)
-                waker->told_exec = waker->exec_runs;
-        if (waker->exec_runs && waker->idle)
+        if (busy_reason(busy) && waker->idle)
                 idle_touch(waker->idle);
-        waker->exec_look = exec_look_free(waker->exec_look);
-        if (waker->phase != WAKER_CLOSING)
-                return;
-        if (waker->exec_look_again && !waker->exec_runs)
-                waker_look_for_execs(waker);
-        waker->exec_look_again = false;
+        if (changed)
+                waker_publish(waker);
         waker_changed(waker);
-}
-
-static void waker_look_for_execs(Waker *waker) {
-        int r;
-
-        if (waker->exec_look)
-                return;
-        r = exec_look_new(&waker->exec_look, &waker->stack->context, waker->stack->members, waker_on_execs, waker);
-        waker->exec_runs = r < 0;
-        if (r < 0)
-                log_debug_errno(r, "Failed to look for commands in the containers of %s: %m",
-                                waker->service->name);
 }
 
 static bool waker_is_used(Waker *waker) {
@@ -907,13 +884,16 @@ static bool waker_is_used(Waker *waker) {
         return port_redirect_look(waker->redirect, &inner);
 }
 
-/* For commands only where nobody else uses it. The answer comes later. */
+/* What else keeps it awake is asked for only where nobody is connected. The answer comes later. */
 static bool waker_look(void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
         bool used = waker_is_used(waker);
 
-        if (!used && waker->service->idle_timeout_usec > 0)
-                waker_look_for_execs(waker);
+        if (used && waker->busy) {
+                if (busy_note_client(waker->busy))
+                        waker_publish(waker);
+        } else if (waker->busy && waker->service->idle_timeout_usec > 0)
+                busy_ask(waker->busy);
         return used;
 }
 
@@ -949,10 +929,8 @@ static void waker_begin_closing(Waker *waker) {
                 return;
         }
         waker->phase = WAKER_CLOSING;
-        if (waker->cause == SLEEP_IDLE && !waker->runs_on) {
-                waker->exec_look_again = waker->exec_look; /* that one may have passed by already */
-                waker_look_for_execs(waker);
-        }
+        if (waker->cause == SLEEP_IDLE && !waker->runs_on && waker->busy)
+                busy_ask_anew(waker->busy);
         if (waker->redirect_moved)
                 waker_changed(waker);
         else if (waker->runs_on && waker->stack->backend.publisher != BACKEND_NO_MEMBER)
@@ -965,12 +943,12 @@ static void waker_begin_closing(Waker *waker) {
 static void waker_go_on_closing(Waker *waker) {
         bool idle = waker->cause == SLEEP_IDLE && !waker->runs_on;
 
-        if (!waker->redirect_moved || (waker->cause == SLEEP_IDLE && waker->exec_look))
+        if (!waker->redirect_moved || (waker->cause == SLEEP_IDLE && waker->busy && busy_is_asking(waker->busy)))
                 return;
         if (idle && waker->redirect_error < 0)
                 /* With the port still open, clients would meet a stopped container. The next timeout tries again. */
                 waker_begin_awake(waker);
-        else if (idle && (waker->exec_runs || waker_is_used(waker))) {
+        else if (idle && (waker_is_used(waker) || (waker->busy && busy_reason(waker->busy)))) {
                 log_debug("Somebody came in between, %s stays awake.", waker->service->name);
                 waker_begin_lifting(waker);
         } else
@@ -1018,7 +996,7 @@ static void waker_begin_draining(Waker *waker) {
         bool asked = waker->cause == SLEEP_ASKED || waker->cause == SLEEP_ASKED_ALL;
 
         /* What it would say is late. */
-        waker->exec_look = exec_look_free(waker->exec_look);
+        waker->busy = busy_free(waker->busy);
         if (waker->runs_on || !asked || !waker->was_ready || timeout_usec == 0 ||
             waker->stack->backend.member == BACKEND_NO_MEMBER) {
                 waker_begin_stopping(waker);
@@ -1255,7 +1233,7 @@ Waker *waker_free(Waker *waker) {
         activation_free(waker->activation);
         probe_free(waker->reach_probe);
         idle_free(waker->idle);
-        exec_look_free(waker->exec_look);
+        busy_free(waker->busy);
         port_redirect_free(waker->redirect);
         control_free(waker->control);
         stack_free(waker->stack);

@@ -190,7 +190,7 @@ int describe_service(const Described *described, const Service *service, const S
                add_share(object, described->percent) &&
                json_add_number(object, "estimateMs", status->estimate_usec / USEC_PER_MSEC) &&
                json_add_number(object, "holders", status->holders) && add_reason(object, status->reason) &&
-               json_add_text(object, "error", status->error);
+               json_add_text(object, "error", status->error) && json_add_text(object, "busy", status->busy);
         fine = json_add(object, "dependencies", parts) && fine;
         return tell(ret, json_built(object, fine), NULL, status_remaining(status), status_late_in(status),
                     /* cut= */ 1);

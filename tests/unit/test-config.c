@@ -257,6 +257,11 @@ static void test_texts(void) {
         assert_error(SERVICE("'schedule':{'wkae':'daily'}"), "services.s.schedule.wkae", "\"daily\"",
                      "did you mean 'wake'?");
         service_error("schedule", "'daily'", "an object with 'wake' or 'sleep'");
+        assert_error(SERVICE("'busy':{'cpu':0}"), "services.s.busy.cpu", "0", "1 to 100000");
+        assert_error(SERVICE("'busy':{'cpu':'half'}"), "services.s.busy.cpu", "\"half\"", "percent");
+        assert_error(SERVICE("'busy':{'command':' '}"), "services.s.busy.command", "\" \"", "shell command");
+        assert_error(SERVICE("'busy':{'exce':true}"), "services.s.busy.exce", "true", "did you mean 'exec'?");
+        service_error("busy", "'tar'", "an object with 'command', 'cpu' or 'exec'");
         assert_error(SERVICE("'ignore':{'paths':['health']}"), "services.s.ignore.paths[0]", "\"health\"",
                      "begins with '/'");
         assert_error(SERVICE("'ignore':{'answer':404}"), "services.s.ignore.answer", "404", "200 or 503");

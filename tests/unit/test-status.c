@@ -43,7 +43,7 @@ static void test_shape_is_the_documented_one(void) {
         ASSERT_STREQ(json_object_to_json_string_ext(object, PLAIN),
                      "{\"service\":\"clemence\",\"state\":\"waking\",\"since\":\"2026-01-05T08:00:00.123456Z\","
                      "\"trigger\":\"connection\",\"wakeId\":\"7f6e\",\"progress\":0.500,\"estimateMs\":17000,"
-                     "\"remainingMs\":6000,\"backends\":[\"172.18.0.4:80\",\"/run/x.sock\"],\"holders\":1,\"error\":null,"
+                     "\"remainingMs\":6000,\"backends\":[\"172.18.0.4:80\",\"/run/x.sock\"],\"holders\":1,\"error\":null,\"busy\":null,"
                      "\"dependencies\":[{\"container\":\"mysql-clemence\",\"type\":\"required\",\"step\":1,"
                      "\"state\":\"ready\",\"progress\":1.000,\"startedMs\":12,\"checkingMs\":160,\"readyMs\":4873,\"estimateMs\":5000,"
                      "\"error\":null},{\"container\":\"nginx\",\"type\":\"optional\",\"step\":2,\"state\":\"pending\","

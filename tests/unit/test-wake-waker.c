@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -755,6 +756,102 @@ static void test_exec_of_somebody_else_keeps_awake(void) {
         db->exec = NULL;
         ASSERT_EQ(world_run_to_the_end(&world), 0);
         expect_lines(&world, "stop web, stop db");
+        world_close(&world);
+}
+
+static void world_run_until_busy(World *world, const char *reason) {
+        for (;;) {
+                _cleanup_(status_freep) Status *status = NULL;
+
+                ASSERT_OK(status_file_read(&status, world->root, "app"));
+                if (streq(strempty(status->busy), reason))
+                        return;
+                world_turn(world);
+        }
+}
+
+/* The look that finds it also says so in the status, and the one that does not find it any more takes that back. */
+static void test_busy_command_keeps_awake(void) {
+        _cleanup_free_ char *members = NULL, *job = NULL;
+        World world;
+
+        ASSERT_TRUE(asprintf(&job, "/tmp/test-waker-job-%i", (int) getpid()) > 0);
+        ASSERT_TRUE(asprintf(&members,
+                             "\"idleTimeout\":300,\"busy\":{\"command\":\"test -e %s && echo 2 jobs\"}," TWO,
+                             job) > 0);
+        ASSERT_EQ(file_replace(job, "", 0, 0600, false), 0);
+        world_open(&world, members);
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        world_run_until_busy(&world, "its busy command says so: 2 jobs");
+        for (uint64_t begin = time_now(CLOCK_MONOTONIC); time_now(CLOCK_MONOTONIC) < begin + 600 * USEC_PER_MSEC;)
+                world_turn(&world);
+        ASSERT_TRUE(world_is(&world, SERVICE_AWAKE));
+        ASSERT_EQ(unlink(job), 0);
+        world_run_until_busy(&world, "");
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        world_close(&world);
+}
+
+/* What would be cut is not known. */
+static void test_busy_command_that_cannot_be_run(void) {
+        World world;
+
+        world_open(&world, "\"idleTimeout\":200,\"busy\":{\"command\":\"/no/such/program\"}," TWO);
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        for (uint64_t begin = time_now(CLOCK_MONOTONIC); time_now(CLOCK_MONOTONIC) < begin + 500 * USEC_PER_MSEC;)
+                world_turn(&world);
+        ASSERT_TRUE(world_is(&world, SERVICE_AWAKE));
+        world_put_to_sleep(&world);
+        world_close(&world);
+}
+
+static void world_write(const World *world, const char *name, const char *text) {
+        _cleanup_free_ char *command = NULL;
+
+        ASSERT_TRUE(asprintf(&command, "f='%s/%s' && mkdir -p \"${f%%/*}\" && echo '%s' >\"$f\"", world->root,
+                             name, text) > 0);
+        ASSERT_EQ(system(command), 0);
+}
+
+/* Both containers' first process is this one. They use 30 % and 40 % of a processor, and then nothing. */
+static void test_busy_containers_keep_awake(void) {
+        char group[64], usage[64];
+        bool told = false;
+        uint64_t begin;
+        World world;
+
+        world_open(&world, "\"idleTimeout\":400,\"busy\":{\"cpu\":50}," TWO);
+        (void) snprintf(group, sizeof(group), "proc/%i/cgroup", (int) getpid());
+        world_write(&world, group, "1:cpu:/x\n0::/docker.slice/own");
+        world_write(&world, "sys/fs/cgroup/docker.slice/own/cpu.stat", "usage_usec 1000");
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        for (begin = time_now(CLOCK_MONOTONIC); time_now(CLOCK_MONOTONIC) < begin + 1200 * USEC_PER_MSEC;) {
+                _cleanup_(status_freep) Status *status = NULL;
+
+                (void) snprintf(usage, sizeof(usage), "usage_usec %" PRIu64,
+                                (time_now(CLOCK_MONOTONIC) - begin) * 35 / 100 + 1000);
+                world_write(&world, "sys/fs/cgroup/docker.slice/own/cpu.stat", usage);
+                ASSERT_OK(sd_event_run(world.event, 10 * USEC_PER_MSEC));
+                ASSERT_OK(status_file_read(&status, world.root, "app"));
+                told |= status->busy && strstr(status->busy, "of a processor");
+        }
+        ASSERT_TRUE(told);
+        ASSERT_TRUE(world_is(&world, SERVICE_AWAKE));
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        world_close(&world);
+}
+
+static void test_execs_may_be_no_use(void) {
+        World world;
+
+        world_open(&world, "\"idleTimeout\":200,\"busy\":{\"exec\":false}," TWO);
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        fake_engine_find(world.engine, "db")->exec = PG_DUMP;
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
         world_close(&world);
 }
 
@@ -1796,6 +1893,10 @@ static void (*const tests[])(void) = {
         test_restart_by_somebody_else_is_lived_through,
         test_unused_goes_to_sleep,
         test_exec_of_somebody_else_keeps_awake,
+        test_busy_command_keeps_awake,
+        test_busy_command_that_cannot_be_run,
+        test_busy_containers_keep_awake,
+        test_execs_may_be_no_use,
         test_health_check_is_no_use,
         test_explicit_stop_does_not_mind_an_exec,
         test_holder_is_told_and_keeps_awake,

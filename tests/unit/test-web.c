@@ -24,7 +24,7 @@ static void test_services_are_told_from_configuration_and_status(void) {
         web_expect(web_connect_tcp(&stage), GET("/api/services"), "200",
                    "\"services\":[{\"name\":\"clemence\",\"title\":\"Clémence\",\"port\":9002,\"mode\":\"redirect\","
                    "\"state\":\"asleep\",\"since\":null,\"trigger\":null,\"wakeId\":null,\"progress\":0.00,"
-                   "\"estimateMs\":17000,\"holders\":0,\"reason\":null,\"error\":null,\"dependencies\":["
+                   "\"estimateMs\":17000,\"holders\":0,\"reason\":null,\"error\":null,\"busy\":null,\"dependencies\":["
                    "{\"container\":\"mysql\",\"kind\":\"container\",\"type\":\"required\",\"step\":1,\"state\":\"pending\",");
         web_expect(web_connect_tcp(&stage), GET("/api/services"), "200",
                    "\"sleepAllowed\":false},{\"name\":\"secret\"");

@@ -5,7 +5,7 @@
 
 /* ExecLook: each container is inspected for its execs, and each of these for what it runs; one question at a time, since nobody waits. What
  * the engine lists has not ended, or was never started. A HEALTHCHECK is in that list like anybody's exec, and so is one of our own
- * checks that was given up and hangs: both are told by their command, which holds for those of an earlier life of this process, too. */
+ * checks (or the busy command) that was given up and hangs: all are told by their command, which holds for those of an earlier life of this process, too. */
 
 #define REQUEST_TIMEOUT (10 * USEC_PER_SEC)
 
@@ -39,10 +39,9 @@ static bool argv_equal(char *const *a, char *const *b) {
         return (!a || !*a) && (!b || !*b);
 }
 
-static bool exec_is_check_of(const ExecLook *look, char *const *argv, const Dependency *dependency) {
+static bool exec_is_of(const ExecLook *look, char *const *argv, const char *command) {
         _cleanup_(strv_freep) char **environment = NULL, **exec_environment = NULL, **exec_argv = NULL;
         _cleanup_free_ char *container = NULL, *user = NULL;
-        const char *command = dependency->health.command;
 
         return command && environment_for_command(&environment, look->context->environment, command) >= 0 &&
                exec_command_parse(command, environment, &container, &user, &exec_environment, &exec_argv) > 0 &&
@@ -52,10 +51,10 @@ static bool exec_is_check_of(const ExecLook *look, char *const *argv, const Depe
 static bool exec_is_check(const ExecLook *look, char *const *argv) {
         const Service *service = look->context->service;
 
-        if (argv_equal(argv, look->info->health_command))
+        if (argv_equal(argv, look->info->health_command) || exec_is_of(look, argv, service->busy_command))
                 return true;
         for (size_t i = 0; i < service->n_dependencies; i++)
-                if (exec_is_check_of(look, argv, &service->dependencies[i]))
+                if (exec_is_of(look, argv, service->dependencies[i].health.command))
                         return true;
         return false;
 }

@@ -33,6 +33,8 @@ while sent:
 print("no loss")
 """
 
+OPTIONS = "--exit-idle-time=200ms --udp-timeout={}"
+
 
 class Udp(ServiceTest):
     config = users_config(
@@ -46,7 +48,7 @@ class Udp(ServiceTest):
 
     @classmethod
     def prepare(cls, machine):
-        front_options(machine, "--exit-idle-time=200ms --udp-timeout=2s")
+        front_options(machine, OPTIONS.format("2s"))
         machine.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:20 attempts:1\n")
 
     def setUp(self):
@@ -100,7 +102,10 @@ class Udp(ServiceTest):
         )
         before = self.config
         m.set_config(config)
-        m.systemctl("daemon-reload")
+        # Whoever waits for the server waits no longer than that.
+        self.wait_unit("wake-front@memvid.service", "inactive")
+        self.addCleanup(front_options, m, OPTIONS.format("2s"))
+        front_options(m, OPTIONS.format("1min"))
         self.addCleanup(m.systemctl, "daemon-reload")
         self.addCleanup(m.set_config, before)
         cursor = m.journal_cursor()

@@ -4,6 +4,7 @@
 #include "ctl/ctl.h"
 #include "ctl/unit.h"
 #include "util/log.h"
+#include "util/text.h"
 
 /* wakectl check --unit: what the polkit rule asks before wakers may start or stop a unit. A unit without a file is refused: who may
  * start one that does not exist may make it up (systemd-run: since version 257 polkit is asked the same about that), and would
@@ -22,10 +23,8 @@ static UnitFile look_for(const char *name, size_t size, const char *suffix) {
                 _cleanup_free_ char *path = NULL;
                 struct stat st;
 
-                if (asprintf(&path, "%s/%.*s%s", unit_folders[i], (int) size, name, suffix) < 0)
-                        path = NULL;
-                else if (stat(path, &st) == 0)
-                        return S_ISCHR(st.st_mode) ? UNIT_FILE_MASKED : UNIT_FILE_FOUND;
+                path = text_printf("%s/%.*s%s", unit_folders[i], (int) size, name, suffix);
+                else if (stat(path, &st) == 0) return S_ISCHR(st.st_mode) ? UNIT_FILE_MASKED : UNIT_FILE_FOUND;
         }
         return UNIT_FILE_MISSING;
 }

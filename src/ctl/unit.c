@@ -20,11 +20,11 @@ static const char *const unit_folders[] = {
 /* The first one counts, which for a mask is a link to /dev/null. */
 static UnitFile look_for(const char *name, size_t size, const char *suffix) {
         for (size_t i = 0; i < ELEMENTSOF(unit_folders); i++) {
-                _cleanup_free_ char *path = NULL;
+                _cleanup_free_ char *path = text_printf("%s/%.*s%s", unit_folders[i], (int) size, name, suffix);
                 struct stat st;
 
-                path = text_printf("%s/%.*s%s", unit_folders[i], (int) size, name, suffix);
-                else if (stat(path, &st) == 0) return S_ISCHR(st.st_mode) ? UNIT_FILE_MASKED : UNIT_FILE_FOUND;
+                if (path && stat(path, &st) == 0)
+                        return S_ISCHR(st.st_mode) ? UNIT_FILE_MASKED : UNIT_FILE_FOUND;
         }
         return UNIT_FILE_MISSING;
 }

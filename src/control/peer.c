@@ -13,21 +13,23 @@
 #define FRONT_SUFFIX ".service"
 #define UID_INVALID ((uid_t) -1)
 
-/* From the file, not from the name service, which might wait for a server. UID_INVALID: there is none. */
-static uid_t front_uid(void) {
+/* From the file, not from the name service, which might wait for a server. If it cannot be read, as by who has no descriptor left, everybody is. */
+static bool is_front_user(uid_t uid) {
         struct passwd entry, *found;
-        uid_t uid = UID_INVALID;
         char buffer[4096];
         FILE *file;
+        int r = 0;
 
         file = fopen("/etc/passwd", "re");
         if (!file)
-                return UID_INVALID;
-        while (uid == UID_INVALID && fgetpwent_r(file, &entry, buffer, sizeof(buffer), &found) == 0)
-                if (streq(found->pw_name, FRONT_USER))
-                        uid = found->pw_uid;
+                return errno != ENOENT;
+        while (r == 0) {
+                r = fgetpwent_r(file, &entry, buffer, sizeof(buffer), &found);
+                if (r == 0 && streq(found->pw_name, FRONT_USER) && found->pw_uid == uid)
+                        break;
+        }
         (void) fclose(file);
-        return uid;
+        return r != ENOENT;
 }
 
 /* "wake-front@NAME.service" → "NAME", or NULL. */
@@ -53,7 +55,7 @@ void peer_identify(PeerIdentity *ret, int fd) {
                 ret->front = true;
                 ret->service = unit_service(unit);
         } else if (credentials.uid != 0)
-                ret->front = credentials.uid == front_uid();
+                ret->front = credentials.uid == UID_INVALID || is_front_user(credentials.uid);
 }
 
 void peer_identity_done(PeerIdentity *identity) {

@@ -7,6 +7,7 @@
 #include "net/socket-table.h"
 #include "util/fd.h"
 #include "util/strv.h"
+#include "util/text.h"
 
 /* Rules: three lists, and one hit is enough. In texts a `*` stands for any characters, none as well.
  *
@@ -45,11 +46,8 @@ int rules_add_user_agent(Rules *rules, const char *text) {
 
         if (isempty(text))
                 return -EINVAL;
-        if (asprintf(&anywhere, "*%s*", text) < 0) {
-                anywhere = NULL;
-                return -ENOMEM;
-        }
-        return strv_append(&rules->user_agents, anywhere);
+        anywhere = text_printf("*%s*", text);
+        return !anywhere ? -ENOMEM : strv_append(&rules->user_agents, anywhere);
 }
 
 int rules_add_path(Rules *rules, const char *text) {
@@ -66,10 +64,9 @@ static int rules_add_list(Rules *rules, const char *folder, const char *list, co
 
         if (list[0] == '\0' || strspn(list, "abcdefghijklmnopqrstuvwxyz") != strlen(list))
                 return -EINVAL;
-        if (asprintf(&path, "%s/%s", folder, list) < 0) {
-                path = NULL;
+        path = text_printf("%s/%s", folder, list);
+        if (!path)
                 return -ENOMEM;
-        }
         /* Not file_read(), which needs /proc. */
         fd = open(path, O_RDONLY | O_CLOEXEC);
         r = fd < 0 ? -errno : fd_read_all(fd, LIST_SIZE_MAX, &text, NULL);

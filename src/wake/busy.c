@@ -6,6 +6,7 @@
 #include "command/host-command.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/text.h"
 #include "wake/busy.h"
 #include "wake/member/container.h"
 #include "wake/member/exec-look.h"
@@ -50,8 +51,7 @@ static _printf_(2, 3) void busy_finish(Busy *busy, const char *format, ...) {
 
         if (format) {
                 va_start(arguments, format);
-                if (vasprintf(&reason, format, arguments) < 0)
-                        reason = NULL;
+                reason = text_vprintf(format, arguments);
                 va_end(arguments);
         }
         busy->execs = exec_look_free(busy->execs);
@@ -143,10 +143,8 @@ static int find_cgroup(const char *root, const ContainerInfo *info, char **ret) 
         end = strstr(group, info->id);
         if (end)
                 end[strcspn(end, "/")] = '\0';
-        if (asprintf(ret, "%s/sys/fs/cgroup%s/cpu.stat", root, group) >= 0)
-                return 0;
-        *ret = NULL;
-        return -ENOMEM;
+        *ret = text_printf("%s/sys/fs/cgroup%s/cpu.stat", root, group);
+        return *ret ? 0 : -ENOMEM;
 }
 
 static int read_usage(const char *root, const ContainerInfo *info, uint64_t *ret_usec) {

@@ -1,5 +1,6 @@
 #include <pwd.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <systemd/sd-login.h>
 #include <unistd.h>
@@ -86,6 +87,26 @@ static void test_unknown_is_a_front(void) {
         ASSERT_TRUE(!identity.service);
 }
 
+/* Nobody gets the rights of more than a front by taking all descriptors that there are. */
+static void test_who_cannot_be_told_is_a_front(void) {
+        _cleanup_(peer_identity_done) PeerIdentity identity = {};
+        struct rlimit limit, none;
+        int pair[2];
+
+        n_entries = 0;
+        peer_unit = NULL;
+        front_user = geteuid();
+        ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+        ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+        peer_identify(&identity, pair[0]);
+        ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        ASSERT_TRUE(identity.front);
+        fd_close(pair[0]);
+        fd_close(pair[1]);
+}
+
 int main(void) {
         /* root is no front, whoever asks. */
         bool root = geteuid() == 0;
@@ -94,6 +115,7 @@ int main(void) {
                 ASSERT_EQ(seteuid(64321), 0);
         test_who_is_a_front();
         test_unknown_is_a_front();
+        test_who_cannot_be_told_is_a_front();
         /* The sanitizer that looks for leaks at the end has to be root again. */
         if (root)
                 ASSERT_EQ(seteuid(0), 0);

@@ -1,7 +1,7 @@
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "unit-text.h"
+#include "util/text.h"
 
 /* Unit text. A directive is a line, so what ends a line or joins it with the next is all that could add
  * one; what a value means within its line (specifiers, quotes, patterns) could only make it mean
@@ -38,8 +38,7 @@ void unit_text_print(UnitText *text, const char *format, ...) {
         va_list arguments;
 
         va_start(arguments, format);
-        if (vasprintf(&made, format, arguments) < 0)
-                made = NULL;
+        made = text_vprintf(format, arguments);
         va_end(arguments);
         if (made)
                 unit_text_put(text, made, strlen(made));

@@ -10,6 +10,7 @@
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/safe-file.h"
+#include "util/text.h"
 
 /* wakechain-generator NORMAL [EARLY LATE]: dependencies.json to unit files. systemd runs it at boot and
  * at each daemon-reload, before there is a bus, a network, an engine, or a file system but those of /usr
@@ -62,8 +63,7 @@ static void generator_log_open(void) {
                 log_fd = fd;
 }
 
-static void generator_log(int level, const char *format, ...) _printf_(2, 3);
-static void generator_log(int level, const char *format, ...) {
+_printf_(2, 3) static void generator_log(int level, const char *format, ...) {
         static unsigned n_lines = 0;
         char line[LOG_LINE_SIZE];
         va_list arguments;
@@ -114,17 +114,10 @@ static int file_write(Generator *generator, const char *name, const UnitText *te
         fd = openat(generator->folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
         if (fd < 0)
                 return -errno;
-        for (size_t done = 0; done < size;) {
-                ssize_t n = write(fd, data + done, size - done);
-
-                if (n < 0) {
-                        r = -errno;
-                        (void) unlinkat(generator->folder_fd, name, 0);
-                        return r;
-                }
-                done += (size_t) n;
-        }
-        return 0;
+        r = fd_write_all(fd, data, size);
+        if (r < 0)
+                (void) unlinkat(generator->folder_fd, name, 0);
+        return r;
 }
 
 static int dropin_write(Generator *generator, const char *unit, const UnitText *text) {
@@ -178,7 +171,12 @@ static void generate_service(Generator *generator, const Service *service) {
         bool has_socket = service_has_front(service);
         int r;
 
-        if (service_units_make(&units, &wanted, service) < 0) {
+        r = service_units_make(&units, &wanted, service);
+        if (r == -ENOMEM) {
+                generator_fail(generator, r, service->name);
+                return;
+        }
+        if (r < 0) {
                 generator_log(LOG_ERR,
                               "Service '%s' has a text that no unit file can carry, skipping the service.",
                               service->name);
@@ -271,10 +269,9 @@ static bool group_exists(const char *name) {
         bool found = false;
         FILE *file;
 
-        if (asprintf(&path, "%s/etc/group", arg_root) < 0) {
-                path = NULL;
+        path = text_printf("%s/etc/group", arg_root);
+        if (!path)
                 return false;
-        }
         file = fopen(path, "re");
         if (!file)
                 return false;

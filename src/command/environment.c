@@ -3,8 +3,6 @@
 /* Who writes a health command says what it takes from .env; a script that takes more is given it by name (PGPASSWORD="$PGPASSWORD" check.sh),
  * or by root in /etc/wakechain/env. The names below never come from .env, in case somebody writes PATH=$PATH:/opt/bin. */
 
-#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789"
-
 /* Beginnings of names; with a space at the end, whole names. */
 static const char *const unsafe_names[] = {
         /* the loader and libc */
@@ -78,8 +76,9 @@ const char *environment_get(char *const *list, const char *name, size_t size) {
 }
 
 static bool command_names(const char *command, const char *name, size_t size) {
-        for (const char *word = command + strcspn(command, LETTERS); *word; word += strcspn(word, LETTERS)) {
-                size_t n = strspn(word, LETTERS);
+        for (const char *word = command + strcspn(command, ENVIRONMENT_LETTERS); *word;
+             word += strcspn(word, ENVIRONMENT_LETTERS)) {
+                size_t n = strspn(word, ENVIRONMENT_LETTERS);
 
                 if (n == size && memcmp(word, name, n) == 0)
                         return true;

@@ -6,6 +6,9 @@
 #include "util/macro.h"
 #include "util/strv.h"
 
+/* What the names of variables are made of; no digit comes first. */
+#define ENVIRONMENT_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789"
+
 typedef struct Environment {
         char *const *own; /* the waker's, root's word: systemd's and /etc/wakechain/env/NAME.env. NAME=VALUE; may be NULL */
         char *const *dotenv; /* see compose/dotenv.h; may be NULL */

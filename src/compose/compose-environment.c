@@ -1,10 +1,10 @@
 #include <ctype.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "compose/compose-environment.h"
 #include "util/fd.h"
+#include "util/text.h"
 
 /* ComposeEnvironment: compose runs where the administrator would run it, in the project's folder, and reads .env there as user wakechain.
  * What is in the environment goes before that. So of the waker's own variables, those that stand in the file are left out, lest a container
@@ -19,10 +19,9 @@ int compose_environment_make(char ***ret, const Environment *environment, const 
                 if (!environment_get(environment->dotenv, *entry, strcspn(*entry, "=")))
                         r = strv_append(&made, *entry);
         if (r >= 0 && engine_socket && !environment_get(made, "DOCKER_HOST", strlen("DOCKER_HOST"))) {
-                if (asprintf(&host, "DOCKER_HOST=unix://%s", engine_socket) < 0) {
-                        host = NULL;
+                host = text_printf("DOCKER_HOST=unix://%s", engine_socket);
+                if (!host)
                         return -ENOMEM;
-                }
                 r = strv_append(&made, host);
         }
         if (r < 0)
@@ -84,10 +83,9 @@ bool compose_is_v1(const char *root) {
                 _cleanup_close_ int fd = -EBADF;
                 char begin[2];
 
-                if (asprintf(&path, "%s%s", root, programs[i]) < 0) {
-                        path = NULL;
+                path = text_printf("%s%s", root, programs[i]);
+                if (!path)
                         return false;
-                }
                 fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
                 if (fd >= 0)
                         return read(fd, begin, 2) == 2 && memcmp(begin, "#!", 2) == 0;

@@ -1,10 +1,10 @@
-#include <stdio.h>
 
 #include "compose/compose-file.h"
 #include "compose/compose-yaml.h"
 #include "model/service.h"
 #include "util/json-members.h"
 #include "util/printable.h"
+#include "util/text.h"
 
 /* ComposeFile: both versions print the same members, one as JSON and the other as YAML. A name that is not given is made as
  * compose makes it. Who wrote the project's file need not be who wrote ours: names go into command lines only if they are
@@ -70,7 +70,6 @@ static int copy_text(json_object *value, char **ret) {
 static char *network_name(const ComposeFile *file, json_object *all, const char *key) {
         json_object *network = json_member(all, key), *external = json_member(network, "external");
         const char *name = json_member_text(network, "name"), *text = json_text(external);
-        char *made;
 
         if (!name)
                 name = json_member_text(external, "name");
@@ -79,7 +78,7 @@ static char *network_name(const ComposeFile *file, json_object *all, const char 
         /* "external: true", or what it is called outside. */
         if (text ? streq(text, "true") : json_object_get_boolean(external))
                 return strdup(key);
-        return asprintf(&made, "%s_%s", file->project, key) < 0 ? NULL : made;
+        return text_printf("%s_%s", file->project, key);
 }
 
 static int parse_network(ComposeNetwork *network, json_object *object) {
@@ -146,11 +145,8 @@ static char *compose_container_name(const ComposeFile *file, const char *service
                                     char separator) {
         const char *project = file->project + strspn(file->project, "-_");
         const char *name = json_member_text(object, "container_name");
-        char *made;
 
-        if (name)
-                return strdup(name);
-        return asprintf(&made, "%s%c%s%c1", project, separator, service, separator) < 0 ? NULL : made;
+        return name ? strdup(name) : text_printf("%s%c%s%c1", project, separator, service, separator);
 }
 
 /* 0: it makes nothing that the engine would take. */

@@ -11,6 +11,7 @@
 #include "lease/lease.h"
 #include "util/log.h"
 #include "util/strv.h"
+#include "util/text.h"
 #include "util/time.h"
 
 /* Composer: a queue of containers to be made. While it is not empty the folder's lock is held, and what the project consists
@@ -197,16 +198,14 @@ Composition *composition_free(Composition *composition) {
 }
 
 /* The first of the queue is done. The format is a sentence, NULL if there is nothing to say. */
-static void composer_finish(Composer *composer, FailureReason reason, const char *format, ...) _printf_(3, 4);
-static void composer_finish(Composer *composer, FailureReason reason, const char *format, ...) {
+_printf_(3, 4) static void composer_finish(Composer *composer, FailureReason reason, const char *format, ...) {
         Composition *composition = ASSERT_PTR(composer->queue);
         _cleanup_free_ char *sentence = NULL;
         va_list arguments;
 
         if (format) {
                 va_start(arguments, format);
-                if (vasprintf(&sentence, format, arguments) < 0)
-                        sentence = NULL;
+                sentence = text_vprintf(format, arguments);
                 va_end(arguments);
         }
 

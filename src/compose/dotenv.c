@@ -3,6 +3,7 @@
 #include "command/environment.h"
 #include "compose/dotenv.h"
 #include "util/safe-file.h"
+#include "util/text.h"
 
 /* Dotenv. compose's rules, as its versions were seen to follow them (docker compose 2.26, docker-compose 1.29 with python-dotenv 0.21), for it is
  * compose that gives the values to the containers:
@@ -16,7 +17,6 @@
  * more than it is. Where v2 refuses the whole file ("${", a quote without an end), no container was made of it: here that $ is itself, and such a line costs
  * itself. */
 
-#define NAME_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789"
 #define BLANKS " \t\r"
 
 #define NESTING_MAX 8U
@@ -81,7 +81,7 @@ static int append_reference(Parser *parser, const char *text, const char *end, u
                             const char **ret_end) {
         bool braces = text + 1 < end && text[1] == '{';
         const char *name = text + 1 + braces, *brace = braces ? find_brace(name, end) : NULL, *value;
-        size_t size = strspn(name, NAME_LETTERS);
+        size_t size = strspn(name, ENVIRONMENT_LETTERS);
 
         if (text + 1 < end && text[1] == '$') {
                 *ret_end = text + 2;
@@ -194,7 +194,8 @@ static int parser_add(Parser *parser, const char *name, size_t size) {
         char *entry;
         int r;
 
-        if (asprintf(&entry, "%.*s=%.*s", (int) size, name, (int) parser->size, parser->value) < 0)
+        entry = text_printf("%.*s=%.*s", (int) size, name, (int) parser->size, parser->value);
+        if (!entry)
                 return -ENOMEM;
         parser->total += strlen(entry);
         for (char **old = parser->list; old && *old; old++)
@@ -217,7 +218,7 @@ static int parse_line(Parser *parser) {
         if (strncmp(parser->text, "export", 6) == 0 && parser->text[6] && strchr(BLANKS, parser->text[6]))
                 parser->text += 6 + strspn(parser->text + 6, BLANKS);
         name = parser->text;
-        size = strspn(name, NAME_LETTERS);
+        size = strspn(name, ENVIRONMENT_LETTERS);
         parser->text += size;
         parser->text += strspn(parser->text, BLANKS);
         if (size == 0 || (*name >= '0' && *name <= '9') || !*parser->text ||
@@ -269,10 +270,9 @@ int dotenv_read(char ***ret, const char *root, const char *folder, bool v1, char
         assert(root);
         assert(folder);
 
-        if (asprintf(&path, "%s/.env", folder) < 0) {
-                path = NULL;
+        path = text_printf("%s/.env", folder);
+        if (!path)
                 return -ENOMEM;
-        }
         r = safe_file_read(root, path, FILE_OF_FOLDER, DOTENV_SIZE_MAX, &text, &size, reterr_why);
         if (r == -ENOENT || r == -ENOTDIR)
                 return 0;

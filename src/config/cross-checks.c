@@ -218,15 +218,12 @@ static void refuse_reference(Search *search, DraftService *entry, size_t i, cons
 
 static void refuse_unknown(Search *search, DraftService *entry, size_t i) {
         Nearest nearest = nearest_to(entry->service.dependencies[i].name);
-        _cleanup_free_ char *hint = NULL;
+        char hint[NEAREST_HINT_MAX];
 
-        if (!problem_list_is_full(search->draft->problems)) {
+        if (!problem_list_is_full(search->draft->problems))
                 for (size_t k = 0; k < search->draft->n_services; k++)
                         nearest_offer(&nearest, search->draft->services[k].service.name);
-                if (nearest.name && asprintf(&hint, ", did you mean '%s'?", nearest.name) < 0)
-                        hint = NULL;
-        }
-        refuse_reference(search, entry, i, "no such service", hint);
+        refuse_reference(search, entry, i, "no such service", nearest_hint(&nearest, hint));
 }
 
 /* After this, `entry` is broken if anything that it holds is. The recursion is as deep as there are services,

@@ -1,6 +1,8 @@
 #include "config/config.h"
 #include "config/document.h"
+#include "util/json-members.h"
 #include "util/json-scan.h"
+#include "util/text.h"
 
 /* Document: from text to JSON. The scan finds what JSON forbids, which costs the file, and members given twice, which cost the
  * service that they are in; json-c makes values of the rest. */
@@ -53,9 +55,9 @@ static int on_duplicate(const JsonPath *path, unsigned line, unsigned column, vo
                         return -ENOMEM;
         }
 
-        if (!problem_list_is_full(reading->problems) &&
-            asprintf(&text, "line %u, column %u: this object has a member of that name already", line, column) < 0)
-                text = NULL;
+        if (!problem_list_is_full(reading->problems))
+                text = text_printf("line %u, column %u: this object has a member of that name already", line,
+                                   column);
         problem_list_add(reading->problems, PROBLEM_ERROR, reading->file, name, path, NULL, text);
         return 0;
 }
@@ -108,10 +110,5 @@ bool document_list_has_lost(const DocumentList *list, const char *file) {
 }
 
 json_object *document_services(const Document *document) {
-        json_object *services = NULL;
-
-        return json_object_object_get_ex(document->object, path_services.name, &services) &&
-                                               json_object_is_type(services, json_type_object)
-                               ? services
-                               : NULL;
+        return json_member_of(document->object, path_services.name, json_type_object);
 }

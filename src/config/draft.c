@@ -1,7 +1,7 @@
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "config/draft.h"
+#include "util/text.h"
 
 /* Draft. Whatever was said in the main file for all is not checked again with each service: it is reported once, and its wrong
  * members are done without (but for guards: see JSON_GUARD). */
@@ -13,8 +13,8 @@ _printf_(6, 0) static void draft_report(Draft *draft, ProblemLevel level, DraftS
 
         if (service && level == PROBLEM_ERROR)
                 service->broken = true;
-        if (!draft->walk.terse && vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        if (!draft->walk.terse)
+                text = text_vprintf(format, arguments);
         problem_list_add(draft->problems, level, service ? service->file : draft->file,
                          service ? service->service.name : NULL, path, value, text);
         draft->walk.terse = problem_list_is_full(draft->problems);

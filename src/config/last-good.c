@@ -2,8 +2,10 @@
 
 #include "config/loader.h"
 #include "util/fd.h"
+#include "util/json-members.h"
 #include "util/json-scan.h"
 #include "util/safe-file.h"
+#include "util/text.h"
 
 /* Last good configuration: { FILE: what it said, … }, the main file first: all files as they were when they last had no error,
  * so that a newer wakechain reads them by its own rules.
@@ -29,35 +31,25 @@ static int read_last_good(const char *root, char **ret, size_t *ret_size) {
 }
 
 static int remember(const char *root, const DocumentList *documents) {
-        _cleanup_free_ char *path = NULL, *old = NULL;
-        json_object *all = json_object_new_object();
+        _cleanup_free_ char *path = text_printf("%s" LAST_GOOD, root), *old = NULL;
+        _cleanup_(json_freep) json_object *all = json_object_new_object();
         size_t size = 0, old_size = 0;
         const char *text;
-        int r = all ? 0 : -ENOMEM;
+        bool fine = all;
+        int r;
 
-        for (size_t i = 0; r >= 0 && i < documents->n_documents; i++) {
-                const Document *document = &documents->documents[i];
-
-                if (json_object_object_add(all, document->file, json_object_get(document->object)) < 0) {
-                        json_object_put(document->object);
-                        r = -ENOMEM;
-                }
-        }
-        text = r < 0 ? NULL
-                     : json_object_to_json_string_length(all,
-                                                         JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
-                                                         &size);
-        if (!text || asprintf(&path, "%s" LAST_GOOD, root) < 0) {
-                path = NULL;
-                r = -ENOMEM;
-        } else if (size > CONFIG_SIZE_MAX)
-                r = -EFBIG;
-        else if (read_last_good(root, &old, &old_size) < 0 || old_size != size || memcmp(old, text, size) != 0) {
-                r = file_replace(path, text, size, 0640, /* sync= */ true);
-                r = r < 0 ? r : 1;
-        }
-        json_object_put(all);
-        return r;
+        for (size_t i = 0; fine && i < documents->n_documents; i++)
+                fine = json_add(all, documents->documents[i].file,
+                                json_object_get(documents->documents[i].object));
+        text = fine ? json_print(all, &size) : NULL;
+        if (!path || !text)
+                return -ENOMEM;
+        if (size > CONFIG_SIZE_MAX)
+                return -EFBIG;
+        if (read_last_good(root, &old, &old_size) >= 0 && old_size == size && memcmp(old, text, size) == 0)
+                return 0;
+        r = file_replace(path, text, size, 0640, /* sync= */ true);
+        return r < 0 ? r : 1;
 }
 
 int config_remember(const char *root) {
@@ -159,11 +151,12 @@ static size_t choose(DocumentList *files, DocumentList *recalled, const Config *
 
 /* The second pass: `files` muted, as all was said, then `recalled`; or only that. */
 static int read_again(Draft *draft, const DocumentList *files, const DocumentList *recalled) {
-        json_object *defaults = NULL;
+        json_object *defaults;
         int r = 0;
 
         assert(recalled->documents);
 
+        defaults = json_member_of(recalled->documents[0].object, "defaults", json_type_object);
         draft->walk.muted = true;
         for (size_t i = 0; r >= 0 && files && i < files->n_documents; i++) {
                 draft->file = files->documents[i].file;
@@ -171,9 +164,6 @@ static int read_again(Draft *draft, const DocumentList *files, const DocumentLis
         }
         draft->walk.muted = false;
 
-        if (json_object_object_get_ex(recalled->documents[0].object, "defaults", &defaults) &&
-            !json_object_is_type(defaults, json_type_object))
-                defaults = NULL;
         draft->file = LAST_GOOD;
         for (size_t i = 0; r >= 0 && i < recalled->n_documents; i++) {
                 json_object *services = document_services(&recalled->documents[i]);

@@ -1,6 +1,5 @@
 #include <dirent.h>
 #include <fcntl.h>
-#include <stdio.h>
 
 #include "config/checks.h"
 #include "config/kinds.h"
@@ -8,6 +7,7 @@
 #include "config/members.h"
 #include "util/fd.h"
 #include "util/safe-file.h"
+#include "util/text.h"
 
 /* Loader: files become documents, their members make services of a draft, each is checked by itself, and in the end all of them
  * together.
@@ -177,10 +177,9 @@ static int read_file(ProblemList *problems, const char *root, const char *path, 
                 problem_list_add_file(problems, PROBLEM_ERROR, path, "%s", why);
                 return -EBADMSG;
         }
-        if (asprintf(&below, "%s%s", root, path) < 0) {
-                below = NULL;
+        below = text_printf("%s%s", root, path);
+        if (!below)
                 return -ENOMEM;
-        }
         fd = open(below, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         return fd < 0 ? -errno : fd_read_all(fd, CONFIG_SIZE_MAX, ret, ret_size);
 }
@@ -220,14 +219,12 @@ static int add_fragments(Draft *draft, DocumentList *documents, const char *root
         struct dirent **entries;
         int n, r = 0;
 
-        if (asprintf(&folder, "%.*sdependencies.d", slash ? (int) (slash - main_path) + 1 : 0, main_path) < 0) {
-                folder = NULL;
+        folder = text_printf("%.*sdependencies.d", slash ? (int) (slash - main_path) + 1 : 0, main_path);
+        if (!folder)
                 return -ENOMEM;
-        }
-        if (asprintf(&below, "%s%s", root, folder) < 0) {
-                below = NULL;
+        below = text_printf("%s%s", root, folder);
+        if (!below)
                 return -ENOMEM;
-        }
         /* Before it is looked through: who knows how much somebody has put there. */
         if (!is_given)
                 (void) safe_file_check(root, folder, FILE_OF_ROOT, &why);
@@ -242,12 +239,10 @@ static int add_fragments(Draft *draft, DocumentList *documents, const char *root
         for (int i = 0; i < n; i++) {
                 _cleanup_free_ char *path = NULL;
 
-                if (r >= 0 && asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0) {
-                        path = NULL;
-                        r = -ENOMEM;
+                if (r >= 0) {
+                        path = text_printf("%s/%s", folder, entries[i]->d_name);
+                        r = path ? add_fragment(draft, documents, root, path, is_given) : -ENOMEM;
                 }
-                if (r >= 0)
-                        r = add_fragment(draft, documents, root, path, is_given);
                 free(entries[i]);
         }
         free(entries);

@@ -1,10 +1,11 @@
 #include <arpa/inet.h>
-#include <stdio.h>
 
 #include "config/checks.h"
 #include "model/plan.h"
 #include "util/address.h"
+#include "util/json-members.h"
 #include "util/nearest.h"
+#include "util/text.h"
 
 /* Service checks: what the members of one service mean together, and then its dependencies, each for its kind and together:
  * networks, names, and who waits for whom. A member that was given but refused is reported already; nothing is said here that
@@ -57,14 +58,10 @@ static void warn_useless(const Check *check, const char *name, const char *text)
 
 /* What the file says of a dependency: at `member`, or within that at `nested`. */
 static json_object *dependency_value(const Check *check, size_t i, const char *member, const char *nested) {
-        json_object *list, *value;
+        json_object *list = json_member_of(check->object, "dependencies", json_type_array);
+        json_object *value = list ? json_member(json_object_array_get_idx(list, i), member) : NULL;
 
-        if (!json_object_object_get_ex(check->object, "dependencies", &list) ||
-            !json_object_is_type(list, json_type_array) || i >= json_object_array_length(list) ||
-            !json_object_object_get_ex(json_object_array_get_idx(list, i), member, &value) ||
-            (nested && !json_object_object_get_ex(value, nested, &value)))
-                return NULL;
-        return value;
+        return nested ? json_member(value, nested) : value;
 }
 
 static void report_dependency(const Check *check, ProblemLevel level, size_t i, const char *member,
@@ -240,9 +237,8 @@ static void check_unit(const Check *check, size_t i) {
         _cleanup_free_ char *service = service_of_unit(dependency->name), *text = NULL;
 
         if (service) {
-                if (asprintf(&text, "is wakechain's own, expected 'service' with \"%s\" instead of 'unit'",
-                             service) < 0)
-                        text = NULL;
+                text = text_printf("is wakechain's own, expected 'service' with \"%s\" instead of 'unit'",
+                                   service);
                 refuse_member(check, i, "unit", strempty(text));
         }
         if (dependency->condition == CONDITION_COMPLETED && !streq(suffix, ".service"))
@@ -326,6 +322,7 @@ static const Name *find_name(const Check *check, const char *name) {
 static void refuse_unknown(const Check *check, size_t i, const char *name) {
         _cleanup_free_ char *text = NULL;
         Nearest nearest = nearest_to(name);
+        char hint[NEAREST_HINT_MAX];
 
         /* One that was refused may be the one that is meant. */
         if (check->n_names < check->service->n_dependencies)
@@ -333,10 +330,7 @@ static void refuse_unknown(const Check *check, size_t i, const char *name) {
         if (!problem_list_is_full(check->draft->problems)) {
                 for (size_t k = 0; k < check->n_names; k++)
                         nearest_offer(&nearest, check->names[k].name);
-                if (asprintf(&text, "is no dependency of this service%s%s%s",
-                             nearest.name ? ", did you mean '" : "", strempty(nearest.name),
-                             nearest.name ? "'?" : "") < 0)
-                        text = NULL;
+                text = text_printf("is no dependency of this service%s", nearest_hint(&nearest, hint));
         }
         refuse_depends_on(check, i, name, strempty(text));
 }
@@ -408,8 +402,7 @@ static void refuse_cycle(const Check *check, const char *why, const char *cycle)
                 check->entry->broken = true;
                 return;
         }
-        if (asprintf(&text, "%s: %s", why, cycle) < 0)
-                text = NULL;
+        text = text_printf("%s: %s", why, cycle);
         refuse_depends_on(check, name->index, first, strempty(text));
         problem_list_mark_cycle(check->draft->problems);
 }

@@ -1,9 +1,9 @@
-#include <stdio.h>
 #include <unistd.h>
 
 #include "control/status-file.h"
 #include "util/fd.h"
 #include "util/json-members.h"
+#include "util/text.h"
 
 /* Status file: replaced as a whole by its writer, so it is whole, or no file of ours. */
 
@@ -22,12 +22,10 @@ int status_file_read_at(Status **ret, const char *path) {
 }
 
 int status_file_read(Status **ret, const char *root, const char *service) {
-        _cleanup_free_ char *path = NULL;
+        _cleanup_free_ char *path = text_printf("%s" STATUS_FOLDER "/%s.json", root, service);
 
-        if (asprintf(&path, "%s" STATUS_FOLDER "/%s.json", root, service) < 0) {
-                path = NULL;
+        if (!path)
                 return -ENOMEM;
-        }
         return status_file_read_at(ret, path);
 }
 
@@ -38,10 +36,9 @@ int status_file_write(const Status *status, const char *root) {
         size_t size;
         int r;
 
-        if (asprintf(&path, "%s" STATUS_FOLDER "/%s.json", root, status->service) < 0) {
-                path = NULL;
+        path = text_printf("%s" STATUS_FOLDER "/%s.json", root, status->service);
+        if (!path)
                 return -ENOMEM;
-        }
         object = status_to_json(status);
         text = json_print(object, &size);
         r = text ? file_replace(path, text, size, 0640, false) : -ENOMEM;

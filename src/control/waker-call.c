@@ -6,6 +6,7 @@
 #include "util/json-members.h"
 #include "util/log.h"
 #include "util/printable.h"
+#include "util/text.h"
 
 /* WakerCall: turns the stream of a waker's replies into statuses, and each end of a connection into what it means. A status that cannot be
  * read is skipped with a debug record: the waker may be newer, and the next one may be readable.
@@ -246,7 +247,5 @@ WakerCall *waker_call_free(WakerCall *call) {
 }
 
 char *waker_call_path(const char *root, const char *service) {
-        char *path;
-
-        return asprintf(&path, "%s/run/wakechain/control/%s.sock", strempty(root), service) < 0 ? NULL : path;
+        return text_printf("%s/run/wakechain/control/%s.sock", strempty(root), service);
 }

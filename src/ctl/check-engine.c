@@ -2,7 +2,6 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "probe/exec-command.h"
 #include "util/log.h"
 #include "util/nearest.h"
+#include "util/text.h"
 
 /* wakectl check --engine: what of a configuration does not agree with the engine and with the compose folders, said as all other problems are.
  * An error is what a wake, or what is to come after it, will fail at; a warning what it puts up with.
@@ -61,8 +61,7 @@ _printf_(6, 7) static void check_tell(EngineCheck *check, ProblemLevel level, si
         va_list arguments;
 
         va_start(arguments, format);
-        if (vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        text = text_vprintf(format, arguments);
         va_end(arguments);
         problem_list_add(check->problems, level, service && service->file ? service->file : check->config->path,
                          service ? service->name : NULL, &path, json, text);
@@ -87,15 +86,6 @@ static bool check_is_ours(const EngineCheck *check, const char *container) {
                 if (streq(check_dependency(check, i)->name, container))
                         return true;
         return false;
-}
-
-/* ", did you mean 'NAME'?", or nothing. */
-static const char *did_you_mean(const Nearest *nearest, char *buffer, size_t size) {
-        if (nearest->name)
-                (void) snprintf(buffer, size, ", did you mean '%s'?", nearest->name);
-        else
-                buffer[0] = '\0';
-        return buffer;
 }
 
 /* Images: "nginx" is docker.io/library/nginx:latest. */
@@ -138,13 +128,13 @@ static void offer_containers(const EngineCheck *check, Nearest *nearest) {
 static void check_missing_from_project(EngineCheck *check, size_t i) {
         const char *name = check_dependency(check, i)->name;
         Nearest nearest = nearest_to(name);
-        char hint[320];
+        char hint[NEAREST_HINT_MAX];
 
         for (size_t k = 0; k < check->project->n_services; k++)
                 nearest_offer(&nearest, check->project->services[k].container);
         check_tell(check, check_level(check, i), i, "container", name,
                    "no such container, and no service of the compose project in '%s' makes it%s",
-                   check->service->compose_dir, did_you_mean(&nearest, hint, sizeof(hint)));
+                   check->service->compose_dir, nearest_hint(&nearest, hint));
 }
 
 static void check_missing(EngineCheck *check, size_t i) {
@@ -164,13 +154,13 @@ static void check_missing(EngineCheck *check, size_t i) {
                            made->image, made->name, folder);
         else if (!folder) {
                 Nearest nearest = nearest_to(name);
-                char hint[320];
+                char hint[NEAREST_HINT_MAX];
 
                 offer_containers(check, &nearest);
                 check_tell(check, check_level(check, i), i, "container", name,
                            "no such container%s; create it with 'docker compose up --no-start' in its project, or give the "
                            "service a 'composeDir'",
-                           did_you_mean(&nearest, hint, sizeof(hint)));
+                           nearest_hint(&nearest, hint));
         }
         /* Else it is made by the first wake, or why compose cannot has been said. */
 }
@@ -183,7 +173,7 @@ static void check_network(EngineCheck *check, size_t i, const ContainerInfo *inf
         bool inherited = check->service->network && network && streq(network, check->service->network);
         _cleanup_free_ char *networks = NULL;
         Nearest nearest;
-        char hint[320];
+        char hint[NEAREST_HINT_MAX];
 
         if (!dependency_names_network(check->service, dependency) || container_info_is_on(info, network) ||
             (attached && strv_contains(check->networks, network)))
@@ -195,7 +185,7 @@ static void check_network(EngineCheck *check, size_t i, const ContainerInfo *inf
         wrong = attached ? "no such network" : "is not used";
         check_tell(check, attached ? PROBLEM_ERROR : PROBLEM_WARNING, inherited ? SERVICE_ITSELF : i, "network",
                    network, "%s: '%s' is on %s%s", wrong, dependency->name, strempty(networks),
-                   did_you_mean(&nearest, hint, sizeof(hint)));
+                   nearest_hint(&nearest, hint));
 }
 
 /* What it was made with. The id of a network that was made anew is another one. */
@@ -292,7 +282,7 @@ static void check_command(EngineCheck *check, size_t i, const ContainerInfo *inf
         _cleanup_free_ char *container = NULL, *user = NULL;
         _cleanup_(strv_freep) char **environment = NULL, **argv = NULL;
         Nearest nearest;
-        char hint[320];
+        char hint[NEAREST_HINT_MAX];
 
         if (!command || exec_command_parse(command, NULL, &container, &user, &environment, &argv) <= 0 ||
             survey_listed(check->survey, container) || survey_has_id(check->survey, container) ||
@@ -301,7 +291,7 @@ static void check_command(EngineCheck *check, size_t i, const ContainerInfo *inf
         nearest = nearest_to(container);
         offer_containers(check, &nearest);
         check_tell(check, check_level(check, i), i, "healthCheck", command, "no such container '%s'%s", container,
-                   did_you_mean(&nearest, hint, sizeof(hint)));
+                   nearest_hint(&nearest, hint));
 }
 
 static void (*const container_checks[])(EngineCheck *check, size_t i, const ContainerInfo *info) = {
@@ -352,12 +342,10 @@ static void check_ports(EngineCheck *check) {
 }
 
 static void check_units(EngineCheck *check) {
-        _cleanup_free_ char *waker = NULL;
+        _cleanup_free_ char *waker = text_printf("wake@%s.service", check->service->name);
 
-        if (asprintf(&waker, "wake@%s.service", check->service->name) < 0) {
-                waker = NULL;
+        if (!waker)
                 return;
-        }
         if (unit_file_find(waker) == UNIT_FILE_MASKED)
                 check_tell(check, PROBLEM_ERROR, SERVICE_ITSELF, "name", NULL,
                            "its waker is masked, so that nothing can wake it: 'systemctl unmask %s'", waker);

@@ -4,6 +4,7 @@
 #include "ctl/ctl.h"
 #include "ctl/unit.h"
 #include "util/log.h"
+#include "util/text.h"
 
 /* wakectl check --unit: what the polkit rule asks before wakers may start or stop a unit. A unit without a file is refused: who may
  * start one that does not exist may make it up (systemd-run: since version 257 polkit is asked the same about that), and would
@@ -19,12 +20,10 @@ static const char *const unit_folders[] = {
 /* The first one counts, which for a mask is a link to /dev/null. */
 static UnitFile look_for(const char *name, size_t size, const char *suffix) {
         for (size_t i = 0; i < ELEMENTSOF(unit_folders); i++) {
-                _cleanup_free_ char *path = NULL;
+                _cleanup_free_ char *path = text_printf("%s/%.*s%s", unit_folders[i], (int) size, name, suffix);
                 struct stat st;
 
-                if (asprintf(&path, "%s/%.*s%s", unit_folders[i], (int) size, name, suffix) < 0)
-                        path = NULL;
-                else if (stat(path, &st) == 0)
+                if (path && stat(path, &st) == 0)
                         return S_ISCHR(st.st_mode) ? UNIT_FILE_MASKED : UNIT_FILE_FOUND;
         }
         return UNIT_FILE_MISSING;

@@ -10,6 +10,7 @@
 #include "model/service.h"
 #include "util/json-members.h"
 #include "util/log.h"
+#include "util/text.h"
 #include "util/time.h"
 
 /* Engine: whether it is there, calls, and the stream of its events.
@@ -444,10 +445,9 @@ static int engine_call_request(EngineCall *call, const char *method, const char 
         if (call->version == 0)
                 call->version = call->engine->version;
         call->generation = call->engine->generation;
-        if (asprintf(&url, "http://engine-%u/v1.%u/%s", call->generation, call->version, path) < 0) {
-                url = NULL;
+        url = text_printf("http://engine-%u/v1.%u/%s", call->generation, call->version, path);
+        if (!url)
                 return -ENOMEM;
-        }
         parameters.url = url;
 
         call->request = http_request_free(call->request);
@@ -578,12 +578,10 @@ static void engine_exec_on_inspected(HttpRequest *request, const HttpResponse *r
 }
 
 static int engine_exec_inspect(EngineCall *call) {
-        _cleanup_free_ char *path = NULL;
+        _cleanup_free_ char *path = text_printf("exec/%s/json", call->exec_id);
 
-        if (asprintf(&path, "exec/%s/json", call->exec_id) < 0) {
-                path = NULL;
+        if (!path)
                 return -ENOMEM;
-        }
         return engine_call_request(call, "GET", path, NULL, false, engine_exec_on_inspected);
 }
 
@@ -742,62 +740,50 @@ static int engine_call_new(EngineCall **ret, Engine *engine, EngineOperation ope
         return 0;
 }
 
-static char *path_format(const char *format, ...) _printf_(1, 2);
-static char *path_format(const char *format, ...) {
-        va_list arguments;
-        char *path;
-
-        va_start(arguments, format);
-        if (vasprintf(&path, format, arguments) < 0)
-                path = NULL;
-        va_end(arguments);
-        return path;
-}
-
 int engine_inspect(EngineCall **ret, Engine *engine, const char *container, uint64_t timeout_usec,
                    EngineHandler handler, void *userdata) {
         return engine_call_new(ret, engine, ENGINE_INSPECT, container,
-                               path_format("containers/%s/json", container), NULL, timeout_usec, handler,
+                               text_printf("containers/%s/json", container), NULL, timeout_usec, handler,
                                userdata);
 }
 
 int engine_start(EngineCall **ret, Engine *engine, const char *container, uint64_t timeout_usec,
                  EngineHandler handler, void *userdata) {
-        return engine_call_new(ret, engine, ENGINE_START, container, path_format("containers/%s/start", container),
+        return engine_call_new(ret, engine, ENGINE_START, container, text_printf("containers/%s/start", container),
                                NULL, timeout_usec, handler, userdata);
 }
 
 int engine_stop(EngineCall **ret, Engine *engine, const char *container, unsigned grace_sec, uint64_t timeout_usec,
                 EngineHandler handler, void *userdata) {
         return engine_call_new(ret, engine, ENGINE_STOP, container,
-                               path_format("containers/%s/stop?t=%u", container, grace_sec), NULL, timeout_usec,
+                               text_printf("containers/%s/stop?t=%u", container, grace_sec), NULL, timeout_usec,
                                handler, userdata);
 }
 
 int engine_restart(EngineCall **ret, Engine *engine, const char *container, unsigned grace_sec,
                    uint64_t timeout_usec, EngineHandler handler, void *userdata) {
         return engine_call_new(ret, engine, ENGINE_RESTART, container,
-                               path_format("containers/%s/restart?t=%u", container, grace_sec), NULL, timeout_usec,
+                               text_printf("containers/%s/restart?t=%u", container, grace_sec), NULL, timeout_usec,
                                handler, userdata);
 }
 
 int engine_pause(EngineCall **ret, Engine *engine, const char *container, uint64_t timeout_usec,
                  EngineHandler handler, void *userdata) {
-        return engine_call_new(ret, engine, ENGINE_PAUSE, container, path_format("containers/%s/pause", container),
+        return engine_call_new(ret, engine, ENGINE_PAUSE, container, text_printf("containers/%s/pause", container),
                                NULL, timeout_usec, handler, userdata);
 }
 
 int engine_unpause(EngineCall **ret, Engine *engine, const char *container, uint64_t timeout_usec,
                    EngineHandler handler, void *userdata) {
         return engine_call_new(ret, engine, ENGINE_UNPAUSE, container,
-                               path_format("containers/%s/unpause", container), NULL, timeout_usec, handler,
+                               text_printf("containers/%s/unpause", container), NULL, timeout_usec, handler,
                                userdata);
 }
 
 int engine_logs(EngineCall **ret, Engine *engine, const char *container, unsigned lines, uint64_t timeout_usec,
                 EngineHandler handler, void *userdata) {
         return engine_call_new(ret, engine, ENGINE_LOGS, container,
-                               path_format("containers/%s/logs?stdout=1&stderr=1&tail=%u", container, lines), NULL,
+                               text_printf("containers/%s/logs?stdout=1&stderr=1&tail=%u", container, lines), NULL,
                                timeout_usec, handler, userdata);
 }
 
@@ -820,19 +806,19 @@ int engine_exec(EngineCall **ret, Engine *engine, const char *container, char *c
         assert(strv_length(argv) > 0);
 
         return engine_call_new(ret, engine, ENGINE_EXEC, container,
-                               body ? path_format("containers/%s/exec", container) : NULL, body, timeout_usec,
+                               body ? text_printf("containers/%s/exec", container) : NULL, body, timeout_usec,
                                handler, userdata);
 }
 
 int engine_inspect_exec(EngineCall **ret, Engine *engine, const char *exec, uint64_t timeout_usec,
                         EngineHandler handler, void *userdata) {
-        return engine_call_new(ret, engine, ENGINE_INSPECT_EXEC, exec, path_format("exec/%s/json", exec), NULL,
+        return engine_call_new(ret, engine, ENGINE_INSPECT_EXEC, exec, text_printf("exec/%s/json", exec), NULL,
                                timeout_usec, handler, userdata);
 }
 
 int engine_inspect_network(EngineCall **ret, Engine *engine, const char *network, uint64_t timeout_usec,
                            EngineHandler handler, void *userdata) {
-        return engine_call_new(ret, engine, ENGINE_INSPECT_NETWORK, network, path_format("networks/%s", network),
+        return engine_call_new(ret, engine, ENGINE_INSPECT_NETWORK, network, text_printf("networks/%s", network),
                                NULL, timeout_usec, handler, userdata);
 }
 
@@ -840,11 +826,11 @@ int engine_inspect_network(EngineCall **ret, Engine *engine, const char *network
 static int engine_call_network(EngineCall **ret, Engine *engine, EngineOperation operation, const char *network,
                                const char *container, const char *more, uint64_t timeout_usec,
                                EngineHandler handler, void *userdata) {
-        char *body = engine_name_is_valid(container) ? path_format("{\"Container\":\"%s\"%s}", container, more)
+        char *body = engine_name_is_valid(container) ? text_printf("{\"Container\":\"%s\"%s}", container, more)
                                                      : NULL;
 
         return engine_call_new(ret, engine, operation, body ? network : "",
-                               path_format("networks/%s/%s", network,
+                               text_printf("networks/%s/%s", network,
                                            operation == ENGINE_CONNECT_NETWORK ? "connect" : "disconnect"),
                                body, timeout_usec, handler, userdata);
 }
@@ -862,14 +848,14 @@ int engine_disconnect_network(EngineCall **ret, Engine *engine, const char *netw
 }
 
 int engine_list(EngineCall **ret, Engine *engine, uint64_t timeout_usec, EngineHandler handler, void *userdata) {
-        return engine_call_new(ret, engine, ENGINE_LIST, NULL, path_format("containers/json?all=1"), NULL,
+        return engine_call_new(ret, engine, ENGINE_LIST, NULL, text_printf("containers/json?all=1"), NULL,
                                timeout_usec, handler, userdata);
 }
 
 int engine_list_names(EngineCall **ret, Engine *engine, EngineThing thing, uint64_t timeout_usec,
                       EngineHandler handler, void *userdata) {
         return engine_call_new(ret, engine, ENGINE_LIST_NAMES, NULL,
-                               path_format(thing == ENGINE_NETWORKS ? "networks" : "images/json"), NULL,
+                               text_printf(thing == ENGINE_NETWORKS ? "networks" : "images/json"), NULL,
                                timeout_usec, handler, userdata);
 }
 
@@ -1004,11 +990,10 @@ static int engine_watch_request(EngineWatch *watch) {
         r = event_parser_new(&watch->parser);
         if (r < 0)
                 return r;
-        if (asprintf(&url, "http://engine-%u/v1.%u/events?filters=%s", watch->generation, watch->engine->version,
-                     filters) < 0) {
-                url = NULL;
+        url = text_printf("http://engine-%u/v1.%u/events?filters=%s", watch->generation, watch->engine->version,
+                          filters);
+        if (!url)
                 return -ENOMEM;
-        }
         parameters.url = url;
         return http_request_new(&watch->request, watch->engine->http, &parameters, engine_watch_on_data,
                                 engine_watch_on_end, watch);

@@ -12,6 +12,7 @@
 #include "util/fd.h"
 #include "util/json-members.h"
 #include "util/log.h"
+#include "util/text.h"
 
 /* Lease: see the header. The record is a JSON object of one line; its copy is one of the members that mean
  * something in another run, and names its container, so that a file which was renamed is not believed.
@@ -53,15 +54,9 @@ static int lease_new(Lease **ret, const char *root, int fd, const char *name) {
         return 0;
 }
 
-static char *path_of(const char *root, const char *folder, const char *name) {
-        char *path;
-
-        return asprintf(&path, "%s%s/%s", root, folder, name) < 0 ? NULL : path;
-}
-
 /* What is in its place and is somebody's link, pipe or folder, or a file that we may not write to, is removed, once. */
 static int lease_open_file(const char *root, const char *name) {
-        _cleanup_free_ char *path = path_of(root, LEASE_FOLDER, name);
+        _cleanup_free_ char *path = text_printf("%s" LEASE_FOLDER "/%s", root, name);
 
         if (!path)
                 return -ENOMEM;
@@ -171,7 +166,7 @@ int lease_share(Lease *lease) {
 
 /* Is the file that is locked the one that others find? */
 static bool lease_is_in_place(const Lease *lease) {
-        _cleanup_free_ char *path = path_of(lease->root, LEASE_FOLDER, lease->name);
+        _cleanup_free_ char *path = text_printf("%s" LEASE_FOLDER "/%s", lease->root, lease->name);
         struct stat held, found;
 
         return path && fstat(lease->fd, &held) >= 0 && lstat(path, &found) >= 0 && held.st_dev == found.st_dev &&
@@ -308,10 +303,8 @@ static int copy_open_folder(const char *root, bool make) {
         _cleanup_free_ char *parent = NULL, *path = NULL;
         int fd, r;
 
-        if (asprintf(&parent, "%s" COPY_PARENT, root) < 0)
-                parent = NULL;
-        if (asprintf(&path, "%s" COPY_FOLDER, root) < 0)
-                path = NULL;
+        parent = text_printf("%s" COPY_PARENT, root);
+        path = text_printf("%s" COPY_FOLDER, root);
         if (!parent || !path)
                 return -ENOMEM;
 
@@ -369,7 +362,7 @@ static int copy_write(const Lease *lease, const LeaseRecord *record, const char 
 }
 
 static void lease_write_copy(const Lease *lease, const LeaseRecord *record) {
-        _cleanup_free_ char *path = path_of(lease->root, COPY_FOLDER, lease->name);
+        _cleanup_free_ char *path = text_printf("%s" COPY_FOLDER "/%s", lease->root, lease->name);
         int r;
 
         if (!path)

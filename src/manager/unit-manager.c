@@ -179,8 +179,7 @@ static void watch_tell(UnitWatch *watch) {
         (void) sd_event_source_set_enabled(watch->telling, SD_EVENT_ONESHOT);
 }
 
-static void watch_tell_error(UnitWatch *watch, int error, const char *format, ...) _printf_(3, 4);
-static void watch_tell_error(UnitWatch *watch, int error, const char *format, ...) {
+_printf_(3, 4) static void watch_tell_error(UnitWatch *watch, int error, const char *format, ...) {
         char text[TEXT_MAX];
         va_list arguments;
 

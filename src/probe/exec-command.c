@@ -80,10 +80,9 @@ static int word_append_split(WordReader *reader, const char *value) {
 
 /* $NAME or ${NAME}. */
 static int word_expand(WordReader *reader, bool quoted) {
-        static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
         bool braces = reader->position[1] == '{';
         const char *name = reader->position + 1 + braces, *value;
-        size_t size = strspn(name, letters);
+        size_t size = strspn(name, ENVIRONMENT_LETTERS);
 
         if (size == 0 || (name[0] >= '0' && name[0] <= '9') || (braces && name[size] != '}') ||
             variable_is_special(name, size))

@@ -4,6 +4,7 @@
 
 #include "probe/probe-address.h"
 #include "util/address.h"
+#include "util/text.h"
 
 /* ProbeAddress: a container is asked at its own address, never at a published port: docker-proxy accepts
  * there long before the application does, and so does our own front. From the host every network of a
@@ -77,7 +78,7 @@ int probe_address_http(const char *target, const ContainerInfo *info, const char
         static const char *const schemes[] = { "http", "https" };
         _cleanup_free_ char *address = NULL;
         const char *scheme = "http", *rest = target;
-        char port[8] = "", *url;
+        char port[8] = "";
         bool brackets;
         int r;
 
@@ -105,9 +106,7 @@ int probe_address_http(const char *target, const ContainerInfo *info, const char
         if (r < 0)
                 return r;
         brackets = strchr(address, ':');
-        if (asprintf(&url, "%s://%s%s%s%s%s", scheme, brackets ? "[" : "", address, brackets ? "]" : "", port,
-                     rest) < 0)
-                return -ENOMEM;
-        *ret = url;
-        return 0;
+        *ret = text_printf("%s://%s%s%s%s%s", scheme, brackets ? "[" : "", address, brackets ? "]" : "", port,
+                           rest);
+        return *ret ? 0 : -ENOMEM;
 }

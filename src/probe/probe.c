@@ -104,8 +104,7 @@ const char *probe_detail(const Probe *probe) {
         return probe->detail;
 }
 
-static void probe_set_detail(Probe *probe, const char *format, ...) _printf_(2, 3);
-static void probe_set_detail(Probe *probe, const char *format, ...) {
+_printf_(2, 3) static void probe_set_detail(Probe *probe, const char *format, ...) {
         va_list arguments;
 
         va_start(arguments, format);
@@ -247,11 +246,11 @@ static void probe_command_ended(Probe *probe, int exit_status, const char *last_
         else if (probe->futile_tries < FUTILE_TRIES)
                 probe_try_failed(probe);
         else {
-                probe_set_detail(
-                                probe,
-                                "%sexit status %d%s%s; %s. Give it a healthCheck with a 'command' that %s has, or with 'tcp' or 'http'",
-                                whose, exit_status, *last_line ? ": " : "", last_line, why,
-                                probe->method == PROBE_HOST_COMMAND ? "this machine" : "the container");
+                size_t n = strlen(probe->detail);
+
+                (void) snprintf(probe->detail + n, sizeof(probe->detail) - n,
+                                "; %s. Give it a healthCheck with a 'command' that %s has, or with 'tcp' or 'http'",
+                                why, probe->method == PROBE_HOST_COMMAND ? "this machine" : "the container");
                 probe_finish(probe, PROBE_BROKEN);
         }
 }

@@ -1,7 +1,5 @@
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "util/bytes.h"
+#include "util/text.h"
 
 int bytes_new(Bytes **ret, char *data, size_t size) {
         Bytes *bytes;
@@ -17,16 +15,14 @@ int bytes_new(Bytes **ret, char *data, size_t size) {
 int bytes_printf(Bytes **ret, const char *format, ...) {
         _cleanup_free_ char *data = NULL;
         va_list arguments;
-        int n, r;
+        int r;
 
         va_start(arguments, format);
-        n = vasprintf(&data, format, arguments);
+        data = text_vprintf(format, arguments);
         va_end(arguments);
-        if (n < 0) {
-                data = NULL;
+        if (!data)
                 return -ENOMEM;
-        }
-        r = bytes_new(ret, data, (size_t) n);
+        r = bytes_new(ret, data, strlen(data));
         if (r >= 0)
                 data = NULL;
         return r;

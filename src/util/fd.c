@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "util/fd.h"
+#include "util/text.h"
 
 int fd_close(int fd) {
         int saved = errno;
@@ -119,7 +120,7 @@ int file_read(const char *path, size_t limit, char **ret, size_t *ret_size) {
         return fd < 0 ? -errno : fd_read_regular(fd, limit, ret, ret_size);
 }
 
-static int fd_write_all(int fd, const char *data, size_t size) {
+int fd_write_all(int fd, const char *data, size_t size) {
         while (size > 0) {
                 ssize_t n = write(fd, data, size);
 
@@ -140,10 +141,9 @@ int file_replace(const char *path, const char *data, size_t size, mode_t mode, b
 
         assert(data || size == 0);
 
-        if (asprintf(&temporary, "%s.XXXXXX", path) < 0) {
-                temporary = NULL;
+        temporary = text_printf("%s.XXXXXX", path);
+        if (!temporary)
                 return -ENOMEM;
-        }
         fd = mkostemp(temporary, O_CLOEXEC);
         if (fd < 0)
                 return -errno;

@@ -33,6 +33,8 @@ int fd_read_regular(int fd, size_t limit, char **ret, size_t *ret_size);
 /* ... and of a path, whose links are followed. Where others may write: see util/safe-file.h. */
 int file_read(const char *path, size_t limit, char **ret, size_t *ret_size);
 
+int fd_write_all(int fd, const char *data, size_t size);
+
 /* Replaces `path` with a file of this content, so that a reader sees the old or the new one, whole. The folder must
  * exist. An empty folder in its place is removed. With `sync` the data reaches the disk first. */
 int file_replace(const char *path, const char *data, size_t size, mode_t mode, bool sync);

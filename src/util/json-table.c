@@ -1,11 +1,11 @@
 #include <math.h>
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "util/json-members.h"
 #include "util/json-table.h"
 #include "util/nearest.h"
 #include "util/strv.h"
+#include "util/text.h"
 
 /* JSON tables. The rows are few and looked up one after the other; what costs with a hostile file is to
  * describe mistakes, and that stops when the walk becomes terse. Whatever a value is refused for, the walk goes
@@ -17,8 +17,8 @@ _printf_(5, 0) static void report(JsonWalk *walk, const JsonPath *path, bool mis
 
         if (walk->muted)
                 return;
-        if (!walk->terse && vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        if (!walk->terse)
+                text = text_vprintf(format, arguments);
         walk->problem(walk, path, missing, value, text);
 }
 
@@ -101,14 +101,12 @@ static int walk_absent(JsonWalk *walk, const JsonField *field, const JsonSource 
 static void refuse_unknown(JsonWalk *walk, const JsonField *fields, const JsonPath *path, const char *name,
                            json_object *value) {
         Nearest nearest = nearest_to(name);
+        char hint[NEAREST_HINT_MAX];
 
         if (!walk->terse)
                 for (const JsonField *field = fields; field->name; field++)
                         nearest_offer(&nearest, field->name);
-        if (nearest.name)
-                json_walk_refuse(walk, path, value, "unknown member, did you mean '%s'?", nearest.name);
-        else
-                json_walk_refuse(walk, path, value, "unknown member");
+        json_walk_refuse(walk, path, value, "unknown member%s", nearest_hint(&nearest, hint));
 }
 
 static bool is_known(const JsonField *fields, const char *name) {
@@ -252,6 +250,7 @@ int json_parse_texts(JsonWalk *walk, const JsonPath *path, const JsonField *fiel
 int json_parse_name(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
                     void *member) {
         const char *text = json_get_text(value, 0);
+        char hint[NEAREST_HINT_MAX];
         Nearest nearest;
 
         if (!text)
@@ -264,9 +263,6 @@ int json_parse_name(JsonWalk *walk, const JsonPath *path, const JsonField *field
                 }
                 nearest_offer(&nearest, name->name);
         }
-        if (!nearest.name)
-                return -EINVAL;
-        json_walk_refuse(walk, path, value, "expected %s, did you mean '%s'?", field->kind->expected,
-                         nearest.name);
+        json_walk_refuse(walk, path, value, "expected %s%s", field->kind->expected, nearest_hint(&nearest, hint));
         return 1;
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "util/log.h"
+#include "util/text.h"
 
 /* Whether standard error is the journal's stream is told by $JOURNAL_STREAM (systemd.exec(5)): device and inode, to be
  * compared with the descriptor, because the variable is inherited by children whose standard error goes elsewhere. */
@@ -42,16 +43,13 @@ bool log_to_journal(void) {
 void log_write(int level, int error, const char *format, ...) {
         _cleanup_free_ char *message = NULL;
         va_list arguments;
-        int r;
 
         va_start(arguments, format);
         errno = abs(error);
-        r = vasprintf(&message, format, arguments);
+        message = text_vprintf(format, arguments);
         va_end(arguments);
-        if (r < 0) {
-                message = NULL;
+        if (!message)
                 return;
-        }
 
         if (!log_journal)
                 fprintf(stderr, "%s\n", message);
@@ -64,22 +62,16 @@ void log_write(int level, int error, const char *format, ...) {
 /* Further formats follow the first, so the compiler cannot check the call. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-void log_write_message(int level, const char *format, ...) {
+void log_write_message(const char *format, ...) {
         _cleanup_free_ char *message = NULL;
         va_list arguments;
-        int r;
 
         assert(strncmp(format, "MESSAGE=", 8) == 0);
-        (void) level;
 
         va_start(arguments, format);
-        r = vasprintf(&message, format, arguments);
+        message = text_vprintf(format, arguments);
         va_end(arguments);
-        if (r < 0) {
-                message = NULL;
-                return;
-        }
-
-        fprintf(stderr, "%s\n", message + strlen("MESSAGE="));
+        if (message)
+                fprintf(stderr, "%s\n", message + strlen("MESSAGE="));
 }
 #pragma GCC diagnostic pop

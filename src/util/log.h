@@ -16,7 +16,7 @@ bool log_enabled(int level);
 bool log_to_journal(void);
 void log_write(int level, int error, const char *format, ...) _printf_(3, 4);
 /* Only the first format, "MESSAGE=…", is printed. */
-void log_write_message(int level, const char *format, ...);
+void log_write_message(const char *format, ...);
 
 /* The expression's value is the (negative) error, so that `return log_error_errno(r, …)` reads well. `%m` is the error's
  * text. */
@@ -46,5 +46,5 @@ void log_write_message(int level, const char *format, ...);
                 if (log_to_journal())                                                     \
                         (void) sd_journal_send(__VA_ARGS__, "PRIORITY=%i", _level, NULL); \
                 else                                                                      \
-                        log_write_message(_level, __VA_ARGS__);                           \
+                        log_write_message(__VA_ARGS__);                                   \
         } while (false)

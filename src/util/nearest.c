@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "util/nearest.h"
 
 /* Nearest, by the number of letters to insert, remove, replace or swap with their neighbour. A difference of
@@ -48,4 +50,11 @@ void nearest_offer(Nearest *nearest, const char *name) {
                 nearest->name = name;
                 nearest->distance = d;
         }
+}
+
+const char *nearest_hint(const Nearest *nearest, char buffer[static NEAREST_HINT_MAX]) {
+        buffer[0] = '\0';
+        if (nearest->name)
+                (void) snprintf(buffer, NEAREST_HINT_MAX, ", did you mean '%s'?", nearest->name);
+        return buffer;
 }

@@ -16,3 +16,6 @@ static inline Nearest nearest_to(const char *word) {
 
 /* Offers one known name. */
 void nearest_offer(Nearest *nearest, const char *name);
+/* ", did you mean 'NAME'?", or nothing. */
+#define NEAREST_HINT_MAX 96
+const char *nearest_hint(const Nearest *nearest, char buffer[static NEAREST_HINT_MAX]);

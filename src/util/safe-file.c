@@ -8,6 +8,7 @@
 #include "util/fd.h"
 #include "util/safe-file.h"
 #include "util/strv.h"
+#include "util/text.h"
 
 /* Safe file. openat2() follows all links or none, and who made a link decides whether it may be followed: so the way is walked
  * here, name by name, with descriptors that only name a file (O_PATH), and the last of them is what is looked at and then read. Nobody can put
@@ -49,8 +50,7 @@ _printf_(3, 4) static int refuse(char **reterr_why, int error, const char *forma
         va_list arguments;
 
         va_start(arguments, format);
-        if (vasprintf(reterr_why, format, arguments) < 0)
-                *reterr_why = NULL;
+        *reterr_why = text_vprintf(format, arguments);
         va_end(arguments);
         return error;
 }
@@ -110,7 +110,8 @@ static int walk_follow(Walk *walk, const char *rest, bool last, char **reterr_wh
         if (n < 0)
                 return -errno;
         target[n] = '\0';
-        if (asprintf(&joined, "%s/%s", target, rest) < 0)
+        joined = text_printf("%s/%s", target, rest);
+        if (!joined)
                 return -ENOMEM;
         free(walk->rest);
         walk->rest = joined;

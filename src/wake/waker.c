@@ -10,6 +10,7 @@
 #include "probe/probe.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/text.h"
 #include "wake/control.h"
 #include "wake/idle.h"
 #include "wake/member/container.h"
@@ -190,8 +191,7 @@ static FileMark waker_mark_status_file(const Waker *waker) {
         _cleanup_free_ char *path = NULL;
         struct stat status;
 
-        if (asprintf(&path, "%s" STATUS_FOLDER "/%s.json", waker->options.root, waker->service->name) < 0)
-                path = NULL;
+        path = text_printf("%s" STATUS_FOLDER "/%s.json", waker->options.root, waker->service->name);
         return path && lstat(path, &status) >= 0 ? file_mark_from_stat(&status) : (FileMark){};
 }
 
@@ -802,8 +802,7 @@ static void waker_fail(Waker *waker, FailureReason reason, const char *format, .
         waker->reason = reason;
         free(waker->error);
         va_start(arguments, format);
-        if (vasprintf(&waker->error, format, arguments) < 0)
-                waker->error = NULL;
+        waker->error = text_vprintf(format, arguments);
         va_end(arguments);
 
         waker_tell_begin(waker);

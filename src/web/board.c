@@ -1,4 +1,3 @@
-#include <stdio.h>
 #include <sys/inotify.h>
 
 #include "config/config.h"
@@ -6,6 +5,7 @@
 #include "util/alarm.h"
 #include "util/log.h"
 #include "web/board.h"
+#include "util/text.h"
 #include "web/describe.h"
 
 /* Board: one entry for each service of the configuration. What is told of it (the service, each of its parts, the object of the API) is kept
@@ -343,10 +343,9 @@ static void board_watch_config(Board *board) {
 
                 /* A folder that was removed and made again is another one. */
                 sd_event_source_disable_unref(TAKE_PTR(board->config_watches[i]));
-                if (asprintf(&path, "%s%s", board->root, folders[i]) < 0) {
-                        path = NULL;
+                path = text_printf("%s%s", board->root, folders[i]);
+                if (!path)
                         continue;
-                }
                 (void) sd_event_add_inotify(board->event, &board->config_watches[i], path,
                                             FOLDER_EVENTS | IN_CREATE, board_on_config_event, board);
         }
@@ -505,10 +504,9 @@ int board_new(Board **ret, sd_event *event, const char *root, BoardHandler handl
                 .handler = handler,
                 .userdata = userdata,
         };
-        if (!board->root || asprintf(&folder, "%s" STATUS_FOLDER, root) < 0) {
-                folder = NULL;
+        folder = text_printf("%s" STATUS_FOLDER, root);
+        if (!board->root || !folder)
                 return -ENOMEM;
-        }
 
         r = alarm_new(&board->reload, event, 0, board_on_reload, board);
         if (r >= 0)

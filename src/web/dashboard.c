@@ -1,5 +1,5 @@
-#include <stdio.h>
 
+#include "util/text.h"
 #include "web/asset.h"
 #include "web/dashboard.h"
 #include "web/reply.h"
@@ -15,8 +15,8 @@ static void answer_asset(Call *call, const char *name) {
         const Asset *asset;
         const char *known; /* a list of tags, or anything */
 
-        if (asprintf(&path, "dashboard/%s", name) < 0) {
-                path = NULL;
+        path = text_printf("dashboard/%s", name);
+        if (!path) {
                 reply_refusal(call->request, 503, "Out of memory.");
                 return;
         }

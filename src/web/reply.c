@@ -1,8 +1,8 @@
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "util/json-members.h"
 #include "web/reply.h"
+#include "util/text.h"
 
 /* Reply: what holds for everything that we say on our own account. The policy is for who opens an answer of the API as a page. */
 
@@ -46,8 +46,7 @@ _printf_(4, 0) static void reply_sentence(HttpExchange *request, unsigned status
                                           const char *format, va_list arguments) {
         _cleanup_free_ char *sentence = NULL;
 
-        if (vasprintf(&sentence, format, arguments) < 0)
-                sentence = NULL;
+        sentence = text_vprintf(format, arguments);
         reply_error(request, status, headers, sentence ?: "Out of memory.");
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "web/visitor.h"
+#include "util/text.h"
 #include "web/wait-page.h"
 
 /* Visitor: the page, and the events that keep it true. Nothing else of ours exists on an address that is the users' own: whatever name it
@@ -59,8 +60,7 @@ static void answer_page(Site *site, HttpExchange *request, const BoardEntry *ent
         char after[24];
         int r;
 
-        if (asprintf(&theme, "%s" THEME_FOLDER, site->root) < 0)
-                theme = NULL;
+        theme = text_printf("%s" THEME_FOLDER, site->root);
         context = (PageContext){
                 .language = wait_page_language(http_exchange_header(request, "Accept-Language", NULL)),
                 .path = http_exchange_target(request),

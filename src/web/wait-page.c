@@ -5,6 +5,7 @@
 #include "util/json-members.h"
 #include "util/log.h"
 #include "util/safe-file.h"
+#include "util/text.h"
 #include "web/asset.h"
 #include "web/language.h"
 #include "web/template.h"
@@ -306,10 +307,9 @@ static int theme_files_load(ThemeFiles *files, const char *theme) {
                 files->size[i] = asset->size;
                 if (!theme)
                         continue;
-                if (asprintf(&path, "%s/%s", theme, file_names[i]) < 0) {
-                        path = NULL;
+                path = text_printf("%s/%s", theme, file_names[i]);
+                if (!path)
                         return -ENOMEM;
-                }
                 r = safe_file_read("", path, FILE_OF_FOLDER, THEME_FILE_MAX, &data, &size, &why);
                 if (r == -ENOENT || r == -ENOTDIR)
                         continue;
@@ -410,13 +410,12 @@ int wait_page_render(PageDocument *ret, const PageContext *context, const Servic
                 r = page_add_parts(&page, service);
         if (r < 0)
                 return r;
-        if (asprintf(&document.policy,
-                     "default-src 'none'; style-src 'nonce-%s'; script-src 'nonce-%s'; connect-src 'self'; "
-                     "img-src data:; font-src data:; base-uri 'none'; form-action 'none'",
-                     page.own_nonce, page.own_nonce) < 0) {
-                document.policy = NULL;
+        document.policy = text_printf(
+                        "default-src 'none'; style-src 'nonce-%s'; script-src 'nonce-%s'; connect-src 'self'; "
+                        "img-src data:; font-src data:; base-uri 'none'; form-action 'none'",
+                        page.own_nonce, page.own_nonce);
+        if (!document.policy)
                 return -ENOMEM;
-        }
 
         r = context->theme ? page_expand(&page, context->theme, &document) : -ENOENT;
         if (r < 0 && r != -ENOMEM)

@@ -29,8 +29,20 @@ static void test_other_words_are_not(void) {
         ASSERT_NULL(nearest_of(word));
 }
 
+static void test_hint(void) {
+        static const char longest[] = "a234567890123456789012345678901234567890123456789012345678901234";
+        char hint[NEAREST_HINT_MAX];
+        Nearest nearest = nearest_to("longest");
+
+        ASSERT_STREQ(nearest_hint(&nearest, hint), "");
+        nearest = nearest_to(longest);
+        nearest_offer(&nearest, longest);
+        ASSERT_EQ(strlen(nearest_hint(&nearest, hint)), strlen(longest) + strlen(", did you mean ''?"));
+}
+
 int main(void) {
         test_typing_errors_are_near();
         test_other_words_are_not();
+        test_hint();
         return 0;
 }

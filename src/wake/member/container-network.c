@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "util/text.h"
 #include "wake/member/container-internal.h"
 
 /* Container, its networks: what they take before it is used, and when a start fails for them.
@@ -114,13 +115,11 @@ static void container_begin_remake(Container *container) {
         const char *owner = container->owner ? container_name(container->owner) : "THE-OTHER";
         _cleanup_free_ char *what = NULL, *command = NULL;
 
-        if (asprintf(&what, "it has the network of container %.12s%s%s%s, which does not exist any more", id,
-                     container->owner ? ", once '" : "", container->owner ? owner : "",
-                     container->owner ? "'" : "") < 0)
-                what = NULL;
-        if (asprintf(&command, "remove it ('docker rm -f %s') and create it again with '--network container:%s'",
-                     us, owner) < 0)
-                command = NULL;
+        what = text_printf("it has the network of container %.12s%s%s%s, which does not exist any more", id,
+                           container->owner ? ", once '" : "", container->owner ? owner : "",
+                           container->owner ? "'" : "");
+        command = text_printf("remove it ('docker rm -f %s') and create it again with '--network container:%s'",
+                              us, owner);
         container_remake(container, id, what, "up -d", command);
 }
 
@@ -295,12 +294,10 @@ static const ContainerNetwork *container_find_lost(const Container *container, c
                 const char *texts[] = { network->id, network->name };
 
                 for (size_t j = 0; j < ELEMENTSOF(texts); j++) {
-                        _cleanup_free_ char *text = NULL;
+                        _cleanup_free_ char *text = text_printf("network %s not found", texts[j]);
 
-                        if (asprintf(&text, "network %s not found", texts[j]) < 0) {
-                                text = NULL;
+                        if (!text)
                                 continue;
-                        }
                         if (strstr(message, text))
                                 return network;
                 }
@@ -341,14 +338,12 @@ void container_on_lost_network(Container *container, EngineReply *reply) {
                 }
         }
 
-        if (asprintf(&what, "%s; its network%s%s%s was removed", reply->message, network ? " '" : "",
-                     network ? network->name : "", network ? "'" : "") < 0)
-                what = NULL;
-        if (asprintf(&command,
-                     "'docker network create %s', 'docker network disconnect -f %s %s' and 'docker network connect %s "
-                     "%s' make it anew (with the subnet that it had, if that was given)",
-                     name, name, us, name, us) < 0)
-                command = NULL;
+        what = text_printf("%s; its network%s%s%s was removed", reply->message, network ? " '" : "",
+                           network ? network->name : "", network ? "'" : "");
+        command = text_printf(
+                        "'docker network create %s', 'docker network disconnect -f %s %s' and 'docker network connect %s "
+                        "%s' make it anew (with the subnet that it had, if that was given)",
+                        name, name, us, name, us);
         container_remake(container, network && !isempty(network->id) ? network->id : name, what, "up --no-start",
                          command);
 }

@@ -4,6 +4,7 @@
 
 #include "command/exec-failure.h"
 #include "util/printable.h"
+#include "util/text.h"
 #include "wake/member/container-internal.h"
 
 /* Container: its life, from the begin of a wake until it sleeps again: one stage after the other, each of which asks or waits for one thing.
@@ -293,8 +294,7 @@ void container_fail(Container *container, FailureReason reason, const char *form
         va_list arguments;
 
         va_start(arguments, format);
-        if (vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        text = text_vprintf(format, arguments);
         va_end(arguments);
 
         if (container->stage == STAGE_POSTING)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <sys/uio.h>
 
+#include "util/text.h"
 #include "wake/member/journal.h"
 
 /* Journal: sd_journal_send() takes a fixed list of fields, but which apply differs from entry to entry; so they are gathered into
@@ -68,8 +69,7 @@ void journal_service(int level, const char *message_id, ServiceState state, Fail
         va_list arguments;
 
         va_start(arguments, format);
-        if (vasprintf(&sentence, format, arguments) < 0)
-                sentence = NULL;
+        sentence = text_vprintf(format, arguments);
         va_end(arguments);
         if (sentence)
                 entry_send(&(Entry){}, level, message_id, service_state_to_string(state), reason, sentence);
@@ -84,8 +84,7 @@ void journal_dependency(int level, const char *name, DependencyState state, Fail
         va_list arguments;
 
         va_start(arguments, format);
-        if (vasprintf(&what, format, arguments) < 0)
-                what = NULL;
+        what = text_vprintf(format, arguments);
         va_end(arguments);
         if (!what || asprintf(&sentence, "dependency %s%s%s", name, what[0] == ':' ? "" : " ", what) < 0)
                 return;

@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "util/text.h"
 #include "wake/member/journal.h"
 #include "wake/member/member.h"
 
@@ -191,8 +192,7 @@ void member_fail(Member *member, FailureReason reason, const char *format, ...) 
         va_list arguments;
 
         va_start(arguments, format);
-        if (vasprintf(&error, format, arguments) < 0)
-                error = NULL;
+        error = text_vprintf(format, arguments);
         va_end(arguments);
 
         free(member->error);
@@ -208,8 +208,7 @@ void member_tell(const Member *member, int level, DependencyState state, const c
         va_list arguments;
 
         va_start(arguments, format);
-        if (vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        text = text_vprintf(format, arguments);
         va_end(arguments);
         journal_dependency(level, member_name(member), state, FAILURE_NONE, USEC_INFINITY, "%s", strempty(text));
 }

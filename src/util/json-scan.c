@@ -1,4 +1,5 @@
 #include "util/json-scan.h"
+#include "util/printable.h"
 
 /* JSON scan. json-c takes the last of two members of one name without a word, knows no line numbers, accepts
  * more than JSON, and gives up the whole file for a number that is too large. So the text is read once by this
@@ -105,32 +106,6 @@ static ssize_t read_escape(const char *text, const char *end, uint32_t *ret) {
         return 12;
 }
 
-/* The bytes of the UTF-8 character at `text`; 0 if it is none: cut short, longer than needed, a surrogate, too
- * large. */
-static size_t utf8_length(const char *text, const char *end) {
-        unsigned char c = (unsigned char) text[0], low = 0x80, high = 0xbf;
-        size_t n = c < 0x80                 ? 1
-                   : c >= 0xc2 && c <= 0xdf ? 2
-                   : c >= 0xe0 && c <= 0xef ? 3
-                   : c >= 0xf0 && c <= 0xf4 ? 4
-                                            : 0;
-
-        if (n == 0 || (size_t) (end - text) < n)
-                return 0;
-        if (c == 0xe0)
-                low = 0xa0;
-        else if (c == 0xed)
-                high = 0x9f;
-        else if (c == 0xf0)
-                low = 0x90;
-        else if (c == 0xf4)
-                high = 0x8f;
-        for (size_t i = 1; i < n; i++, low = 0x80, high = 0xbf)
-                if ((unsigned char) text[i] < low || (unsigned char) text[i] > high)
-                        return 0;
-        return n;
-}
-
 static size_t utf8_write(char *out, uint32_t c) {
         static const uint8_t leads[] = { 0, 0, 0xc0, 0xe0, 0xf0 }; /* by length */
         size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
@@ -161,7 +136,7 @@ static int scan_string(Scan *scan, bool *ret_escaped) {
                         if (n < 0)
                                 return mistake(scan, "malformed escape sequence");
                 } else if (c >= 0x80) {
-                        n = (ssize_t) utf8_length(scan->at, scan->end);
+                        n = (ssize_t) utf8_length(scan->at, (size_t) (scan->end - scan->at));
                         if (n == 0)
                                 return mistake(scan, "invalid UTF-8");
                 }

@@ -4,37 +4,35 @@
 
 /* Printable: the bounds between what others wrote and what we show or ask for. */
 
-static const struct {
-        unsigned char mask, lead;
-        size_t size;
-        uint32_t lowest; /* smaller ones are overlong */
-} utf8_forms[] = {
-        { 0xe0, 0xc0, 2, 0x80 },
-        { 0xf0, 0xe0, 3, 0x800 },
-        { 0xf8, 0xf0, 4, 0x10000 },
-};
+size_t utf8_length(const char *text, size_t size) {
+        unsigned char c = size > 0 ? (unsigned char) text[0] : 0xff, low = 0x80, high = 0xbf;
+        size_t n = c < 0x80                 ? 1
+                   : c >= 0xc2 && c <= 0xdf ? 2
+                   : c >= 0xe0 && c <= 0xef ? 3
+                   : c >= 0xf0 && c <= 0xf4 ? 4
+                                            : 0;
 
-/* The length of the character of two bytes or more that `text` begins with, or 0. */
-static size_t utf8_length(const unsigned char *text, size_t size) {
-        for (size_t i = 0; i < ELEMENTSOF(utf8_forms); i++) {
-                uint32_t character = text[0] & (unsigned char) ~utf8_forms[i].mask;
+        if (size < n)
+                return 0;
+        if (c == 0xe0)
+                low = 0xa0;
+        else if (c == 0xed)
+                high = 0x9f;
+        else if (c == 0xf0)
+                low = 0x90;
+        else if (c == 0xf4)
+                high = 0x8f;
+        for (size_t i = 1; i < n; i++, low = 0x80, high = 0xbf)
+                if ((unsigned char) text[i] < low || (unsigned char) text[i] > high)
+                        return 0;
+        return n;
+}
 
-                if ((text[0] & utf8_forms[i].mask) != utf8_forms[i].lead)
-                        continue;
-                if (size < utf8_forms[i].size)
-                        return 0;
-                for (size_t k = 1; k < utf8_forms[i].size; k++) {
-                        if ((text[k] & 0xc0) != 0x80)
-                                return 0;
-                        character = character << 6 | (text[k] & 0x3f);
-                }
-                /* Surrogates are no characters, and 80 to 9f are controls that terminals obey. */
-                if (character < utf8_forms[i].lowest || character > 0x10ffff || character < 0xa0 ||
-                    (character >= 0xd800 && character <= 0xdfff))
-                        return 0;
-                return utf8_forms[i].size;
-        }
-        return 0;
+/* Those of Latin 1 are controls as well, which terminals obey. */
+static size_t printable_length(const char *text, size_t size) {
+        size_t n = utf8_length(text, size);
+
+        return n == 2 && (unsigned char) text[0] == 0xc2 && (unsigned char) text[1] < 0xa0 ? 0 : n;
 }
 
 char *printable_copy(const char *data, size_t size, bool keep_lines) {
@@ -48,7 +46,7 @@ char *printable_copy(const char *data, size_t size, bool keep_lines) {
 
         for (size_t i = 0; i < size;) {
                 unsigned char byte = (unsigned char) data[i];
-                size_t n = byte < 0x80 ? 1 : utf8_length((const unsigned char *) data + i, size - i);
+                size_t n = printable_length(data + i, size - i);
 
                 if (n > 1)
                         memcpy(copy + i, data + i, n);

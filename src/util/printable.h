@@ -11,3 +11,6 @@ char *printable_copy(const char *data, size_t size, bool keep_lines);
 
 /* The last line that holds more than blanks, or "". A part of `text`, which is cut off behind it. */
 char *printable_last_line(char *text);
+
+/* The bytes of the UTF-8 character at `text`; 0 if it is none: cut short, longer than needed, a surrogate, too large. */
+size_t utf8_length(const char *text, size_t size);

@@ -209,7 +209,7 @@ static void options_add(UnitText *options, const char *name, const char *value) 
 
         bool quoted = value[strspn(value, safe)] != '\0';
 
-        unit_text_print(options, "%s--%s=%s", options->data[options->size - 1] == '=' ? "" : " ", name,
+        unit_text_print(options, "%s--%s=%s", options->size == strlen(OPTIONS_VARIABLE "=") ? "" : " ", name,
                         quoted ? "\"" : value);
         for (; quoted && *value; value++)
                 unit_text_print(options, "%s%c", strchr("\"\\", *value) ? "\\" : "", *value);

@@ -213,14 +213,12 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
                                   void **context) {
         HttpExchange *request = request_of(connection);
 
-        if (!request)
+        if (!request || !request->target)
                 return MHD_NO;
         if (!request->begun) {
                 request->begun = true;
                 request->method = method;
-                if (!request->target)
-                        answer_error(request, MHD_HTTP_SERVICE_UNAVAILABLE, "Out of memory.");
-                else if (strlen(request->target) > HTTP_TARGET_MAX)
+                if (strlen(request->target) > HTTP_TARGET_MAX)
                         answer_error(request, MHD_HTTP_URI_TOO_LONG, "The address is too long.");
                 else if (!request_body_is_fine(request))
                         answer_error(request, MHD_HTTP_CONTENT_TOO_LARGE, "No request here takes a body.");

@@ -1,7 +1,7 @@
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "config/problem.h"
+#include "util/text.h"
 
 /* Problem list. A hostile file has a million mistakes: the first two hundred are kept in words, the others as a
  * number. */
@@ -79,24 +79,27 @@ void problem_list_add_file(ProblemList *list, ProblemLevel level, const char *fi
         va_list arguments;
 
         va_start(arguments, format);
-        if (vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        text = text_vprintf(format, arguments);
         va_end(arguments);
         problem_list_add(list, level, file, NULL, NULL, NULL, text);
 }
 
 void problem_list_take_errors(ProblemList *list, ProblemList *from) {
+        size_t n_left = from->n_errors; /* that are not kept there either */
+
         list->n_errors += from->n_errors;
         for (size_t i = 0; i < from->n_problems; i++) {
                 Problem *problem = &from->problems[i];
 
                 if (problem->level != PROBLEM_ERROR)
                         continue;
+                n_left--;
                 if (problem_list_is_full(list) || append(list, *problem) < 0)
                         list->n_more++;
                 else
                         *problem = (Problem){};
         }
+        list->n_more += n_left;
         problem_list_done(from);
 }
 
@@ -113,19 +116,15 @@ void problem_list_finish(ProblemList *list, const char *file) {
                 return;
         problem.file = copy(file, &failed);
         problem.path = copy("", &failed);
-        if (asprintf(&problem.text, "… and %zu more", list->n_more) < 0)
-                problem.text = NULL;
+        problem.text = text_printf("… and %zu more", list->n_more);
         if (failed || !problem.text || append(list, problem) < 0)
                 problem_done(&problem);
 }
 
 char *problem_to_string(const Problem *problem) {
         bool has_path = !isempty(problem->path);
-        char *text;
 
-        if (asprintf(&text, "%s: %s%s%s%s%s%s", problem->file, strempty(problem->path), has_path ? ": " : "",
-                     strempty(problem->value), problem->value ? ": " : "",
-                     problem->level == PROBLEM_WARNING ? "warning: " : "", problem->text) < 0)
-                return NULL;
-        return text;
+        return text_printf("%s: %s%s%s%s%s%s", problem->file, strempty(problem->path), has_path ? ": " : "",
+                           strempty(problem->value), problem->value ? ": " : "",
+                           problem->level == PROBLEM_WARNING ? "warning: " : "", problem->text);
 }

@@ -273,6 +273,20 @@ static void test_defaults_are_not_multiplied_beyond_measure(void) {
         ASSERT_EQ(n, CONFIG_SERVICES_MAX);
 }
 
+/* Of remembered services. */
+static void test_mistakes_of_two_lists_are_counted(void) {
+        _cleanup_(problem_list_done) ProblemList list = {};
+        ProblemList more = {};
+
+        problem_list_add_file(&list, PROBLEM_ERROR, "one", "wrong");
+        for (size_t i = 0; i < PROBLEMS_MAX + 50; i++)
+                problem_list_add_file(&more, PROBLEM_ERROR, "other", "wrong");
+        problem_list_take_errors(&list, &more);
+        ASSERT_EQ(list.n_errors, (size_t) PROBLEMS_MAX + 51);
+        ASSERT_EQ(list.n_problems, (size_t) PROBLEMS_MAX);
+        ASSERT_EQ(list.n_more, (size_t) 51);
+}
+
 int main(void) {
         test_too_large();
         test_many_services();
@@ -280,6 +294,7 @@ int main(void) {
         test_one_large_number();
         test_one_large_object();
         test_more_mistakes_than_are_kept();
+        test_mistakes_of_two_lists_are_counted();
         test_many_duplicates();
         test_many_wrong_elements();
         test_a_ring_of_services();

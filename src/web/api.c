@@ -3,6 +3,7 @@
 
 #include "util/json-members.h"
 #include "util/log.h"
+#include "util/text.h"
 #include "web/api.h"
 #include "web/guard.h"
 #include "web/reply.h"
@@ -70,16 +71,21 @@ void api_services(Call *call) {
 /* The graph: of each service its steps and who waits for whom, and all that services are made of, once. */
 
 static bool add_node(json_object *nodes, const Service *service, const Dependency *dependency) {
-        json_object *node = json_member(nodes, dependency->name), *users = json_member(node, "services");
+        const char *kind = dependency_kind_to_string(dependency->kind);
+        /* A container, a unit and a service may have the same name. */
+        _cleanup_free_ char *key = text_printf("%s %s", kind, dependency->name);
+        json_object *node = key ? json_member(nodes, key) : NULL, *users = json_member(node, "services");
 
+        if (!key)
+                return false;
         if (node)
                 return json_append(users, json_object_new_string(service->name)) &&
                        json_add(node, "shared", json_object_new_boolean(true));
         node = json_object_new_object();
         users = json_object_new_array();
-        return json_add(nodes, dependency->name, node) && json_add_text(node, "id", dependency->name) &&
-               json_add_text(node, "kind", dependency_kind_to_string(dependency->kind)) &&
-               json_add(node, "services", users) && json_append(users, json_object_new_string(service->name)) &&
+        return json_add(nodes, key, node) && json_add_text(node, "id", dependency->name) &&
+               json_add_text(node, "kind", kind) && json_add(node, "services", users) &&
+               json_append(users, json_object_new_string(service->name)) &&
                json_add(node, "shared", json_object_new_boolean(false));
 }
 

@@ -69,6 +69,21 @@ static void test_graph_and_plan(void) {
         web_stage_close(&stage);
 }
 
+/* A stack is often called as its main container is. */
+static void test_graph_tells_kinds_of_one_name_apart(void) {
+        WebStage stage;
+
+        web_stage_open(&stage);
+        web_stage_configure(&stage,
+                            "{\"services\": {\"blog\": {\"name\": \"blog\", \"port\": 9002},"
+                            "\"feed\": {\"name\": \"feed\", \"dependencies\": [{\"service\": \"blog\"}]}}}");
+        web_stage_start(&stage, NULL);
+        web_expect(web_connect_tcp(&stage), GET("/api/graph"), "200",
+                   "{\"id\":\"blog\",\"kind\":\"container\",\"services\":[\"blog\"],\"shared\":false},"
+                   "{\"id\":\"blog\",\"kind\":\"service\",\"services\":[\"feed\"],\"shared\":false}");
+        web_stage_close(&stage);
+}
+
 static void test_a_changed_configuration_is_told(void) {
         WebStage stage;
         int fd;
@@ -734,6 +749,7 @@ int main(int argc, char **argv) {
 
         test_services_are_told_from_configuration_and_status();
         test_graph_and_plan();
+        test_graph_tells_kinds_of_one_name_apart();
         test_a_changed_configuration_is_told();
         test_refusals();
         test_names_that_the_configuration_gives();

@@ -15,8 +15,9 @@ const LABEL_MAX = 22;
 const LIVELINESS = ['stopped', 'pending', 'ready', 'starting', 'checking', 'failed'];
 const LEGEND = ['asleep', 'pending', 'starting', 'checking', 'ready', 'failed'];
 
-/* A service that depends on another one has its box as a dependency too: the names are kept apart. */
-const serviceId = (name) => `service:${name}`;
+/* A container, a unit and a service may have the same name, and a service that another one depends on has a box as a dependency too. */
+const boxId = (kind, name) => `${kind} ${name}`;
+const serviceId = (name) => boxId('stack', name);
 
 /** Boxes with their columns, and the lines between them. */
 export function arrange({nodes, services}) {
@@ -24,25 +25,30 @@ export function arrange({nodes, services}) {
     const lines = new Map();
     const connect = (from, to) => lines.set(`${from}\n${to}`, {from, to});
 
-    for (const node of nodes)
-        boxes.set(node.id, {id: node.id, label: node.id, kind: node.kind, shared: node.shared, services: node.services, column: 0});
-    for (const service of services)
-        service.steps.forEach((step, i) => step.forEach((id) => {
-            const box = boxes.get(id);
+    const idsOf = (service) => new Map(nodes.filter((node) => node.services.includes(service.name)).map(({kind, id}) => [id, boxId(kind, id)]));
+
+    for (const {id, kind, shared, services: users} of nodes)
+        boxes.set(boxId(kind, id), {id: boxId(kind, id), label: id, kind, shared, services: users, column: 0});
+    for (const service of services) {
+        const ids = idsOf(service);
+
+        service.steps.forEach((step, i) => step.forEach((name) => {
+            const box = boxes.get(ids.get(name));
 
             if (box)
                 box.column = Math.max(box.column, i);
         }));
+    }
     const last = Math.max(0, ...[...boxes.values()].map((box) => box.column)) + 1;
     services.forEach((service) => {
-        const needed = new Set(service.edges.map((edge) => edge.to));
+        const ids = idsOf(service), needed = new Set(service.edges.map((edge) => edge.to));
 
         boxes.set(serviceId(service.name), {id: serviceId(service.name), label: service.name, service: true, services: [service.name], column: last});
         for (const {from, to} of service.edges)
-            connect(to, from);
-        for (const id of service.steps.flat())
-            if (!needed.has(id))
-                connect(id, serviceId(service.name));
+            connect(ids.get(to), ids.get(from));
+        for (const name of service.steps.flat())
+            if (!needed.has(name))
+                connect(ids.get(name), serviceId(service.name));
     });
     return {boxes: [...boxes.values()], lines: [...lines.values()].filter(({from, to}) => boxes.has(from) && boxes.has(to)), columns: last + 1};
 }
@@ -169,9 +175,9 @@ export class Graph {
             states.set(serviceId(service.name), service.state);
             if (service.state === 'asleep')
                 continue;
-            for (const {container, state} of service.dependencies)
-                if (LIVELINESS.indexOf(state) > LIVELINESS.indexOf(states.get(container)))
-                    states.set(container, state);
+            for (const {kind, container, state} of service.dependencies)
+                if (LIVELINESS.indexOf(state) > LIVELINESS.indexOf(states.get(boxId(kind, container))))
+                    states.set(boxId(kind, container), state);
         }
         for (const box of this.boxes.values()) {
             const state = states.get(box.id) ?? 'asleep';

@@ -17,6 +17,10 @@ int alarm_new(sd_event_source **ret, sd_event *event, uint64_t accuracy_usec, sd
 void alarm_start(sd_event_source *timer, uint64_t span_usec) {
         int r;
 
+        if (span_usec == USEC_INFINITY) {
+                alarm_stop(timer);
+                return;
+        }
         r = sd_event_source_set_time_relative(timer, span_usec);
         if (r >= 0)
                 r = sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);

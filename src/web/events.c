@@ -227,10 +227,10 @@ int events_new(Events **ret, sd_event *event, Board *board, uint64_t heartbeat_u
         if (r >= 0)
                 r = bytes_printf(&events->heartbeat_text, ": heartbeat\n\n");
         if (r >= 0)
-                r = sd_event_add_time_relative(event, &events->timer, CLOCK_MONOTONIC, events->heartbeat_usec,
-                                               ACCURACY, events_on_timer, events);
+                r = alarm_new(&events->timer, event, ACCURACY, events_on_timer, events);
         if (r < 0)
                 return r;
+        alarm_start(events->timer, events->heartbeat_usec);
         *ret = TAKE_PTR(events);
         return 0;
 }

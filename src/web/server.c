@@ -43,8 +43,7 @@ static bool server_is_used(const Server *server) {
 
 /* From the last use on. */
 static void server_arm_idle(Server *server) {
-        if (server->exit_idle_usec != USEC_INFINITY)
-                alarm_start(server->idle, server->exit_idle_usec);
+        alarm_start(server->idle, server->exit_idle_usec);
 }
 
 static int server_on_idle(sd_event_source *source, uint64_t usec, void *userdata) {

@@ -27,6 +27,10 @@ static void test_comes_once_each_time_it_is_started(void) {
         alarm_start(alarm, 0);
         alarm_stop(alarm);
         ASSERT_EQ(sd_event_run(event, 0), 0);
+        alarm_start(alarm, 0);
+        alarm_start(alarm, USEC_INFINITY);
+        ASSERT_FALSE(alarm_is_on(alarm));
+        ASSERT_EQ(sd_event_run(event, 0), 0);
         ASSERT_EQ(n, 2);
         sd_event_source_disable_unref(alarm);
         sd_event_unref(event);

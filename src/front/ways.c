@@ -6,6 +6,7 @@
 #include "util/log.h"
 
 /* Ways. All TCP ports of a service lead to its one redirect socket; the kernel remembers with the connection where it was to go to (SO_ORIGINAL_DST).
+ * A client that came by a name of a sleeping container wanted the virtual address, and whatever port: that is one of the container.
  * Where nothing was redirected, as in proxy mode, that is where it was accepted. Nobody is asked as long as there is nothing to choose. */
 
 #define SO_ORIGINAL_DST6 80 /* IP6T_SO_ORIGINAL_DST, of a header that does not go with <netinet/in.h> */
@@ -16,8 +17,18 @@ typedef struct Way {
         Backends *backends; /* NULL: nobody accepts there yet */
 } Way;
 
+/* Those of the virtual address, made when somebody wants them. */
+typedef struct VirtualWays {
+        Address address;
+        Way *ways;
+        size_t n;
+} VirtualWays;
+
+#define VIRTUAL_MAX 1024U /* ports; whoever wants one more is refused: nobody has so many */
+
 struct Ways {
         Backends *backends; /* the service's */
+        VirtualWays *virtual; /* NULL: none */
         Way *ways;
         size_t n;
 };
@@ -71,6 +82,35 @@ static bool host_parse(Address *ret, const char *text) {
         return true;
 }
 
+/* NULL: out of memory. */
+static const Backends *virtual_find(const Ways *ways, in_port_t port) {
+        VirtualWays *virtual = ways->virtual;
+        Backends *backends;
+        Way *larger;
+
+        for (size_t i = 0; i < virtual->n; i++)
+                if (virtual->ways[i].port == port)
+                        return virtual->ways[i].backends;
+        larger = virtual->n < VIRTUAL_MAX ? reallocarray(virtual->ways, virtual->n + 1, sizeof(*larger)) : NULL;
+        if (!larger)
+                return NULL;
+        virtual->ways = larger;
+        backends = backends_at_port(ways->backends, port);
+        if (!backends)
+                return NULL;
+        larger[virtual->n++] = (Way){ .port = port, .backends = backends };
+        return backends;
+}
+
+static VirtualWays *virtual_free(VirtualWays *virtual) {
+        if (!virtual)
+                return NULL;
+        for (size_t i = 0; i < virtual->n; i++)
+                backends_free(virtual->ways[i].backends);
+        free(virtual->ways);
+        return mfree(virtual);
+}
+
 int ways_new(Ways **ret, const Status *status) {
         _cleanup_(ways_freep) Ways *ways = new0(Ways, 1);
         int r;
@@ -83,6 +123,13 @@ int ways_new(Ways **ret, const Status *status) {
         if (!ways->ways)
                 return -ENOMEM;
         r = backends_new(&ways->backends, status->backends);
+        if (r >= 0 && status->virtual_address) {
+                ways->virtual = new0(VirtualWays, 1);
+                if (!ways->virtual)
+                        return -ENOMEM;
+                if (!host_parse(&ways->virtual->address, status->virtual_address))
+                        ways->virtual = virtual_free(ways->virtual);
+        }
         for (size_t i = 0; i < status->n_ports && r >= 0; i++) {
                 const PortStatus *port = &status->ports[i];
                 Way way = { .port = htons(port->port) };
@@ -110,13 +157,16 @@ Ways *ways_free(Ways *ways) {
 
         for (size_t i = 0; i < ways->n; i++)
                 backends_free(ways->ways[i].backends);
+        virtual_free(ways->virtual);
         free(ways->ways);
         backends_free(ways->backends);
         return mfree(ways);
 }
 
 bool ways_equal(const Ways *a, const Ways *b) {
-        if (!a || !b || a->n != b->n || !backends_equal(a->backends, b->backends))
+        if (!a || !b || a->n != b->n || !a->virtual != !b->virtual ||
+            (a->virtual && !is_same_host(&a->virtual->address, &b->virtual->address)) ||
+            !backends_equal(a->backends, b->backends))
                 return false;
         for (size_t i = 0; i < a->n; i++) {
                 const Way *way_a = &a->ways[i], *way_b = &b->ways[i];
@@ -136,6 +186,8 @@ const Backends *ways_find(const Ways *ways, const Address *wanted) {
         const Backends *found = ways->backends;
         unsigned best = 0;
 
+        if (ways->virtual && is_same_host(&ways->virtual->address, wanted))
+                return virtual_find(ways, port_of(wanted));
         for (size_t i = 0; i < ways->n; i++) {
                 unsigned fit = way_fit(&ways->ways[i], wanted);
 
@@ -150,7 +202,8 @@ const Backends *ways_find(const Ways *ways, const Address *wanted) {
 const Backends *ways_find_client(const Ways *ways, int fd) {
         Address wanted;
 
-        return ways->n > 0 && wanted_address(fd, &wanted) ? ways_find(ways, &wanted) : ways->backends;
+        return (ways->n > 0 || ways->virtual) && wanted_address(fd, &wanted) ? ways_find(ways, &wanted)
+                                                                             : ways->backends;
 }
 
 /* A socket of both families has clients of IPv4 with mapped addresses. */

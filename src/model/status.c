@@ -67,6 +67,7 @@ Status *status_free(Status *status) {
                 strv_free(status->ports[i].backends);
         }
         free(status->ports);
+        free(status->virtual_address);
         free(status->service);
         free(status->wake_id);
         free(status->error);
@@ -246,8 +247,10 @@ json_object *status_to_json(const Status *status) {
                     add_share(object, status_progress(status)) &&
                     json_add_number(object, "estimateMs", status->estimate_usec / USEC_PER_MSEC) &&
                     json_add_number(object, "remainingMs", status_remaining(status) / USEC_PER_MSEC) &&
-                    json_add(object, "backends", json_new_texts(status->backends)) && add_ports(object, status) &&
-                    json_add_number(object, "holders", status->holders) &&
+                    json_add(object, "backends", json_new_texts(status->backends)) &&
+                    (!status->virtual_address ||
+                     json_add_text(object, "virtualAddress", status->virtual_address)) &&
+                    add_ports(object, status) && json_add_number(object, "holders", status->holders) &&
                     add_failure(object, status->reason, status->error) &&
                     json_add(object, "dependencies", dependencies_to_json(status));
 
@@ -503,20 +506,22 @@ static int parse_ports(json_object *value, void *target) {
         return r;
 }
 
-static const StatusMember status_members[] = { { "service", parse_string, offsetof(Status, service), true },
-                                               { "state", parse_service_state, offsetof(Status, state), true },
-                                               { "since", parse_timestamp, offsetof(Status, since_usec), false },
-                                               { "trigger", parse_trigger, offsetof(Status, trigger), false },
-                                               { "wakeId", parse_string, offsetof(Status, wake_id), false },
-                                               { "estimateMs", parse_msec, offsetof(Status, estimate_usec),
-                                                 false },
-                                               { "backends", parse_backends, offsetof(Status, backends), false },
-                                               { "ports", parse_ports, 0, false },
-                                               { "holders", parse_unsigned, offsetof(Status, holders), false },
-                                               { "reason", parse_reason, offsetof(Status, reason), false },
-                                               { "error", parse_string, offsetof(Status, error), false },
-                                               { "dependencies", parse_dependencies, 0, false },
-                                               {} };
+static const StatusMember status_members[] = {
+        { "service", parse_string, offsetof(Status, service), true },
+        { "state", parse_service_state, offsetof(Status, state), true },
+        { "since", parse_timestamp, offsetof(Status, since_usec), false },
+        { "trigger", parse_trigger, offsetof(Status, trigger), false },
+        { "wakeId", parse_string, offsetof(Status, wake_id), false },
+        { "estimateMs", parse_msec, offsetof(Status, estimate_usec), false },
+        { "backends", parse_backends, offsetof(Status, backends), false },
+        { "virtualAddress", parse_string, offsetof(Status, virtual_address), false },
+        { "ports", parse_ports, 0, false },
+        { "holders", parse_unsigned, offsetof(Status, holders), false },
+        { "reason", parse_reason, offsetof(Status, reason), false },
+        { "error", parse_string, offsetof(Status, error), false },
+        { "dependencies", parse_dependencies, 0, false },
+        {}
+};
 
 typedef struct Course {
         double progress;

@@ -88,6 +88,7 @@ typedef struct Status {
         uint64_t elapsed_usec; /* of a wake under way: since it began; what progress is computed from */
         uint64_t estimate_usec; /* the whole wake */
         char **backends; /* "172.18.0.4:80", "[fd00::2]:80", "/run/x.sock" */
+        char *virtual_address; /* of its names, whose clients are forwarded by the port that they want; NULL: none */
         PortStatus *ports; /* that have backends of their own */
         size_t n_ports;
         unsigned holders;
@@ -118,7 +119,7 @@ const char *status_trigger(const Status *status);
 bool dependency_status_add_times(const DependencyStatus *dependency, json_object *object);
 /* The object of DESIGN section 3. NULL when out of memory. */
 json_object *status_to_json(const Status *status);
-/* Reads back what readers need: service, state, since, trigger, wakeId, backends, ports, holders, reason, error, dependencies with
+/* Reads back what readers need: service, state, since, trigger, wakeId, backends, virtualAddress, ports, holders, reason, error, dependencies with
  * their name, type, state and error. Unknown members are ignored, since the writer may be newer. -EBADMSG if malformed. */
 int status_from_json(Status **ret, json_object *object);
 

@@ -530,10 +530,22 @@ static void print_ports(const ServiceFacts *service, const char *rival) {
 
         if (service->n_elements > 0)
                 printf(" %5s -> %5u  %-8s", port ? port + strlen(" . ") : key, service->redirect_port, word);
+        else if (service->service && service_is_redirected(service->service) && service->service->port == 0)
+                printf(" names -> %5u  %-8s", service->redirect_port, word);
         else if (service->service && service_is_redirected(service->service))
                 printf(" %5u -> %5u  %-8s", service->service->port, service->redirect_port, word);
         else
                 printf(" %5s    %5s  %-8s", "", "", "");
+}
+
+/* A line for each network. */
+static void print_names(const ServiceFacts *service) {
+        for (size_t i = 0; service->service && i < service->bindings.n_networks; i++) {
+                printf("  %s is, on %s:", service->service->virtual_address, service->bindings.networks[i].bridge);
+                for (char **name = service->bindings.networks[i].names; name && *name; name++)
+                        printf(" %s", *name);
+                putchar('\n');
+        }
 }
 
 static bool print_service(const Settling *settling, size_t i, bool changed, const char *rival) {
@@ -552,6 +564,7 @@ static bool print_service(const Settling *settling, size_t i, bool changed, cons
         print_ports(service, rival);
         printf(" %s%s%s%s%s\n", service_state_to_string(service->status ? service->status->state : SERVICE_ASLEEP),
                remark ? "  " : "", strempty(remark), rival ? " " : "", strempty(rival));
+        print_names(service);
         return well;
 }
 

@@ -563,14 +563,14 @@ int container_info_share_networks(ContainerInfo *info, const ContainerInfo *owne
         return 0;
 }
 
-bool container_network_bridge(const ContainerNetwork *network, char ret[static IFNAMSIZ]) {
+bool container_network_bridge(const char *name, const char *id, char ret[static IFNAMSIZ]) {
         static const char *const without_names[] = { "bridge", "host", "none", "podman" };
 
         for (size_t i = 0; i < ELEMENTSOF(without_names); i++)
-                if (streq(network->name, without_names[i]))
+                if (streq(name, without_names[i]))
                         return false;
-        (void) snprintf(ret, IFNAMSIZ, "br-%.12s", network->id);
-        return strlen(network->id) == ID_SIZE;
+        (void) snprintf(ret, IFNAMSIZ, "br-%.12s", id);
+        return strlen(id) == ID_SIZE;
 }
 
 #define WHOLE SIZE_MAX /* the parser fills more than one member */

@@ -79,7 +79,7 @@ bool port_binding_is_at(const PortBinding *binding, uint16_t host_port);
 /* NULL if the container is not on it. */
 const ContainerNetwork *container_info_network(const ContainerInfo *info, const char *network);
 /* The interface of a user-defined network of Docker's kind `bridge`, whether it is there or not: false if it is none. */
-bool container_network_bridge(const ContainerNetwork *network, char ret[static IFNAMSIZ]);
+bool container_network_bridge(const char *name, const char *id, char ret[static IFNAMSIZ]);
 /* Its mode is one of those that nothing can be connected to: the host's network, another container's, none. */
 bool network_mode_is_closed(const char *mode);
 /* False only if it is surely not on it, and could be: one that was never started may know its networks by their ids alone. */

@@ -99,7 +99,7 @@ static void add_links(Inner *inner, const ContainerInfo *info) {
                 const ContainerNetwork *network = &info->networks[i];
                 InnerLink *link = &inner->links[inner->n_links];
 
-                if (network->ipv4 && container_network_bridge(network, link->bridge)) {
+                if (network->ipv4 && container_network_bridge(network->name, network->id, link->bridge)) {
                         (void) snprintf(link->ipv4, sizeof(link->ipv4), "%s", network->ipv4);
                         inner->n_links++;
                 }

@@ -108,7 +108,17 @@ static BindingNetwork *bindings_add_network(RedirectBindings *bindings, const ch
         return larger;
 }
 
-int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info) {
+/* An id stands before its name. */
+static const char *network_id(const ContainerNetwork *network, char *const *networks) {
+        if (*network->id)
+                return network->id;
+        for (; networks && networks[0] && networks[1]; networks++)
+                if (streq(networks[1], network->name))
+                        return networks[0];
+        return network->name; /* which may be its id */
+}
+
+int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info, char *const *networks) {
         int r = 0;
 
         for (size_t i = 0; i < info->n_networks && bindings->n_networks < NETWORKS_MAX && r >= 0; i++) {
@@ -116,7 +126,7 @@ int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo 
                 BindingNetwork *names;
                 char bridge[IFNAMSIZ];
 
-                if (!container_network_bridge(network, bridge))
+                if (!container_network_bridge(network->name, network_id(network, networks), bridge))
                         continue;
                 names = bindings_add_network(bindings, bridge);
                 if (!names)

@@ -30,8 +30,9 @@ void redirect_bindings_done(RedirectBindings *bindings);
 /* From a container's port bindings: where it publishes `host_port` (TCP). Returns 1 if it does, 0 with `known`
  * = false if not. Addresses that are none are left out. */
 int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindings, size_t n, uint16_t host_port);
-/* From its networks: its own name, that of its compose service, and what it was given there besides. -ENOMEM. */
-int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info);
+/* From its networks: its own name, that of its compose service, and what it was given there besides. `networks`: survey_names() of them, for one
+ * that was never started, which does not know their ids. -ENOMEM. */
+int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info, char *const *networks);
 /* A missing or unreadable file gives `known` = false, `seen` = NULL, and 0. Only -ENOMEM fails. */
 int redirect_bindings_load(RedirectBindings *ret, const char *root, const char *service);
 /* Writes only if something changed, returns 1 if so. */

@@ -119,6 +119,21 @@ static int learn_port(RedirectBindings *ret, const Survey *survey, const Service
         return on_host && !ret->publisher ? -ENOMEM : 1;
 }
 
+/* One that was never started does not know their ids. */
+static bool has_new_networks(const ContainerInfo *info) {
+        for (size_t i = 0; info && i < info->n_networks; i++)
+                if (*info->networks[i].id == '\0')
+                        return true;
+        return false;
+}
+
+static bool have_new_networks(const Survey *survey, char *const *containers) {
+        for (; *containers; containers++)
+                if (has_new_networks(survey_find(survey, *containers)))
+                        return true;
+        return false;
+}
+
 /* Whose names are those of the service: the one that clients are forwarded to. NULL: none of the engine's. */
 static const char *named_container(const RedirectBindings *bindings, const Service *service) {
         size_t n = strcspn(strempty(service->backend), ":");
@@ -133,7 +148,7 @@ static const char *named_container(const RedirectBindings *bindings, const Servi
         return bindings->publisher ?: service_main(service)->name;
 }
 
-static int learn(RedirectBindings *ret, const Survey *survey, const Service *service) {
+static int learn(RedirectBindings *ret, const Survey *survey, const Service *service, char *const *networks) {
         const ContainerInfo *info = NULL;
         const char *name;
         int r = 1;
@@ -146,7 +161,7 @@ static int learn(RedirectBindings *ret, const Survey *survey, const Service *ser
         if (name)
                 info = survey_find(survey, name);
         /* One that is to be made anew has the names that it had. */
-        if (name && !info)
+        if (name && (!info || (!networks && has_new_networks(info))))
                 return 0;
         if (service->port == 0) {
                 ret->known = true;
@@ -154,7 +169,7 @@ static int learn(RedirectBindings *ret, const Survey *survey, const Service *ser
                 if (!ret->publisher)
                         return -ENOMEM;
         }
-        r = info ? redirect_bindings_add_names(ret, info) : 0;
+        r = info ? redirect_bindings_add_names(ret, info, networks) : 0;
         return r < 0 ? r : 1;
 }
 
@@ -163,6 +178,7 @@ static int learn(RedirectBindings *ret, const Survey *survey, const Service *ser
 static int learn_bindings(const Facts *facts, const char *root) {
         const size_t n = facts->config->n_services;
         _cleanup_free_ char **ids = new0(char *, n + 1), **names = NULL; /* names are borrowed */
+        _cleanup_(strv_freep) char **networks = NULL;
         size_t n_names = 0;
         int r;
 
@@ -187,6 +203,9 @@ static int learn_bindings(const Facts *facts, const char *root) {
         }
         if (r >= 0)
                 r = survey_inspect(facts->survey, names);
+        if (r >= 0 && have_new_networks(facts->survey, names) &&
+            survey_names(facts->survey, ENGINE_NETWORKS, &networks) < 0)
+                log_debug("The engine does not tell of its networks, asking again later.");
 
         for (size_t i = 0; ids && i < n; i++) {
                 _cleanup_free_ char *seen = ids[i];
@@ -195,7 +214,7 @@ static int learn_bindings(const Facts *facts, const char *root) {
 
                 if (!seen || r < 0)
                         continue;
-                k = learn(&learned, facts->survey, &facts->config->services[i]);
+                k = learn(&learned, facts->survey, &facts->config->services[i], networks);
                 if (k > 0) {
                         learned.seen = TAKE_PTR(seen);
                         k = redirect_bindings_save(&learned, root, facts->config->services[i].name);

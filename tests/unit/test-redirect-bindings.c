@@ -171,29 +171,37 @@ static void test_names(const char *root) {
                                    "\"Config\":{\"Labels\":{\"com.docker.compose.service\":\"web\"}},"
                                    "\"NetworkSettings\":{\"Networks\":{"
                                    "\"bridge\":{\"NetworkID\":\"" ID "\",\"Aliases\":null},"
-                                   "\"none-yet\":{\"NetworkID\":\"\",\"Aliases\":[\"x\"]},"
+                                   "\"gone\":{\"NetworkID\":\"\",\"Aliases\":[\"x\"]},"
+                                   "\"new\":{\"NetworkID\":\"\",\"Aliases\":[\"y\"]},"
                                    "\"proxy\":{\"NetworkID\":\"" NETWORK "\",\"Aliases\":[\"web\",\"SHOP\","
                                    "\"0123456789ab\",\"shop.example\",\"localhost\",\"a b\",\"_x\"]}}}}";
+        char *const networks[] = { (char *) NETWORK, (char *) "proxy", (char *) ID, (char *) "new", NULL };
         static const char *const expected[] = { "shop-web-1", "web", "shop" };
         _cleanup_(container_info_freep) ContainerInfo *info = NULL;
         RedirectBindings bindings = { .known = true }, loaded;
 
         ASSERT_OK(container_info_parse(&info, body, strlen(body)));
-        ASSERT_OK(redirect_bindings_add_names(&bindings, info));
+        ASSERT_OK(redirect_bindings_add_names(&bindings, info, networks));
         ASSERT_EQ(redirect_bindings_save(&bindings, root, "names"), 1);
         ASSERT_EQ(redirect_bindings_save(&bindings, root, "names"), 0);
         ASSERT_OK(redirect_bindings_load(&loaded, root, "names"));
-        ASSERT_EQ(loaded.n_networks, 1);
-        ASSERT_STREQ(loaded.networks[0].bridge, "br-fedcba987654");
-        ASSERT_EQ(strv_length(loaded.networks[0].names), ELEMENTSOF(expected));
+        ASSERT_EQ(loaded.n_networks, 2);
+        /* One that was never started does not know the network by its id. */
+        ASSERT_STREQ(loaded.networks[0].bridge, "br-0123456789ab");
+        ASSERT_STREQ(loaded.networks[0].names[2], "y");
+        ASSERT_STREQ(loaded.networks[1].bridge, "br-fedcba987654");
+        ASSERT_EQ(strv_length(loaded.networks[1].names), ELEMENTSOF(expected));
         for (size_t i = 0; i < ELEMENTSOF(expected); i++)
-                ASSERT_STREQ(loaded.networks[0].names[i], expected[i]);
+                ASSERT_STREQ(loaded.networks[1].names[i], expected[i]);
         redirect_bindings_done(&loaded);
         redirect_bindings_done(&bindings);
 }
 
 static void test_names_that_are_none(const char *root) {
-        static const char *const bad[] = { "[7]", "[{}]", "[{\"bridge\":\"br-0\"}]", "[{\"bridge\":\"a b\",\"names\":[]}]",
+        static const char *const bad[] = { "[7]",
+                                           "[{}]",
+                                           "[{\"bridge\":\"br-0\"}]",
+                                           "[{\"bridge\":\"a b\",\"names\":[]}]",
                                            "[{\"bridge\":\"br-0123456789abcd\",\"names\":[]}]",
                                            "[{\"bridge\":\"\\\"\",\"names\":[]}]" };
         _cleanup_free_ char *path = NULL;

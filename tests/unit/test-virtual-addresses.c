@@ -48,10 +48,10 @@ static void test_follows_from_the_name(void) {
 }
 
 static void test_who_has_one(void) {
-        _cleanup_(config_freep) Config *config = load(
-                        "{'services':{'off':{'name':'a','port':1,'names':false},'bot':{'name':'b'},"
-                        "'proxy':{'name':'c','port':2,'listen':'8080'},'alone':{'name':'d','names':true},"
-                        "'both':{'name':'e','port':3,'names':true}},'defaults':{'idleTimeout':0}}");
+        _cleanup_(config_freep) Config *config =
+                        load("{'services':{'off':{'name':'a','port':1,'names':false},'bot':{'name':'b'},"
+                             "'proxy':{'name':'c','port':2,'listen':'8080'},'alone':{'name':'d','names':true},"
+                             "'both':{'name':'e','port':3,'names':true}},'defaults':{'idleTimeout':0}}");
 
         ASSERT_STREQ(address_of(config, "off"), "");
         ASSERT_STREQ(address_of(config, "bot"), "");
@@ -91,7 +91,9 @@ static void test_clashes(void) {
 }
 
 static void test_bad_networks(void) {
-        static const char *const bad[] = { "'10.0.0.0/31'", "'10.0.0.0/7'", "'10.0.0.0'", "'fd00::/64'", "'x'", "7", "['10.0.0.0/8']" };
+        static const char *const bad[] = { "'10.0.0.0/31'", "'10.0.0.0/7'", "'10.0.0.0'",
+                                           "'fd00::/64'",   "'x'",          "7",
+                                           "['10.0.0.0/8']" };
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 _cleanup_(problem_list_done) ProblemList problems = {};

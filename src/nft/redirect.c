@@ -201,7 +201,7 @@ bool redirect_is_flushed(Redirect *redirect) {
 
 /* What was read of the tables is remembered, since at a thousand services nothing that settling does costs as much as to have them
  * listed: a line that says of which state of which ruleset, how much there is, and a sum of it, since files are damaged; then the arrays
- * as they are in memory. */
+ * as they are in memory. The sum begins with what makes those of another version others: their sizes, and the name of the table's layout. */
 #define STATE_SIZE strlen("01234567 0123456789abcdef ")
 #define HEAD_SIZE (STATE_SIZE + strlen("0123456789abcdef 1 0000000000 0000000000\n"))
 
@@ -214,8 +214,8 @@ static uint64_t sum(uint64_t hash, const void *data, size_t size) {
 /* "" if the state cannot be told. */
 static void write_head(char ret[static HEAD_SIZE + 1], const Redirect *redirect,
                        const RedirectSnapshot *snapshot) {
-        const size_t elements_size = snapshot->n_elements * sizeof(*snapshot->elements),
-                     services_size = snapshot->n_services * sizeof(*snapshot->services);
+        static const size_t sizes[] = { sizeof(*snapshot->elements), sizeof(*snapshot->services) };
+        uint64_t hash = UINT64_C(0xcbf29ce484222325);
         socklen_t size = sizeof(uint64_t);
         uint32_t generation;
         uint64_t namespace;
@@ -224,11 +224,12 @@ static void write_head(char ret[static HEAD_SIZE + 1], const Redirect *redirect,
         if (getsockopt(redirect->fd, SOL_SOCKET, SO_NETNS_COOKIE, &namespace, &size) < 0 ||
             ask_generation(redirect->fd, &generation) < 0)
                 return;
+        hash = sum(sum(hash, sizes, sizeof(sizes)), REDIRECT_DIVERT, strlen(REDIRECT_DIVERT));
+        hash = sum(hash, snapshot->elements, snapshot->n_elements * sizes[0]);
+        hash = sum(hash, snapshot->services, snapshot->n_services * sizes[1]);
         (void) snprintf(ret, HEAD_SIZE + 1, "%08" PRIx32 " %016" PRIx64 " %016" PRIx64 " %u %010zu %010zu\n",
-                        generation, namespace,
-                        sum(sum(UINT64_C(0xcbf29ce484222325), snapshot->elements, elements_size),
-                            snapshot->services, services_size),
-                        snapshot->complete, snapshot->n_elements, snapshot->n_services);
+                        generation, namespace, hash, snapshot->complete, snapshot->n_elements,
+                        snapshot->n_services);
 }
 
 /* NULL: it is of another state, or damaged. */

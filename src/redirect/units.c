@@ -215,7 +215,7 @@ bool units_have_run(const Units *units, const Unit *unit) {
 }
 
 uint64_t units_changed(const Units *units, const Unit *unit) {
-        return get_number(units, unit, INTERFACE, "StateChangeTimestampMonotonic", 't', 1);
+        return get_number(units, unit, INTERFACE, "StateChangeTimestampMonotonic", 't', time_now(CLOCK_MONOTONIC));
 }
 
 uint64_t units_age(const Units *units, const Unit *unit) {

@@ -44,7 +44,7 @@ bool units_have_run(const Units *units, const Unit *unit);
 bool units_is_active(const Units *units, const Unit *unit);
 /* 0: none. */
 unsigned units_main_pid(const Units *units, const Unit *unit);
-/* When its state last changed, CLOCK_MONOTONIC. */
+/* When its state last changed, CLOCK_MONOTONIC; now, if PID 1 does not say: what has just failed is not tried again. */
 uint64_t units_changed(const Units *units, const Unit *unit);
 /* How long ago, in usec, its state last changed. */
 uint64_t units_age(const Units *units, const Unit *unit);

@@ -214,8 +214,8 @@ static uint64_t sum(uint64_t hash, const void *data, size_t size) {
 /* "" if the state cannot be told. */
 static void write_head(char ret[static HEAD_SIZE + 1], const Redirect *redirect,
                        const RedirectSnapshot *snapshot) {
-        static const size_t sizes[] = { sizeof(*snapshot->elements), sizeof(*snapshot->services) };
-        uint64_t hash = UINT64_C(0xcbf29ce484222325);
+        const size_t element_size = sizeof(*snapshot->elements), service_size = sizeof(*snapshot->services);
+        uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ element_size ^ service_size << 16;
         socklen_t size = sizeof(uint64_t);
         uint32_t generation;
         uint64_t namespace;
@@ -224,9 +224,9 @@ static void write_head(char ret[static HEAD_SIZE + 1], const Redirect *redirect,
         if (getsockopt(redirect->fd, SOL_SOCKET, SO_NETNS_COOKIE, &namespace, &size) < 0 ||
             ask_generation(redirect->fd, &generation) < 0)
                 return;
-        hash = sum(sum(hash, sizes, sizeof(sizes)), REDIRECT_DIVERT, strlen(REDIRECT_DIVERT));
-        hash = sum(hash, snapshot->elements, snapshot->n_elements * sizes[0]);
-        hash = sum(hash, snapshot->services, snapshot->n_services * sizes[1]);
+        hash = sum(hash, REDIRECT_DIVERT, strlen(REDIRECT_DIVERT));
+        hash = sum(hash, snapshot->elements, snapshot->n_elements * element_size);
+        hash = sum(hash, snapshot->services, snapshot->n_services * service_size);
         (void) snprintf(ret, HEAD_SIZE + 1, "%08" PRIx32 " %016" PRIx64 " %016" PRIx64 " %u %010zu %010zu\n",
                         generation, namespace, hash, snapshot->complete, snapshot->n_elements,
                         snapshot->n_services);

@@ -614,11 +614,12 @@ void redirect_write_chain(FILE *stream, bool bridge, const char *service) {
 }
 
 void redirect_write_up(FILE *stream, const char *service, uint16_t redirect_port) {
+        fprintf(stream, "add rule inet wakechain " REDIRECT_CHAIN "%s meta l4proto tcp redirect to :%u\n", service,
+                redirect_port);
         fprintf(stream,
-                "add rule inet wakechain " REDIRECT_CHAIN "%1$s meta l4proto tcp redirect to :%2$u\n"
                 "add rule inet wakechain " REDIRECT_CHAIN
-                "%1$s meta l4proto udp redirect to :%3$u comment \"" NOT_A_CLIENT "\"\n",
-                service, redirect_port, REDIRECT_NAMES_PORT);
+                "%s meta l4proto udp redirect to :%u comment \"" NOT_A_CLIENT "\"\n",
+                service, REDIRECT_NAMES_PORT);
 }
 
 /* Connections of whoever is not counted go on like anybody's, behind the chain that this one was reached from. */

@@ -14,7 +14,7 @@
 /* The number is that of the layout: a table of another one is made anew. */
 #define REDIRECT_DIVERT "divert-4"
 /* Where wakechain-names.socket listens: see its unit. */
-#define REDIRECT_NAMES_PORT 19853
+#define REDIRECT_NAMES_PORT 19853U
 
 /* In the order in which a packet is looked up. */
 typedef enum RedirectMap {

@@ -61,6 +61,13 @@ typedef struct Dependency {
         bool keep;
 } Dependency;
 
+/* A further port of a service, as the member `ports` names it. */
+typedef struct ServicePort {
+        uint16_t port;
+        char **listen; /* proxy mode: where its clients come in; all of these are in the service's list, too */
+        char *backend; /* as given; NULL: found out after the start */
+} ServicePort;
+
 typedef enum PageMode {
         PAGE_AUTO,
         PAGE_ALWAYS,
@@ -106,6 +113,9 @@ typedef struct Service {
 
         char **listen; /* proxy mode; NULL: redirect mode if there is a port */
         uint16_t redirect_port; /* redirect mode only, else 0 */
+        bool ports_given; /* else, in redirect mode, its further ports are those that its containers publish, and no other service's */
+        ServicePort *ports; /* in the order of the file; `port` is not among them */
+        size_t n_ports;
         char *backend; /* as given; NULL: found out after the start */
         uint64_t idle_timeout_usec; /* 0: never */
         uint64_t global_timeout_usec;

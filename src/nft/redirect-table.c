@@ -15,6 +15,9 @@
  *   up:      redirect to the redirect port
  *   lifted:  counter, and the packet goes on as if we were not there, to the container
  *
+ * All ports of a service lead to its one chain. While it is lifted, a rule before the counter still redirects those whose containers do not accept
+ * yet: only where the packet is for the host itself, since a container may have the same number for its own side of another port.
+ *
  * So elements stay while a service sleeps and wakes, a change is the exchange of one rule, and whose element is
  * whose can be read from the table itself: nothing has to be remembered for taking it away. Chains of type nat
  * see the first packet of a connection only, which is what makes the counter one of connections, and leaves
@@ -192,7 +195,9 @@ static int read_service(Reader *reader, const char *kind, json_object *object) {
                 json_object *expression = json_object_array_get_idx(expressions, i),
                             *redirect = json_member(expression, "redirect");
 
-                if (redirect)
+                if (redirect && json_member(object, "comment"))
+                        service->waits = true;
+                else if (redirect)
                         service->redirect_port = (uint16_t) json_object_get_int(json_member(redirect, "port"));
                 if (json_member(expression, "counter")) {
                         service->counts = true;
@@ -291,6 +296,7 @@ static void merge_services(RedirectSnapshot *snapshot) {
                 last->chain |= service->chain;
                 last->counter |= service->counter;
                 last->counts |= service->counts;
+                last->waits |= service->waits;
                 last->lifted_by_waker |= service->lifted_by_waker;
                 last->bridge_chain |= service->bridge_chain;
                 last->bridge_counter |= service->bridge_counter;
@@ -447,8 +453,30 @@ static void write_uncounted_group(FILE *stream, const char *service, const char 
         fputs(" return\n", stream);
 }
 
+static void write_waiting(FILE *stream, const char *service, const Inner *inner, uint16_t redirect_port) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < inner->n_ports; i++) {
+                bool seen = !inner->ports[i].waits || inner->ports[i].published == 0;
+
+                for (size_t j = 0; j < i && !seen; j++)
+                        seen = inner->ports[j].waits && inner->ports[j].published == inner->ports[i].published;
+                if (seen)
+                        continue;
+                if (n++ == 0)
+                        fprintf(stream,
+                                "add rule inet wakechain " REDIRECT_CHAIN "%s fib daddr type local tcp dport { ",
+                                service);
+                else
+                        fputs(", ", stream);
+                fprintf(stream, "%u", inner->ports[i].published);
+        }
+        if (n > 0)
+                fprintf(stream, " } redirect to :%u comment \"waits\"\n", redirect_port);
+}
+
 void redirect_write_lifted(FILE *stream, bool bridge, const char *service, char *const *ignored,
-                           const Inner *inner, bool with_groups, bool by_waker) {
+                           const Inner *inner, uint16_t redirect_port, bool with_groups, bool by_waker) {
         for (; ignored && *ignored; ignored++) {
                 AddressPrefix prefix;
 
@@ -464,6 +492,8 @@ void redirect_write_lifted(FILE *stream, bool bridge, const char *service, char 
                 write_uncounted_group(stream, service, with_groups ? inner->proxy_group : NULL,
                                       " fib daddr type != local");
         }
+        if (inner && !bridge && redirect_port > 0)
+                write_waiting(stream, service, inner, redirect_port);
         fprintf(stream, "add rule %s " REDIRECT_CHAIN "%s counter name \"" REDIRECT_CHAIN "%s\"%s\n",
                 REDIRECT_TABLE(bridge), service, service, by_waker ? " comment \"waker\"" : "");
 }

@@ -57,6 +57,7 @@ typedef struct SnapshotService {
         uint64_t new_connections; /* of its counters, in both tables */
         bool chain, counter; /* which of both there are */
         bool counts; /* its chain has a rule that counts */
+        bool waits; /* … and one before it that redirects ports whose containers do not accept yet */
         bool lifted_by_waker; /* and that is a waker's, which knows who is not to be counted */
         bool bridge_chain, bridge_counter; /* in the other table */
 } SnapshotService;
@@ -89,9 +90,9 @@ void redirect_write_element(FILE *stream, const RedirectElement *element, bool c
 /* A service's chain and counter as new and empty; the table has to be there. */
 void redirect_write_chain(FILE *stream, bool bridge, const char *service);
 /* What an empty chain does: it redirects, or counts all but those who are no clients: `ignored` addresses, and what `inner` knows (NULL:
- * nothing), with control groups or without. */
+ * nothing), with control groups or without. Of its ports those that wait are redirected all the same, if there is a `redirect_port`. */
 void redirect_write_up(FILE *stream, const char *service, uint16_t redirect_port);
 void redirect_write_lifted(FILE *stream, bool bridge, const char *service, char *const *ignored,
-                           const Inner *inner, bool with_groups, bool by_waker);
+                           const Inner *inner, uint16_t redirect_port, bool with_groups, bool by_waker);
 /* The chain and counter of a service that no element refers to any more. */
 void redirect_write_service_removal(FILE *stream, bool bridge, const SnapshotService *service);

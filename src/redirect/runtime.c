@@ -6,8 +6,8 @@
 #include "util/macro.h"
 #include "util/time.h"
 
-/* Runtime: the engine's runtime has a folder for each container, from shortly before it runs until shortly after it has ended. Those who
- * hold them are what wakechain-containers.path watches. */
+/* Runtime: the engine's runtime has a folder for each container, from shortly before it runs until shortly after it has ended.
+ * wakechain-containers.path watches the folders that hold these. */
 
 #define PATH_SIZE 512
 

@@ -37,11 +37,17 @@ struct Busy {
         uint64_t mark_usec, mark_used_usec; /* CLOCK_MONOTONIC, 0: no mark; and what they had used then */
         uint64_t percent; /* as it was judged last */
 
-        char *reason;
+        bool found; /* something, in the last look */
+        char *reason; /* NULL: there was no memory for it */
 };
 
 static void busy_ask_command(Busy *busy);
 static void busy_ask_cpu(Busy *busy);
+
+static void busy_drop_look(Busy *busy) {
+        busy->execs = exec_look_free(busy->execs);
+        busy->command = host_command_free(busy->command);
+}
 
 /* Ends the look. NULL: nothing keeps it awake. Told when it begins. */
 static _printf_(2, 3) void busy_finish(Busy *busy, const char *format, ...) {
@@ -54,21 +60,20 @@ static _printf_(2, 3) void busy_finish(Busy *busy, const char *format, ...) {
                 reason = text_vprintf(format, arguments);
                 va_end(arguments);
         }
-        busy->execs = exec_look_free(busy->execs);
-        busy->command = host_command_free(busy->command);
-        if (reason && !busy->reason)
-                journal_service(LOG_INFO, WAKECHAIN_MESSAGE_BUSY, SERVICE_AWAKE, FAILURE_NONE,
-                                "%s stays awake: %s", busy->context->service->name, reason);
-        changed = reason && busy->reason ? !streq(reason, busy->reason) : reason != busy->reason;
-        free(busy->reason);
-        busy->reason = reason;
-        if (busy->anew && !reason) {
+        busy_drop_look(busy);
+        if (!format && busy->anew) {
                 busy->anew = false;
                 busy_ask(busy);
-                if (busy_is_asking(busy))
-                        return;
+                return;
         }
+        changed = busy->found != !!format || !streq(strempty(reason), strempty(busy->reason));
+        if (format && !busy->found)
+                journal_service(LOG_INFO, WAKECHAIN_MESSAGE_BUSY, SERVICE_AWAKE, FAILURE_NONE,
+                                "%s stays awake: %s", busy->context->service->name, strempty(reason));
         busy->anew = false;
+        busy->found = format;
+        free(busy->reason);
+        busy->reason = reason;
         busy->handler(busy, changed, busy->userdata);
 }
 
@@ -252,19 +257,18 @@ bool busy_is_asking(const Busy *busy) {
 }
 
 void busy_give_up(Busy *busy) {
-        busy->execs = exec_look_free(busy->execs);
-        busy->command = host_command_free(busy->command);
+        busy_drop_look(busy);
         busy->anew = false;
 }
 
 bool busy_note_client(Busy *busy) {
-        bool had_reason = busy->reason;
+        bool found = busy->found;
 
         busy->mark_usec = busy->percent = 0;
-        busy->reason = mfree(busy->reason);
-        return had_reason;
+        busy->found = false;
+        return found;
 }
 
 const char *busy_reason(const Busy *busy) {
-        return busy->reason;
+        return busy->found ? strempty(busy->reason) : NULL;
 }

@@ -73,7 +73,7 @@ struct Waker {
         Control *control;
         PortRedirect *redirect; /* of its port; NULL: proxy mode */
         Idle *idle;
-        Busy *busy; /* NULL: never awake so far, or there was no memory */
+        Busy *busy;
         Activation *activation; /* LISTENING: who has started it? */
         Dependency reach; /* stands for the backend while it is asked */
         char reach_port[sizeof("65535")];
@@ -121,7 +121,7 @@ static size_t waker_holders(const Waker *waker) {
 
 static int waker_describe(const Waker *waker, Status **ret) {
         _cleanup_(status_freep) Status *status = new0(Status, 1);
-        const char *busy = waker->busy && waker->state == SERVICE_AWAKE ? busy_reason(waker->busy) : NULL;
+        const char *busy = waker->state == SERVICE_AWAKE ? busy_reason(waker->busy) : NULL;
         int r;
 
         if (!status)
@@ -671,7 +671,6 @@ static void waker_begin_lifting(Waker *waker) {
 /* AWAKE */
 
 static bool waker_look(void *userdata);
-static void waker_on_busy(Busy *busy, bool changed, void *userdata);
 static void waker_on_idle(Idle *idle, void *userdata);
 
 /* The configuration that this wake was made with is a good one: kept for the generator, should the next one be broken. */
@@ -719,10 +718,6 @@ static void waker_begin_awake(Waker *waker) {
                 waker->was_ready = true;
                 waker_remember_later(waker);
         }
-        if (!waker->busy &&
-            busy_new(&waker->busy, &waker->stack->context, waker->stack->members, waker_on_busy, waker) < 0)
-                log_warning("There is no memory to look what else keeps %s awake, ignoring that.",
-                            waker->service->name);
         /* Without a timeout the looks still go on: they notice a port that was closed behind our back. */
         if (timeout_usec != USEC_INFINITY || waker->redirect) {
                 r = idle_new(&waker->idle, waker->event, timeout_usec, waker_look, waker_on_idle, waker);
@@ -888,10 +883,9 @@ static bool waker_look(void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
         bool used = waker_is_used(waker);
 
-        if (used && waker->busy) {
-                if (busy_note_client(waker->busy))
-                        waker_publish(waker);
-        } else if (waker->busy && waker->service->idle_timeout_usec > 0)
+        if (used && busy_note_client(waker->busy))
+                waker_publish(waker);
+        else if (!used && waker->service->idle_timeout_usec > 0)
                 busy_ask(waker->busy);
         return used;
 }
@@ -928,7 +922,7 @@ static void waker_begin_closing(Waker *waker) {
                 return;
         }
         waker->phase = WAKER_CLOSING;
-        if (waker->cause == SLEEP_IDLE && !waker->runs_on && waker->busy)
+        if (waker->cause == SLEEP_IDLE && !waker->runs_on)
                 busy_ask_anew(waker->busy);
         if (waker->redirect_moved)
                 waker_changed(waker);
@@ -942,12 +936,12 @@ static void waker_begin_closing(Waker *waker) {
 static void waker_go_on_closing(Waker *waker) {
         bool idle = waker->cause == SLEEP_IDLE && !waker->runs_on;
 
-        if (!waker->redirect_moved || (waker->cause == SLEEP_IDLE && waker->busy && busy_is_asking(waker->busy)))
+        if (!waker->redirect_moved || (waker->cause == SLEEP_IDLE && busy_is_asking(waker->busy)))
                 return;
         if (idle && waker->redirect_error < 0)
                 /* With the port still open, clients would meet a stopped container. The next timeout tries again. */
                 waker_begin_awake(waker);
-        else if (idle && (waker_is_used(waker) || (waker->busy && busy_reason(waker->busy)))) {
+        else if (idle && (waker_is_used(waker) || busy_reason(waker->busy))) {
                 log_debug("Somebody came in between, %s stays awake.", waker->service->name);
                 waker_begin_lifting(waker);
         } else
@@ -995,7 +989,7 @@ static void waker_begin_draining(Waker *waker) {
         bool asked = waker->cause == SLEEP_ASKED || waker->cause == SLEEP_ASKED_ALL;
 
         /* What it would say is late. */
-        waker->busy = busy_free(waker->busy);
+        busy_give_up(waker->busy);
         if (waker->runs_on || !asked || !waker->was_ready || timeout_usec == 0 ||
             waker->stack->backend.member == BACKEND_NO_MEMBER) {
                 waker_begin_stopping(waker);
@@ -1206,6 +1200,8 @@ int waker_new(Waker **ret, sd_event *event, const Config *config, const Service 
                                               .root = options->root,
                               },
                               &waker->state, waker_on_member, waker);
+        if (r >= 0)
+                r = busy_new(&waker->busy, &waker->stack->context, waker->stack->members, waker_on_busy, waker);
         if (r >= 0 && options->control_fd >= 0)
                 r = control_new(&waker->control, event, options->control_fd, service->name, waker_status_json,
                                 waker_on_control, waker);

@@ -6,10 +6,10 @@ import re
 import socket
 import time
 
-from service_test import Client, Runs, ServiceTest, dependency, front_options, rare, required, stacks, users_config, wait_for
+from service_test import PATIENCE, Client, Runs, ServiceTest, dependency, front_options, required, stacks, users_config, wait_for
 from sick_engine import ILLNESSES, SickEngine
 
-__all__ = ["ILLNESSES", "Client", "FaultTest", "Runs", "SickEngine", "dependency", "front_options", "quick_config", "rare", "required"]
+__all__ = ["ILLNESSES", "Client", "FaultTest", "Runs", "SickEngine", "dependency", "front_options", "quick_config", "required"]
 __all__ += ["stacks", "users_config", "wait_for"]
 
 URL, MEMVID = "http://127.0.0.1:9002/", "http://127.0.0.1:8100/"
@@ -144,7 +144,7 @@ class FaultTest(ServiceTest):
         """These services are awake, and nothing else is, within that time: every socket listens, sleeping stacks have no process, no
         running container (`others` were not started by us), no lock, nothing in a descriptor store, and their redirect."""
         running = self.members(*awake) | set(others)
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE * timeout
         while wrong := self.unsound(awake, running):
             if time.monotonic() > deadline:
                 self.fail("\n".join(wrong))

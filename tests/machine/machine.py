@@ -105,7 +105,7 @@ def _follow(argv, predicate, timeout, what, **kw):
         process.stdout.close()
 
 
-def wait_for(condition, timeout=30, interval=0.05, what=None):
+def wait_for(condition, timeout=30, interval=0.2, what=None):
     """Calls the condition until it returns something true, and returns that."""
     deadline = time.monotonic() + PATIENCE * timeout
     while True:
@@ -598,7 +598,7 @@ class Machine(_Namespace):
         command = [*self._enter_all(), "setpriv", "--pdeathsig", "KILL", "--", *command]
         return _follow(command, matches, timeout, "engine's event", env=ENVIRONMENT)
 
-    def wait_for(self, condition, timeout=30, interval=0.05, what=None):
+    def wait_for(self, condition, timeout=30, interval=0.2, what=None):
         """Waits until a function returns something true, or a command of the machine's exits 0."""
         if callable(condition):
             return wait_for(condition, timeout, interval, what)

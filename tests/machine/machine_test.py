@@ -16,18 +16,12 @@ import unittest
 
 import stacks
 import trees
-from machine import Machine, TimedOut, wait_for
+from machine import PATIENCE, Machine, TimedOut, wait_for
 
-__all__ = ["MachineTest", "Machine", "TimedOut", "rare", "rounds", "stacks", "trees", "wait_for"]
+__all__ = ["PATIENCE", "MachineTest", "Machine", "TimedOut", "rounds", "stacks", "trees", "wait_for"]
 
 _modules = {}
 _destdir = None
-
-
-def rare(test):
-    """A test, or a class of tests, that takes long and rarely breaks: run by `run --full`, and if it is named."""
-    test.rare = True
-    return test
 
 
 def rounds(everyday, full):

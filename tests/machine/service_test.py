@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine_test import MachineTest, TimedOut, rare, rounds, stacks, trees, wait_for
+from machine_test import PATIENCE, MachineTest, TimedOut, rounds, stacks, trees, wait_for
 
-__all__ = ["MESSAGES", "Client", "Runs", "ServiceTest", "TimedOut", "dependency", "front_options", "rare", "required", "rounds"]
+__all__ = ["MESSAGES", "PATIENCE", "Client", "Runs", "ServiceTest", "TimedOut", "dependency", "front_options", "required", "rounds"]
 __all__ += ["stacks", "trees", "users_config", "wait_for"]
 
 MESSAGES = dict(
@@ -186,19 +186,19 @@ class ServiceTest(MachineTest):
 
     # What clients see
 
-    def ask(self, url, *options, timeout=30, where=None):
+    def ask(self, url, *options, timeout=30 * PATIENCE, where=None):
         """(HTTP status, body); status 0: no answer. On the machine, or another host."""
         command = ["curl", "-gsS", "-m", str(timeout), "-w", "\n%{http_code}", *options, url]
         done = (where or self.machine).run(command, check=False, timeout=timeout + 10)
         body, _, code = done.stdout.rpartition("\n")
         return int(code), body
 
-    def asking(self, url, *options, timeout=60):
+    def asking(self, url, *options, timeout=60 * PATIENCE):
         """The same, in the background; finish it with answered()."""
         command = ["curl", "-gsS", "-m", str(timeout), "-w", "\n%{http_code}", *options, url]
         return self.machine.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def answered(self, process, timeout=60):
+    def answered(self, process, timeout=60 * PATIENCE):
         out, _ = process.communicate(timeout=timeout)
         body, _, code = out.rpartition("\n")
         return int(code), body

@@ -2,7 +2,7 @@
 
 import json
 
-from service_test import ServiceTest, rare, required, stacks, users_config
+from service_test import ServiceTest, required, stacks, users_config
 
 URL = "http://127.0.0.1:8100/"
 UNIT = "wakechain-redirect.service"
@@ -39,7 +39,6 @@ class BootTest(ServiceTest):
         self.assertEqual(self.unit_state("wake-front@memvid.service"), "inactive")
 
 
-@rare
 class RunningAlready(BootTest):
     """`restart: unless-stopped`: the engine has started them."""
 
@@ -129,7 +128,6 @@ class Ours(BootTest):
         self.assertEqual(stacks.running(m), set(CONTAINERS))
         self.assert_sleeps_again()
 
-    @rare
     def test_power_cut_while_waking(self):
         """The dependency had been started, the container that clients reach had not."""
         m = self.machine

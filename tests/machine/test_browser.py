@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from browser import Browser
-from service_test import ServiceTest, dependency, rare, stacks, users_config, wait_for
+from service_test import ServiceTest, dependency, stacks, users_config, wait_for
 
 SITE = "http://127.0.0.1:9002"
 DASHBOARD = "http://127.0.0.1:3456/"
@@ -26,9 +26,9 @@ def stages(seen, key, kind="part"):
 
 
 def impatient(**more):
-    """The users' file with a database of clemence that is given up after two seconds."""
+    """The users' file with a database of clemence that is given up after six seconds."""
     config = users_config(clemence={"idleTimeout": 0, **more})
-    dependency(config, "clemence", "mysql-clemence")["healthCheck"].update(interval=200, timeout=2000, retries=1)
+    dependency(config, "clemence", "mysql-clemence")["healthCheck"].update(interval=200, timeout=6000, retries=1)
     return config
 
 
@@ -81,7 +81,6 @@ class RealSite(BrowserTest):
     variant = "real"
     config = users_config(clemence={"idleTimeout": 0, "title": "Clémence’s blog"})
 
-    @rare
     def test_opens_by_itself(self):
         value = "value " + secrets.token_hex(8)
         stacks.set_page_value(self.machine, value)
@@ -380,7 +379,6 @@ class Dashboard(BrowserTest):
         self.assertIn("mysql-clemence", self.browser.text(selector=".card[data-service=clemence] .problem"))
         self.check_accessible()
 
-    @rare
     def test_small_screen_and_keyboard(self):
         self.open(**SIZES["phone"])
         self.assertLessEqual(self.browser.evaluate(expression="document.documentElement.scrollWidth"), 320)

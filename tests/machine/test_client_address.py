@@ -157,7 +157,7 @@ class Ignored(ServiceTest):
             "memvid": stack(
                 listen=["8200"],
                 backend="memvid-api:8100",
-                idleTimeout="3s",
+                idleTimeout="8s",
                 ignore={"userAgents": ["monitor", *HOSTILE], "paths": ["/health"]},
             )
         }
@@ -187,7 +187,8 @@ class Ignored(ServiceTest):
         seen = set()
         while not self.records("ASLEEP", "memvid", cursor):
             seen.update(self.monitor())
-        self.assertEqual(seen, {200, 503})
+        self.assertIn(200, seen)
+        self.assertLessEqual(seen, {200, 503})
         self.wait_no_process()
         self.assertEqual(self.monitor(), (503, 503))
         self.assertEqual(len(self.records("WAKING", "memvid", cursor)), 1)

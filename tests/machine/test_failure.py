@@ -1,6 +1,6 @@
 """A wake that fails: what it started is stopped again, everybody is told why, and the next connection tries again."""
 
-from service_test import ServiceTest, dependency, front_options, rare, stacks, users_config
+from service_test import ServiceTest, dependency, front_options, stacks, users_config
 
 URL = "http://127.0.0.1:9002/"
 
@@ -101,7 +101,6 @@ class FiftyTimes(ServiceTest):
     per = "module"
     config = Broken.config
 
-    @rare
     def test_fifty_times(self):
         m = self.machine
         m.set_config(config(interval=50, timeout=100, retries=1))

@@ -2,7 +2,7 @@
 
 import json
 
-from fault_test import MEMVID, URL, FaultTest, quick_config, rare
+from fault_test import MEMVID, URL, FaultTest, quick_config
 
 FILE = "/etc/wakechain/dependencies.json"
 WAKERS = ("wake@clemence.service", "wake@memvid.service")
@@ -139,7 +139,6 @@ class Config(FaultTest):
             self.sleep("memvid")
             self.assert_sound()
 
-    @rare
     def test_another_port_and_reloaded(self):
         """The socket listens there, and nowhere else."""
         self.write(self.changed(port=8101, backend="memvid-api:8100"))

@@ -4,7 +4,7 @@ import os
 import random
 import threading
 
-from fault_test import MEMVID, URL, FaultTest, Runs, quick_config, rare, stacks, wait_for
+from fault_test import MEMVID, URL, FaultTest, Runs, quick_config, stacks, wait_for
 
 WAKER, FRONT = "wake@clemence.service", "wake-front@clemence.service"
 SEED = os.environ.get("WAKECHAIN_SEED", "2026")
@@ -139,7 +139,6 @@ class Crossing(FaultTest):
 
     # Both, all the time
 
-    @rare
     def test_thirty_alternations(self):
         """The other stack, whose client asks all the time, does not care."""
         m = self.machine

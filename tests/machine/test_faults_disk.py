@@ -1,6 +1,6 @@
 """No space left in /run or /var, or /var read-only: a wake works, or fails and says why; with space again all works as before."""
 
-from fault_test import URL, FaultTest, quick_config, rare, stacks
+from fault_test import URL, FaultTest, quick_config, stacks
 
 WAKER = "wake@clemence.service"
 RUN = tuple(f"/run/wakechain/{name}" for name in ("lease", "status"))
@@ -75,7 +75,6 @@ class Disk(FaultTest):
         self.assertTrue(any("lease" in line for line in said), said)
         self.assertTrue(any("status" in line for line in said), said)
 
-    @rare
     def test_run_has_no_inode(self):
         self.check_run("inodes", well=False)
 
@@ -116,12 +115,10 @@ class Disk(FaultTest):
         self.fill("blocks", VAR)
         self.check_var()
 
-    @rare
     def test_var_has_no_inode(self):
         self.fill("inodes", VAR)
         self.check_var()
 
-    @rare
     def test_var_is_read_only(self):
         self.machine.run(["mount", "-o", "remount,ro", VAR])
         self.addCleanup(self.clear, VAR)

@@ -5,7 +5,7 @@ import threading
 import time
 import unittest
 
-from fault_test import ILLNESSES, MEMVID, URL, FaultTest, SickEngine, quick_config, rare, stacks
+from fault_test import ILLNESSES, MEMVID, URL, FaultTest, SickEngine, quick_config, stacks
 
 PATH = "/run/sick-engine.sock"
 
@@ -117,7 +117,6 @@ class Outage(SickTest):
         type(self).clients = [self.asking(f"http://127.0.0.1:{port}/", timeout=200) for port in stacks.PORTS.values()]
         self.clients.append(m.popen(["systemctl", "start", "wake@telegram-bot.service"]))
 
-    @rare
     def test_a_minute(self):
         end = self.begun + self.LENGTH
         while time.monotonic() < end:

@@ -1,6 +1,6 @@
 """Firewall rules that are flushed at bad moments: while a stack wakes, while it is awake, and while it goes to sleep."""
 
-from service_test import ServiceTest, rare, required, stacks, users_config
+from service_test import ServiceTest, required, stacks, users_config
 from test_redirect import SOCKET, URL
 from test_redirect import RedirectTest as _RedirectTest
 
@@ -110,7 +110,6 @@ class Flush(_RedirectTest):
         self.machine.wait_for(lambda: self.elements() > 0, 10, what="the redirects")
         self.sleep_and_wake()
 
-    @rare
     def test_while_going_to_sleep(self):
         """After the redirect was put back: the port is closed until it sleeps, then the next client wakes it."""
         m = self.machine

@@ -2,7 +2,7 @@
 
 import json
 
-from service_test import Client, ServiceTest, front_options, rare, rounds, stacks, users_config
+from service_test import Client, ServiceTest, front_options, rounds, stacks, users_config
 from test_same_port import create, service
 
 CYCLES = rounds(6, 20)
@@ -60,7 +60,6 @@ class SteadyClient(ServiceTest):
         peer = self.machine.add_peer_host()
         self.check_cycles("memvid", peer.machine_ipv4, 8100, "memvid-api ", peer, cycles=4)
 
-    @rare
     def test_proxy(self):
         self.check_cycles("proxied", "127.0.0.1", 8200, "memvid-ui ")
 
@@ -95,7 +94,7 @@ class Changed(ServiceTest):
 
     per = "class"
     proxied = {"listen": "127.0.0.1:9800", "backend": "c-one:80"}
-    config = {"services": {"one": service("c-one", 9700, idleTimeout="4s", **proxied)}}
+    config = {"services": {"one": service("c-one", 9700, idleTimeout="10s", **proxied)}}
 
     @classmethod
     def prepare(cls, machine):
@@ -104,7 +103,7 @@ class Changed(ServiceTest):
 
     def change(self, port=9700, **members):
         m = self.machine
-        m.write("/etc/wakechain/new", json.dumps({"services": {"one": service("c-one", port, idleTimeout="4s", **members)}}))
+        m.write("/etc/wakechain/new", json.dumps({"services": {"one": service("c-one", port, idleTimeout="10s", **members)}}))
         m.run("mv /etc/wakechain/new /etc/wakechain/dependencies.json && systemctl daemon-reload")
 
     def test_there_and_back(self):
@@ -116,7 +115,7 @@ class Changed(ServiceTest):
             # Nobody is lost when it is put to sleep, and those who come meanwhile keep it awake.
             waker = m.show("wake@one.service", "InvocationID")
             client = Client(m, "127.0.0.1", 9700, "c-one", interval_ms=300)
-            self.remain(9, lambda: m.show("wake@one.service", "InvocationID") == waker, "it was put to sleep in use")
+            self.remain(14, lambda: m.show("wake@one.service", "InvocationID") == waker, "it was put to sleep in use")
             m.systemctl("stop", "wake@one.service")
             self.wait_unit("wake@one.service", "active")
             self.assertEqual(client.finish()["errors"], [])
@@ -136,7 +135,7 @@ class Changed(ServiceTest):
         self.change(9701)
         m.wait_for(lambda: self.ask("http://127.0.0.1:9701/")[0] == 200, 10)
         client = Client(m, "127.0.0.1", 9701, "c-one", interval_ms=300)
-        self.remain(9, lambda: m.show("wake@one.service", "InvocationID") == waker, "it was put to sleep in use")
+        self.remain(14, lambda: m.show("wake@one.service", "InvocationID") == waker, "it was put to sleep in use")
         self.assertEqual(client.finish()["errors"], [])
         self.wait_unit("wake@one.service", "inactive")
         self.assertEqual(self.ask("http://127.0.0.1:9701/")[0], 200)

@@ -7,7 +7,7 @@ from service_test import ServiceTest, trees
 
 DEFINED, EXISTING = 200, 20
 FIRST_PORT = 4000
-WAKE_BOUND = 60
+WAKE_BOUND = 180
 
 CLIENTS = r"""
 import asyncio, json, sys, time
@@ -35,7 +35,7 @@ def services():
     """Those that exist are spread among the others."""
     defined = {}
     for i in range(DEFINED):
-        check = {"container": f"c{i}", "healthCheck": {"http": "http://:80/", "interval": 200, "timeout": 40000}}
+        check = {"container": f"c{i}", "healthCheck": {"http": "http://:80/", "interval": 200, "timeout": 120000}}
         defined[f"service{i}"] = {
             **{"name": f"c{i}", "port": FIRST_PORT + i, "network": "scale", "page": "never", "idleTimeout": "8s"},
             "dependencies": [check],

@@ -5,7 +5,7 @@ import os
 import random
 import subprocess
 
-from service_test import ServiceTest, front_options, rare, stacks, wait_for
+from service_test import ServiceTest, front_options, stacks, wait_for
 from test_same_port import create, service
 
 REDIRECT = "/usr/lib/wakechain/wakechain-redirect"
@@ -365,7 +365,6 @@ class Moves(SettleTest):
                 self.assert_nobody(9712)
                 self.assert_nobody(9713)
 
-    @rare
     def test_held(self):
         """The client that waits where it was is served, and so is one that comes where it is now."""
         stacks.set_delay(self.machine, "c-one", 3)
@@ -602,7 +601,6 @@ class Typo(SettleTest):
         """Mended: the front may still hand out the last answer, for a moment."""
         wait_for(lambda: self.who(port) == container, SOON, 0.1, what=f"{container} at port {port}")
 
-    @rare
     def test_in_the_reload_that_adds_it(self):
         for what in (self.break_file, lambda services: self.break_service(services, "two")):
             what(self.both)
@@ -735,7 +733,6 @@ class Restarts(SettleTest):
         self.soon(9721, "c-front")
         self.assert_agrees()
 
-    @rare
     def test_many_stops_and_starts(self):
         """Nobody undoes a stop of this very moment, and no limit makes a start the last one."""
         m = self.machine
@@ -809,7 +806,6 @@ class Damage(SettleTest):
     def api(self):
         return self.ask("http://127.0.0.1:3456/api/services", timeout=10)[0]
 
-    @rare
     def test_random(self):
         m = self.machine
         seed = int(os.environ.get("WAKECHAIN_SEED", "11"))
@@ -829,7 +825,6 @@ class Damage(SettleTest):
                 self.assertEqual(m.read("/root/victim"), "dear\n", "somebody has written behind a link")
         self.assertEqual(len(self.records("WAKING", "awake", self.cursor)), 1)
 
-    @rare
     def test_control_socket_is_removed(self):
         """Asleep: it is back, and the next client is served."""
         m = self.machine

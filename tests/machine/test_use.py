@@ -2,7 +2,7 @@
 
 import json
 
-from service_test import ServiceTest, rare, wait_for
+from service_test import ServiceTest, wait_for
 from test_same_port import create
 
 BRIDGED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
@@ -99,7 +99,6 @@ class Use(ServiceTest):
                 self.inside("c-own", self.asking(url, 2000))
                 self.follow("ASLEEP", "web", cursor)
 
-    @rare
     def test_a_killed_waker_leaves_nothing(self):
         """And its successor counts on; whoever finds it asleep takes away what is left."""
         m = self.machine

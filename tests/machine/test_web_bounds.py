@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 
-from service_test import ServiceTest, rare, stacks, users_config, wait_for
+from service_test import ServiceTest, stacks, users_config, wait_for
 
 API = "http://127.0.0.1:3456"
 LOCAL = ("--unix-socket", "/run/wakechain/web.sock")
@@ -107,7 +107,6 @@ class Bounds(ServiceTest):
             what="a stream that was closed to make room",
         )
 
-    @rare
     def test_visitors_of_one_service_leave_the_others_their_page(self):
         self.addCleanup(self.sleep, "clemence")
         self.addCleanup(self.sleep, "nextcloud")

@@ -62,7 +62,8 @@ static int claim_all(ClaimList *list, DraftService *entry) {
                 Claim published = { entry, NULL, { .family = AF_INET6, .port = service->port }, true };
                 Claim redirect = { entry, NULL, { .family = AF_INET6, .port = service->redirect_port }, false };
 
-                r = claim(list, published);
+                if (service->port > 0)
+                        r = claim(list, published);
                 if (r >= 0)
                         r = claim(list, redirect);
         }
@@ -281,6 +282,8 @@ int services_check(Draft *draft) {
 
         refuse_doubles(draft);
         r = redirect_ports_assign(draft);
+        if (r >= 0)
+                r = virtual_addresses_assign(draft);
         if (r >= 0)
                 r = check_claims(draft);
         if (r < 0)

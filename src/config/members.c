@@ -245,6 +245,16 @@ static int parse_adopt(JsonWalk *walk, const JsonPath *path, const JsonField *fi
 
 static const JsonKind kind_adopt = { JSON_TYPE(boolean), parse_adopt, "true or false" };
 
+static int parse_names(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
+                       void *member) {
+        NamesMode *names = member;
+
+        *names = json_object_get_boolean(value) ? NAMES_ON : NAMES_OFF;
+        return 0;
+}
+
+static const JsonKind kind_names = { JSON_TYPE(boolean), parse_names, "true or false" };
+
 static const JsonField service_fields[] = {
         { "adopt", &kind_adopt, offsetof(Service, adopt) },
         { "allow", &kind_networks, offsetof(Service, allow), JSON_GUARD },
@@ -262,6 +272,7 @@ static const JsonField service_fields[] = {
         { "ignore", &kind_ignore, 0 },
         { "listen", &kind_listen, offsetof(Service, listen), JSON_OWN },
         { "name", &kind_container, offsetof(Service, container), JSON_OWN | JSON_MANDATORY },
+        { "names", &kind_names, offsetof(Service, names) },
         { "network", &kind_network, offsetof(Service, network) },
         { "page", &kind_page, offsetof(Service, page) },
         { "port", &kind_port, offsetof(Service, port), JSON_OWN },

@@ -100,7 +100,8 @@ int redirect_ports_assign(Draft *draft) {
         }
 
         for (size_t i = 0; i < n; i++)
-                ports_give(&ports, waiting[i], waiting[i]->service.port + REDIRECT_PORT_OFFSET);
+                if (waiting[i]->service.port > 0)
+                        ports_give(&ports, waiting[i], waiting[i]->service.port + REDIRECT_PORT_OFFSET);
         n = drop_served(waiting, n);
         /* Each port comes to be asked for, so this ends. */
         for (unsigned round = 0; n > 0 && ports.n_free > 0; round++) {

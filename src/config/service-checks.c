@@ -122,16 +122,19 @@ static void check_ignore(const Check *check) {
 static void check_redirect(const Check *check) {
         Service *service = check->service;
 
+        /* From the defaults, it does not give a port to those that have none. */
+        if (service->names == NAMES_ON && !given(check, "names"))
+                service->names = NAMES_AUTO;
         check_guard(check, "allow", service->allow);
         check_guard(check, "deny", service->deny);
         check_guard(check, "proxyProtocol", service->proxy_protocol > 0);
-        if (service->port == 0) {
+        if (!service_is_redirected(service)) {
                 if (given(check, "port"))
                         return;
                 if (service->redirect_port > 0)
-                        warn_useless(check, "redirectPort", "has no effect without 'port'");
+                        warn_useless(check, "redirectPort", "has no effect without 'port' or 'names'");
                 if (service->backend)
-                        warn_useless(check, "backend", "has no effect without 'port' or 'listen'");
+                        warn_useless(check, "backend", "has no effect without 'port', 'names' or 'listen'");
                 service->redirect_port = 0;
                 return;
         }
@@ -148,6 +151,8 @@ static void check_proxy(const Check *check) {
         if (service->redirect_port > 0)
                 warn_useless(check, "redirectPort", "has no effect beside 'listen'");
         service->redirect_port = 0;
+        if (service->names == NAMES_ON)
+                warn_useless(check, "names", "has no effect beside 'listen'");
         if (!given(check, "port") && !given(check, "backend") && !service->backend)
                 refuse(check, "port",
                        "is missing, and so is 'backend': expected one of them, to forward clients to");

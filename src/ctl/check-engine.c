@@ -14,6 +14,7 @@
 #include "engine/survey.h"
 #include "nft/backend.h"
 #include "probe/exec-command.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/nearest.h"
 #include "util/text.h"
@@ -25,6 +26,7 @@
  * with more than these. */
 
 #define SURVEY_TIMEOUT (20 * USEC_PER_SEC)
+#define ROUTES_SIZE_MAX ((size_t) 4 * 1024 * 1024)
 #define COMPOSE_TIMEOUT (30 * USEC_PER_SEC)
 
 typedef struct EngineCheck {
@@ -494,6 +496,37 @@ static int check_survey(EngineCheck *check) {
         return r;
 }
 
+/* Routes of the host, among which are those of the engine's networks; ours leads nowhere. Whoever has one there would lose it while a stack sleeps. */
+static void check_addresses(EngineCheck *check) {
+        const AddressPrefix *ours = &check->config->names_addresses;
+        _cleanup_free_ char *text = NULL;
+        bool named = false;
+
+        for (size_t i = 0; i < check->config->n_services; i++)
+                named |= service_has_names(&check->config->services[i]);
+        if (!named || file_read("/proc/net/route", ROUTES_SIZE_MAX, &text, NULL) < 0)
+                return;
+        for (char *rest = text, *line; (line = strsep(&rest, "\n"));) {
+                char interface[32], wanted[ADDRESS_PREFIX_TEXT_MAX], found[ADDRESS_PREFIX_TEXT_MAX];
+                AddressPrefix route = { .family = AF_INET }, wider;
+                unsigned address, mask;
+
+                /* As they are in memory. That of all addresses is not meant. */
+                if (sscanf(line, "%31s %x %*x %*x %*d %*d %*d %x", interface, &address, &mask) != 3 || mask == 0)
+                        continue;
+                route.ipv4.s_addr = address;
+                route.length = (unsigned) __builtin_popcount(mask);
+                wider = route.length < ours->length ? route : *ours;
+                if (!address_prefix_matches(&wider, AF_INET,
+                                            route.length < ours->length ? &ours->ipv4 : &route.ipv4))
+                        continue;
+                check_tell(check, PROBLEM_ERROR, SERVICE_ITSELF, "names", NULL,
+                           "'addresses' %s overlaps the network %s of '%s': give it another one",
+                           address_prefix_to_string(ours, wanted), address_prefix_to_string(&route, found),
+                           interface);
+        }
+}
+
 /* For good. Whoever is not root looks with his own. */
 static int take_rights_of_waker(const char *engine_socket) {
         const struct passwd *user = geteuid() == 0 ? getpwnam("wakechain") : NULL;
@@ -532,6 +565,7 @@ int check_engine(const Config *config, ProblemList *problems) {
                                         : "the container engine does not answer there, so nothing is known of its containers");
                 return 0;
         }
+        check_addresses(&check);
         for (size_t i = 0; i < config->n_services && r >= 0; i++)
                 r = check_service(&check, &config->services[i]);
         return r < 0 ? log_oom() : 0;

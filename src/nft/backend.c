@@ -133,7 +133,8 @@ static int backend_take_default(Backend *backend, const Service *service, const 
                 return tell(&backend->address, 0, "127.0.0.1:%u", service->port);
         for (size_t i = 0; i < service->n_dependencies; i++)
                 /* It may be the one that publishes the port: no guessing then. */
-                if (!infos[i] && service->dependencies[i].kind == DEPENDENCY_CONTAINER)
+                if (!infos[i] && service->dependencies[i].kind == DEPENDENCY_CONTAINER &&
+                    (service->port > 0 || service->listen || i == main))
                         return tell(reterr_text, -ENOENT,
                                     "no container of it that exists publishes port %u, and '%s' does not exist",
                                     service->port, service->dependencies[i].name);
@@ -168,6 +169,11 @@ int backend_resolve(Backend *ret, const Service *service, const ContainerInfo *c
                 backend_done(&backend);
                 return r;
         }
+        /* By its names it is reached as what publishes a port is by that. */
+        if (service->port == 0 && service_has_names(service) && backend.member != BACKEND_NO_MEMBER) {
+                backend.publisher = backend.member;
+                backend.publisher_port = backend.port;
+        }
         *ret = backend;
         return 0;
 }
@@ -180,7 +186,7 @@ bool backend_is_direct(const Backend *backend, const Service *service, const Con
         info = backend->publisher == BACKEND_NO_MEMBER ? NULL : infos[backend->publisher];
         if (!info)
                 return false;
-        for (size_t i = 0; i < info->n_bindings; i++) {
+        for (size_t i = 0; i < info->n_bindings && service->port > 0; i++) {
                 const PortBinding *binding = &info->bindings[i];
 
                 if (!binding->tcp || !port_binding_covers(binding, service->port) ||

@@ -38,9 +38,16 @@ static bool prefixes_equal(const AddressPrefix *a, size_t n, const AddressPrefix
         return true;
 }
 
+static bool links_equal(const Inner *a, const Inner *b) {
+        for (size_t i = 0; i < MIN(a->n_links, b->n_links); i++)
+                if (!streq(a->links[i].bridge, b->links[i].bridge) || !streq(a->links[i].ipv4, b->links[i].ipv4))
+                        return false;
+        return a->n_links == b->n_links;
+}
+
 bool inner_equal(const Inner *a, const Inner *b) {
         return a->port == b->port && a->on_host == b->on_host && groups_equal(a->groups, b->groups) &&
-               streq(strempty(a->proxy_group), strempty(b->proxy_group)) &&
+               streq(strempty(a->proxy_group), strempty(b->proxy_group)) && links_equal(a, b) &&
                prefixes_equal(a->addresses, a->n_addresses, b->addresses, b->n_addresses) &&
                prefixes_equal(a->own, a->n_own, b->own, b->n_own);
 }
@@ -87,6 +94,18 @@ static void add_addresses(AddressPrefix *list, size_t *n, size_t max, const Cont
         }
 }
 
+static void add_links(Inner *inner, const ContainerInfo *info) {
+        for (size_t i = 0; i < info->n_networks && inner->n_links < INNER_ADDRESSES_MAX; i++) {
+                const ContainerNetwork *network = &info->networks[i];
+                InnerLink *link = &inner->links[inner->n_links];
+
+                if (network->ipv4 && container_network_bridge(network->name, network->id, link->bridge)) {
+                        (void) snprintf(link->ipv4, sizeof(link->ipv4), "%s", network->ipv4);
+                        inner->n_links++;
+                }
+        }
+}
+
 static bool is_on_host(const ContainerInfo *info) {
         return info->network_mode && streq(info->network_mode, "host");
 }
@@ -101,6 +120,7 @@ void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *
                 inner.pid = info->pid;
                 inner.on_host = is_on_host(info);
                 add_addresses(inner.addresses, &inner.n_addresses, INNER_ADDRESSES_MAX, info);
+                add_links(&inner, info);
         }
         for (size_t i = 0; i < service->n_dependencies; i++) {
                 if (!infos[i])
@@ -198,5 +218,5 @@ bool inner_is_on_its_way(uint16_t published, uint64_t silence_usec) {
         };
         SocketTable outside;
 
-        return socket_table_read(&outside, 0, &filter) >= 0 && outside.n_established > 0;
+        return published > 0 && socket_table_read(&outside, 0, &filter) >= 0 && outside.n_established > 0;
 }

@@ -3,6 +3,7 @@
 /* Inner: the container's side of a service's port. Clients may come to it past the published port: by the container's own address, and,
  * where it is on the host's network, by loopback. What is known here is who of them is none. */
 
+#include <net/if.h>
 #include "engine/engine.h"
 #include "model/service.h"
 #include "net/socket-table.h"
@@ -11,12 +12,20 @@
 #define INNER_ADDRESSES_MAX 16
 #define INNER_OWN_MAX 64
 
+/* The container on one of the engine's bridges. */
+typedef struct InnerLink {
+        char bridge[IFNAMSIZ];
+        char ipv4[INET_ADDRSTRLEN];
+} InnerLink;
+
 typedef struct Inner {
         pid_t pid; /* of the container; 0: it does not run */
         uint16_t port;
         bool on_host; /* on the host's network */
         AddressPrefix addresses[INNER_ADDRESSES_MAX]; /* the container's own; none on the host's network */
         size_t n_addresses;
+        InnerLink links[INNER_ADDRESSES_MAX];
+        size_t n_links;
         AddressPrefix own[INNER_OWN_MAX]; /* of the stack's containers, which are no clients of it */
         size_t n_own;
         char **groups; /* the control groups of those that are on the host's network, and our own: below GROUP_FOLDER */

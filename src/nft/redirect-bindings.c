@@ -12,13 +12,21 @@
  *
  *   {"ipv4": true, "ipv6": false, "addresses": ["192.168.1.5"], "publisher": "web", "seen": "0123456789ab,…"}
  *
+ * with "networks": [{"bridge": "br-0123456789ab", "names": ["web", "shop-web-1"]}], if it is on any that has names,
  * and, without the first three, what is known of a port that nobody publishes. Whatever cannot be understood in it
  * is taken for "not known", never for more than was published. */
 
 #define BINDINGS_SIZE_MAX ((size_t) 64 * 1024)
 #define PATH_SIZE 512
+#define ID_SHOWN 12U
+
+#define NETWORKS_MAX 64U
+#define LETTERS "abcdefghijklmnopqrstuvwxyz0123456789_-"
 
 void redirect_bindings_done(RedirectBindings *bindings) {
+        for (size_t i = 0; i < bindings->n_networks; i++)
+                strv_free(bindings->networks[i].names);
+        free(bindings->networks);
         strv_free(bindings->addresses);
         free(bindings->publisher);
         free(bindings->seen);
@@ -73,6 +81,66 @@ int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindi
         return ret->known;
 }
 
+/* What is no label of its own is left out: a domain name, or one that is too long. */
+static int network_add_name(BindingNetwork *network, const char *name) {
+        char label[REDIRECT_NAME_MAX + 1];
+        size_t n = strlen(strempty(name));
+
+        if (n == 0 || n > REDIRECT_NAME_MAX)
+                return 0;
+        for (size_t i = 0; i <= n; i++)
+                label[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char) (name[i] - 'A' + 'a') : name[i];
+        if (strspn(label, LETTERS) != n || streq(label, "localhost") || strv_contains(network->names, label))
+                return 0;
+        return strv_append(&network->names, label);
+}
+
+/* NULL: no memory, or too many. */
+static BindingNetwork *bindings_add_network(RedirectBindings *bindings, const char *bridge) {
+        BindingNetwork *larger = reallocarray(bindings->networks, bindings->n_networks + 1, sizeof(*larger));
+
+        if (!larger)
+                return NULL;
+        bindings->networks = larger;
+        larger += bindings->n_networks++;
+        *larger = (BindingNetwork){};
+        (void) snprintf(larger->bridge, sizeof(larger->bridge), "%s", bridge);
+        return larger;
+}
+
+/* An id stands before its name. */
+static const char *network_id(const ContainerNetwork *network, char *const *networks) {
+        if (*network->id)
+                return network->id;
+        for (; networks && networks[0] && networks[1]; networks++)
+                if (streq(networks[1], network->name))
+                        return networks[0];
+        return network->name; /* which may be its id */
+}
+
+int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info, char *const *networks) {
+        int r = 0;
+
+        for (size_t i = 0; i < info->n_networks && bindings->n_networks < NETWORKS_MAX && r >= 0; i++) {
+                const ContainerNetwork *network = &info->networks[i];
+                BindingNetwork *names;
+                char bridge[IFNAMSIZ];
+
+                if (!container_network_bridge(network->name, network_id(network, networks), bridge))
+                        continue;
+                names = bindings_add_network(bindings, bridge);
+                if (!names)
+                        return -ENOMEM;
+                r = network_add_name(names, info->name);
+                if (r >= 0)
+                        r = network_add_name(names, info->compose_service);
+                for (char **alias = network->names; alias && *alias && r >= 0; alias++)
+                        if (strlen(*alias) < ID_SHOWN || strncmp(info->id, *alias, strlen(*alias)) != 0)
+                                r = network_add_name(names, *alias);
+        }
+        return r;
+}
+
 static void bindings_path(char ret[static PATH_SIZE], const char *root, const char *service) {
         assert(service_name_is_valid(service));
         (void) snprintf(ret, PATH_SIZE, "%s" BINDINGS_FOLDER "/%s.json", strempty(root), service);
@@ -83,6 +151,46 @@ static int get_text(json_object *object, const char *name, char **ret) {
 
         *ret = text ? strdup(text) : NULL;
         return text && !*ret ? -ENOMEM : 0;
+}
+
+/* Both go into commands of nft: what is no name of an interface is refused. */
+static int networks_parse(RedirectBindings *bindings, json_object *networks) {
+        const size_t n = networks ? MIN(json_object_array_length(networks), (size_t) NETWORKS_MAX) : 0;
+        int r = 0;
+
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                json_object *object = json_object_array_get_idx(networks, i),
+                            *names = json_member_of(object, "names", json_type_array);
+                const char *bridge = json_member_text(object, "bridge");
+                BindingNetwork *network;
+
+                if (!engine_name_is_valid(bridge) || strlen(bridge) >= IFNAMSIZ || !names)
+                        return -EBADMSG;
+                network = bindings_add_network(bindings, bridge);
+                if (!network)
+                        return -ENOMEM;
+                for (size_t k = 0; k < json_object_array_length(names) && r >= 0; k++)
+                        r = network_add_name(network, json_text(json_object_array_get_idx(names, k)));
+        }
+        return r;
+}
+
+static json_object *networks_to_json(const RedirectBindings *bindings) {
+        json_object *list = json_object_new_array();
+
+        for (size_t i = 0; list && i < bindings->n_networks; i++) {
+                json_object *object = json_object_new_object();
+
+                object = json_built(object, json_add_text(object, "bridge", bindings->networks[i].bridge) &&
+                                                            json_add(object, "names",
+                                                                     json_new_texts(bindings->networks[i].names)));
+                if (!object || json_object_array_add(list, object) < 0) {
+                        json_object_put(object);
+                        json_object_put(list);
+                        return NULL;
+                }
+        }
+        return list;
 }
 
 static int bindings_parse(RedirectBindings *ret, const char *text) {
@@ -104,6 +212,8 @@ static int bindings_parse(RedirectBindings *ret, const char *text) {
                 for (size_t i = 0; i < json_object_array_length(addresses) && r >= 0; i++)
                         r = bindings_add(&bindings, strempty(json_text(json_object_array_get_idx(addresses, i))));
         }
+        if (r >= 0)
+                r = networks_parse(&bindings, json_member_of(object, "networks", json_type_array));
         if (r >= 0)
                 r = get_text(object, "publisher", &bindings.publisher);
         if (r >= 0)
@@ -161,6 +271,8 @@ int redirect_bindings_save(const RedirectBindings *bindings, const char *root, c
                              (json_add(object, "ipv4", json_object_new_boolean(bindings->any_ipv4)) &&
                               json_add(object, "ipv6", json_object_new_boolean(bindings->any_ipv6)) &&
                               json_add(object, "addresses", json_new_texts(bindings->addresses)))) &&
+                                            (bindings->n_networks == 0 ||
+                                             json_add(object, "networks", networks_to_json(bindings))) &&
                                             (!bindings->publisher ||
                                              json_add_text(object, "publisher", bindings->publisher)) &&
                                             (!bindings->seen || json_add_text(object, "seen", bindings->seen)));

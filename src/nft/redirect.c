@@ -312,6 +312,7 @@ typedef struct Change {
         size_t n_wanted;
         bool *changed;
         size_t n_changed;
+        uint64_t names; /* for which lengths of names there are maps: a bit each */
 } Change;
 
 static int compare_entries(const void *a, const void *b) {
@@ -368,6 +369,10 @@ static void change_elements(Change *change, bool comes) {
                     stays_lifted(change_find(change, found->service),
                                  redirect_snapshot_service(snapshot, found->service)))
                         continue;
+                if (comes && wanted->map == REDIRECT_NAMES && !(change->names >> wanted->name_length & 1)) {
+                        redirect_write_names(change->stream, wanted);
+                        change->names |= UINT64_C(1) << wanted->name_length;
+                }
                 redirect_write_element(change->stream, comes ? wanted : found, comes);
                 change_note(change, comes ? wanted->service : found->service);
         }
@@ -406,9 +411,10 @@ static void change_services(Change *change) {
                 /* What is kept of a table that is made anew is so in the new one. */
                 redirect_write_chain(change->stream, /* bridge= */ false, entry->service);
                 if (lifted)
-                        redirect_write_lifted(change->stream, /* bridge= */ false, entry->service,
-                                              entry->uncounted, NULL,
-                                              /* with_groups= */ false, /* by_waker= */ false);
+                        redirect_write_lifted(change->stream, /* bridge= */ false,
+                                              &(RedirectLifted){ entry->service, entry->uncounted,
+                                                                 entry->virtual_address, entry->redirect_port },
+                                              NULL, /* with_groups= */ false, /* by_waker= */ false);
                 else
                         redirect_write_up(change->stream, entry->service, entry->redirect_port);
                 change_note(change, entry->service);
@@ -418,7 +424,7 @@ static void change_services(Change *change) {
 int redirect_settle(Redirect *redirect, const RedirectSnapshot *snapshot, const RedirectEntry *entries,
                     size_t n_entries, const RedirectElement *elements, size_t n_elements, bool *changed) {
         _cleanup_text_ Text commands = {};
-        Change change = { NULL, snapshot, entries, n_entries, elements, n_elements, changed, 0 };
+        Change change = { NULL, snapshot, entries, n_entries, elements, n_elements, changed, 0, 0 };
         int r;
 
         for (size_t i = 0; i < n_entries; i++)
@@ -433,6 +439,9 @@ int redirect_settle(Redirect *redirect, const RedirectSnapshot *snapshot, const 
         change.stream = commands.stream;
         if (!snapshot->complete)
                 redirect_write_structure(change.stream, /* bridge= */ false);
+        for (size_t i = 0; i < snapshot->n_elements && snapshot->complete; i++)
+                if (snapshot->elements[i].map == REDIRECT_NAMES)
+                        change.names |= UINT64_C(1) << snapshot->elements[i].name_length;
         change_elements(&change, /* comes= */ false);
         change_services(&change);
         change_elements(&change, /* comes= */ true);
@@ -516,6 +525,8 @@ int redirect_up(Redirect *redirect, const Service *service) {
 
 /* The service's chain, and what goes with it. */
 static int redirect_lift_chain(Redirect *redirect, const Service *service, const Inner *inner, bool with_groups) {
+        const RedirectLifted lifted = { service->name, service->ignore_addresses, service->virtual_address,
+                                        service->redirect_port };
         _cleanup_text_ Text commands = {};
 
         if (!text_begin(&commands))
@@ -523,8 +534,8 @@ static int redirect_lift_chain(Redirect *redirect, const Service *service, const
         /* First of all, and in vain where it is not in the table. */
         write_flush(commands.stream, service);
         redirect_write_chain(commands.stream, /* bridge= */ false, service->name);
-        redirect_write_lifted(commands.stream, /* bridge= */ false, service->name, service->ignore_addresses,
-                              inner, with_groups, /* by_waker= */ true);
+        redirect_write_lifted(commands.stream, /* bridge= */ false, &lifted, inner, with_groups,
+                              /* by_waker= */ true);
         return redirect_commit(redirect, &commands);
 }
 
@@ -561,9 +572,9 @@ static int redirect_count_inner(Redirect *redirect, const Service *service, cons
         if (bridges) {
                 redirect_write_structure(commands.stream, /* bridge= */ true);
                 redirect_write_chain(commands.stream, /* bridge= */ true, service->name);
-                redirect_write_lifted(commands.stream, /* bridge= */ true, service->name,
-                                      service->ignore_addresses, inner, /* with_groups= */ false,
-                                      /* by_waker= */ true);
+                redirect_write_lifted(commands.stream, /* bridge= */ true,
+                                      &(RedirectLifted){ service->name, service->ignore_addresses, NULL, 0 },
+                                      inner, /* with_groups= */ false, /* by_waker= */ true);
         }
         write_inner_removal(commands.stream, snapshot, service->name);
         write_inner(commands.stream, snapshot, /* bridge= */ false, service, inner);

@@ -152,8 +152,7 @@ static int add_bids(Bid **bids, size_t *n, size_t service, const ServiceFacts *f
         int r;
 
         if (n_wanted == 0 && facts->service) {
-                r = redirect_elements_new(&elements, &n_wanted, facts->name, facts->service->port,
-                                          &facts->bindings);
+                r = redirect_elements_new(&elements, &n_wanted, facts->service, &facts->bindings);
                 if (r < 0)
                         return r;
                 wanted = elements;
@@ -190,6 +189,7 @@ int places_find(Places *ret, const ServiceFacts *services, const Decision *decis
                         .service = services[i].name,
                         .aim = decisions[i].aim,
                         .redirect_port = services[i].redirect_port,
+                        .virtual_address = services[i].service ? services[i].service->virtual_address : NULL,
                         .uncounted = services[i].service ? services[i].service->ignore_addresses : NULL,
                 };
                 if (decisions[i].aim == REDIRECT_GONE)
@@ -210,7 +210,7 @@ int places_find(Places *ret, const ServiceFacts *services, const Decision *decis
                 if (i == 0 || redirect_element_compare(&bids[first].element, &bids[i].element) != 0) {
                         places.elements[places.n_elements++] = bids[i].element;
                         first = i;
-                } else if (services[bids[i].service].bindings.known)
+                } else if (services[bids[i].service].bindings.known && bids[i].element.map < REDIRECT_VIRTUAL4)
                         places.rivals[bids[i].service] = services[bids[first].service].name;
         for (size_t i = 0; i < n; i++)
                 if (decisions[i].aim != REDIRECT_GONE)

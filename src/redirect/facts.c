@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -78,15 +79,15 @@ static char *ids_of(const Survey *survey, const Service *service) {
                                                                    : NULL;
 
                 if (container)
-                        fprintf(stream, "%.*s,", ID_SHOWN, container->id);
+                        fprintf(stream, "%.*s:%" PRIx64 ",", ID_SHOWN, container->id, container->networks);
         }
-        fprintf(stream, "%u", service->port);
+        fprintf(stream, "%u%s", service->port, service_has_names(service) ? " names" : "");
         return fclose(stream) == 0 ? text : mfree(text);
 }
 
 /* The first one in the order of the file that publishes the port decides. That nobody publishes it is believed only if all of a
  * service's containers are there and have answered: those that are to be made anew will be published as they were. 1: learned. */
-static int learn(RedirectBindings *ret, const Survey *survey, const Service *service) {
+static int learn_port(RedirectBindings *ret, const Survey *survey, const Service *service) {
         bool unanswered = false, on_host = false;
 
         for (size_t i = 0; i < service->n_dependencies; i++) {
@@ -119,11 +120,66 @@ static int learn(RedirectBindings *ret, const Survey *survey, const Service *ser
         return on_host && !ret->publisher ? -ENOMEM : 1;
 }
 
+/* One that was never started does not know their ids. */
+static bool has_new_networks(const ContainerInfo *info) {
+        for (size_t i = 0; info && i < info->n_networks; i++)
+                if (*info->networks[i].id == '\0')
+                        return true;
+        return false;
+}
+
+static bool have_new_networks(const Survey *survey, char *const *containers) {
+        for (; *containers; containers++)
+                if (has_new_networks(survey_find(survey, *containers)))
+                        return true;
+        return false;
+}
+
+/* Whose names are those of the service: the one that clients are forwarded to. NULL: none of the engine's. */
+static const char *named_container(const RedirectBindings *bindings, const Service *service) {
+        size_t n = strcspn(strempty(service->backend), ":");
+
+        for (size_t i = 0; i < service->n_dependencies && service->backend; i++)
+                if (service->dependencies[i].kind == DEPENDENCY_CONTAINER &&
+                    strlen(service->dependencies[i].name) == n &&
+                    strncmp(service->backend, service->dependencies[i].name, n) == 0)
+                        return service->dependencies[i].name;
+        if (service->backend)
+                return NULL;
+        return bindings->publisher ?: service_main(service)->name;
+}
+
+static int learn(RedirectBindings *ret, const Survey *survey, const Service *service, char *const *networks) {
+        const ContainerInfo *info = NULL;
+        const char *name;
+        int r = 1;
+
+        if (service->port > 0)
+                r = learn_port(ret, survey, service);
+        if (r <= 0 || !service_has_names(service))
+                return r;
+        name = named_container(ret, service);
+        if (name)
+                info = survey_find(survey, name);
+        /* One that is to be made anew has the names that it had. */
+        if (name && (!info || (!networks && has_new_networks(info))))
+                return 0;
+        if (service->port == 0) {
+                ret->known = true;
+                ret->publisher = strdup(name ?: service_main(service)->name);
+                if (!ret->publisher)
+                        return -ENOMEM;
+        }
+        r = info ? redirect_bindings_add_names(ret, info, networks) : 0;
+        return r < 0 ? r : 1;
+}
+
 /* Only about containers that are not those of the last time: what one publishes is fixed when it is made. What cannot be kept counts
  * nevertheless, as long as the engine answers. */
 static int learn_bindings(const Facts *facts, const char *root) {
         const size_t n = facts->config->n_services;
         _cleanup_free_ char **ids = new0(char *, n + 1), **names = NULL; /* names are borrowed */
+        _cleanup_(strv_freep) char **networks = NULL;
         size_t n_names = 0;
         int r;
 
@@ -134,7 +190,7 @@ static int learn_bindings(const Facts *facts, const char *root) {
         for (size_t i = n_names = 0; i < n && r >= 0; i++) {
                 const Service *service = &facts->config->services[i];
 
-                if (service->port == 0)
+                if (!service_has_front(service))
                         continue;
                 ids[i] = ids_of(facts->survey, service);
                 if (!ids[i])
@@ -148,6 +204,9 @@ static int learn_bindings(const Facts *facts, const char *root) {
         }
         if (r >= 0)
                 r = survey_inspect(facts->survey, names);
+        if (r >= 0 && have_new_networks(facts->survey, names) &&
+            survey_names(facts->survey, ENGINE_NETWORKS, &networks) < 0)
+                log_debug("The engine does not tell of its networks, asking again later.");
 
         for (size_t i = 0; ids && i < n; i++) {
                 _cleanup_free_ char *seen = ids[i];
@@ -156,7 +215,7 @@ static int learn_bindings(const Facts *facts, const char *root) {
 
                 if (!seen || r < 0)
                         continue;
-                k = learn(&learned, facts->survey, &facts->config->services[i]);
+                k = learn(&learned, facts->survey, &facts->config->services[i], networks);
                 if (k > 0) {
                         learned.seen = TAKE_PTR(seen);
                         k = redirect_bindings_save(&learned, root, facts->config->services[i].name);
@@ -604,6 +663,9 @@ static int look_at_services(Facts *facts, const char *root) {
                 ServiceFacts *service = &facts->services[i];
 
                 service->whole = whole;
+                /* What nobody answers is not to be asked here. */
+                if (!facts->names.listens)
+                        service->bindings.n_networks = 0;
                 service->chain = facts->table ? redirect_snapshot_service(facts->table, service->name) : NULL;
                 if (!service->service)
                         r = look_at_what_was(facts, service, root);
@@ -631,8 +693,9 @@ static int look_at_services(Facts *facts, const char *root) {
 }
 
 int facts_look(Facts *facts, const char *root, Redirect *redirect) {
-        static const char *const names[] = { "wakechain-page.socket", "wakechain-web.socket" };
-        SocketFacts *const sockets[] = { &facts->pages, &facts->api };
+        static const char *const names[] = { "wakechain-page.socket", "wakechain-web.socket",
+                                             "wakechain-names.socket" };
+        SocketFacts *const sockets[] = { &facts->pages, &facts->api, &facts->names };
         int r;
 
         r = units_read(&facts->units);

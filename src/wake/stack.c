@@ -412,6 +412,11 @@ int stack_describe(const Stack *stack, uint64_t begin_usec, Status *status) {
                 if (r < 0)
                         return r;
         }
+        if (*service->virtual_address && stack->backend.member != BACKEND_NO_MEMBER) {
+                status->virtual_address = strdup(service->virtual_address);
+                if (!status->virtual_address)
+                        return -ENOMEM;
+        }
         status->dependencies = new0(DependencyStatus, service->n_dependencies);
         if (!status->dependencies)
                 return -ENOMEM;

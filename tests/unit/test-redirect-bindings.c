@@ -161,6 +161,63 @@ static void test_link_in_the_place_of_the_folder(const char *root) {
         assert_loads(root, &unknown);
 }
 
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define NETWORK "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+
+/* Its own name, the compose service, aliases in small letters and once; no id, no domain name, nothing of networks that have no names. */
+static void test_names(const char *root) {
+        static const char body[] = "{\"Id\":\"" ID "\",\"Name\":\"/Shop-web-1\","
+                                   "\"State\":{\"Running\":false},"
+                                   "\"Config\":{\"Labels\":{\"com.docker.compose.service\":\"web\"}},"
+                                   "\"NetworkSettings\":{\"Networks\":{"
+                                   "\"bridge\":{\"NetworkID\":\"" ID "\",\"Aliases\":null},"
+                                   "\"gone\":{\"NetworkID\":\"\",\"Aliases\":[\"x\"]},"
+                                   "\"new\":{\"NetworkID\":\"\",\"Aliases\":[\"y\"]},"
+                                   "\"proxy\":{\"NetworkID\":\"" NETWORK "\",\"Aliases\":[\"web\",\"SHOP\","
+                                   "\"0123456789ab\",\"shop.example\",\"localhost\",\"a b\",\"_x\"]}}}}";
+        char *const networks[] = { (char *) NETWORK, (char *) "proxy", (char *) ID, (char *) "new", NULL };
+        static const char *const expected[] = { "shop-web-1", "web", "shop" };
+        _cleanup_(container_info_freep) ContainerInfo *info = NULL;
+        RedirectBindings bindings = { .known = true }, loaded;
+
+        ASSERT_OK(container_info_parse(&info, body, strlen(body)));
+        ASSERT_OK(redirect_bindings_add_names(&bindings, info, networks));
+        ASSERT_EQ(redirect_bindings_save(&bindings, root, "names"), 1);
+        ASSERT_EQ(redirect_bindings_save(&bindings, root, "names"), 0);
+        ASSERT_OK(redirect_bindings_load(&loaded, root, "names"));
+        ASSERT_EQ(loaded.n_networks, 2);
+        /* One that was never started does not know the network by its id. */
+        ASSERT_STREQ(loaded.networks[0].bridge, "br-0123456789ab");
+        ASSERT_STREQ(loaded.networks[0].names[2], "y");
+        ASSERT_STREQ(loaded.networks[1].bridge, "br-fedcba987654");
+        ASSERT_EQ(strv_length(loaded.networks[1].names), ELEMENTSOF(expected));
+        for (size_t i = 0; i < ELEMENTSOF(expected); i++)
+                ASSERT_STREQ(loaded.networks[1].names[i], expected[i]);
+        redirect_bindings_done(&loaded);
+        redirect_bindings_done(&bindings);
+}
+
+static void test_names_that_are_none(const char *root) {
+        static const char *const bad[] = { "[7]",
+                                           "[{}]",
+                                           "[{\"bridge\":\"br-0\"}]",
+                                           "[{\"bridge\":\"a b\",\"names\":[]}]",
+                                           "[{\"bridge\":\"br-0123456789abcd\",\"names\":[]}]",
+                                           "[{\"bridge\":\"\\\"\",\"names\":[]}]" };
+        _cleanup_free_ char *path = NULL;
+
+        ASSERT_TRUE(asprintf(&path, "%s/var/lib/wakechain/bindings/names.json", root) >= 0);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                _cleanup_free_ char *text = NULL;
+                RedirectBindings loaded;
+
+                ASSERT_TRUE(asprintf(&text, "{\"networks\":%s,\"seen\":\"x\"}", bad[i]) > 0);
+                ASSERT_OK(file_replace(path, text, strlen(text), 0644, false));
+                ASSERT_OK(redirect_bindings_load(&loaded, root, "names"));
+                ASSERT_TRUE(loaded.n_networks == 0 && !loaded.seen);
+        }
+}
+
 int main(void) {
         char root[] = "/tmp/test-redirect-bindings-XXXXXX", *command;
 
@@ -169,6 +226,8 @@ int main(void) {
         test_bindings_file(root);
         test_lock(root);
         test_what_it_was_learned_from(root);
+        test_names(root);
+        test_names_that_are_none(root);
         test_link_in_the_place_of_the_folder(root);
 
         ASSERT_TRUE(asprintf(&command, "rm -r %s", root) >= 0);

@@ -209,8 +209,7 @@ static void plan_init(Plan *plan, const Wish *wishes, size_t n) {
                         .redirect_port = service->redirect_port,
                         .uncounted = service->ignore_addresses,
                 };
-                ASSERT_OK(redirect_elements_new(&elements, &n_elements, service->name, service->port,
-                                                plan->wishes[i]->bindings));
+                ASSERT_OK(redirect_elements_new(&elements, &n_elements, service, plan->wishes[i]->bindings));
                 ASSERT_TRUE(n_elements < 8);
                 memcpy(&plan->elements[plan->n_elements], elements, n_elements * sizeof(*elements));
                 plan->n_elements += n_elements;
@@ -1052,14 +1051,14 @@ static void test_elements(void) {
         RedirectElement *elements;
         size_t n;
 
-        ASSERT_ERROR(redirect_elements_new(&elements, &n, "a", PORT, &odd), EINVAL);
-        ASSERT_OK(redirect_elements_new(&elements, &n, "a", PORT, &addresses_only));
+        ASSERT_ERROR(redirect_elements_new(&elements, &n, &clemence, &odd), EINVAL);
+        ASSERT_OK(redirect_elements_new(&elements, &n, &clemence, &addresses_only));
         ASSERT_EQ(n, 2);
         ASSERT_TRUE(redirect_element_compare(&elements[0], &elements[1]) < 0 &&
                     redirect_element_compare(&elements[1], &elements[0]) > 0);
         ASSERT_EQ(redirect_element_compare(&elements[0], &elements[0]), 0);
         free(elements);
-        ASSERT_OK(redirect_elements_new(&elements, &n, "a", PORT, &(RedirectBindings){ .known = true }));
+        ASSERT_OK(redirect_elements_new(&elements, &n, &clemence, &(RedirectBindings){ .known = true }));
         ASSERT_EQ(n, 0);
         free(elements);
 }

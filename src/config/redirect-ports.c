@@ -33,6 +33,8 @@ static bool ports_take(Ports *ports, unsigned port) {
 static void ports_take_given(Ports *ports, const Service *service) {
         (void) ports_take(ports, service->port);
         (void) ports_take(ports, service->redirect_port);
+        for (size_t i = 0; i < service->n_ports; i++)
+                (void) ports_take(ports, service->ports[i].port);
         for (char **text = service->listen; text && *text; text++) {
                 ListenAddress address;
 

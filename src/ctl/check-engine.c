@@ -13,6 +13,7 @@
 #include "ctl/unit.h"
 #include "engine/survey.h"
 #include "nft/backend.h"
+#include "nft/redirect-bindings.h"
 #include "probe/exec-command.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -325,13 +326,41 @@ static void check_port_owners(EngineCheck *check) {
         }
 }
 
+static bool names_port(const Service *service, uint16_t port) {
+        bool named = service->port == port;
+
+        for (size_t i = 0; i < service->n_ports && !named; i++)
+                named = service->ports[i].port == port;
+        return named;
+}
+
+/* As settling has found it. What another one names is that one's, and nothing to be said. */
+static void check_further_ports(EngineCheck *check) {
+        _cleanup_(redirect_bindings_done) RedirectBindings bindings = {};
+
+        if (check->service->ports_given || redirect_bindings_load(&bindings, "", check->service->name) < 0)
+                return;
+        for (size_t i = 0; i < bindings.n_further; i++) {
+                const FurtherPort *further = &bindings.further[i];
+                const Service *rival = further->rival ? config_find(check->config, further->rival) : NULL;
+
+                if (rival && !names_port(rival, further->port))
+                        check_tell(check, PROBLEM_WARNING, SERVICE_ITSELF, "ports", NULL,
+                                   "%u is published by '%s' and by a container of service '%s', too: its clients wake "
+                                   "neither, until one of them has it among its 'ports'",
+                                   further->port, strempty(further->bindings.publisher), rival->name);
+        }
+}
+
 static void check_ports(EngineCheck *check) {
         _cleanup_free_ char *text = NULL;
         Backend backend = {};
         int r;
 
-        if (service_is_redirected(check->service))
+        if (service_is_redirected(check->service)) {
                 check_port_owners(check);
+                check_further_ports(check);
+        }
         /* What is missing was said already, and may be what publishes the port. */
         for (size_t i = 0; i < check->service->n_dependencies; i++)
                 if (check_dependency(check, i)->kind == DEPENDENCY_CONTAINER && !check->infos[i])

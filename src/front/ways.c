@@ -230,9 +230,12 @@ bool wanted_address(int fd, Address *ret) {
                 return false;
         ipv4 = own.any.sa_family == AF_INET;
         if (getsockopt(fd, ipv4 ? SOL_IP : SOL_IPV6, ipv4 ? SO_ORIGINAL_DST : SO_ORIGINAL_DST6, &wanted.storage,
-                       &wanted.size) >= 0)
-                *ret = wanted;
-        else
+                       &wanted.size) < 0)
                 *ret = own;
+        else {
+                /* The kernel does not say how long it is. */
+                wanted.size = ipv4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+                *ret = wanted;
+        }
         return true;
 }

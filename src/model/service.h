@@ -62,6 +62,13 @@ typedef struct Dependency {
         bool keep;
 } Dependency;
 
+/* A further port of a service, as the member `ports` names it. */
+typedef struct ServicePort {
+        uint16_t port;
+        char **listen; /* proxy mode: where its clients come in; all of these are in the service's list, too */
+        char *backend; /* as given; NULL: found out after the start */
+} ServicePort;
+
 typedef enum PageMode {
         PAGE_AUTO,
         PAGE_ALWAYS,
@@ -118,6 +125,9 @@ typedef struct Service {
         uint16_t redirect_port; /* redirect mode only, else 0 */
         NamesMode names;
         char virtual_address[INET_ADDRSTRLEN]; /* that its names have while it sleeps; "" if it has none */
+        bool ports_given; /* else, in redirect mode, its further ports are those that its containers publish, and no other service's */
+        ServicePort *ports; /* in the order of the file; `port` is not among them */
+        size_t n_ports;
         char *backend; /* as given; NULL: found out after the start */
         uint64_t idle_timeout_usec; /* 0: never */
         uint64_t global_timeout_usec;

@@ -13,7 +13,8 @@
  *   {"ipv4": true, "ipv6": false, "addresses": ["192.168.1.5"], "publisher": "web", "seen": "0123456789ab,…"}
  *
  * with "networks": [{"bridge": "br-0123456789ab", "names": ["web", "shop-web-1"]}], if it is on any that has names,
- * and, without the first three, what is known of a port that nobody publishes. Whatever cannot be understood in it
+ * and, without the first three, what is known of a port that nobody publishes; with "ports", a list of the same for each further port, with
+ * its number and, if it is not this service's, the rival that it is or may be of. Whatever cannot be understood in it
  * is taken for "not known", never for more than was published. */
 
 #define BINDINGS_SIZE_MAX ((size_t) 64 * 1024)
@@ -27,6 +28,11 @@ void redirect_bindings_done(RedirectBindings *bindings) {
         for (size_t i = 0; i < bindings->n_networks; i++)
                 strv_free(bindings->networks[i].names);
         free(bindings->networks);
+        for (size_t i = 0; i < bindings->n_further; i++) {
+                free(bindings->further[i].rival);
+                redirect_bindings_done(&bindings->further[i].bindings);
+        }
+        free(bindings->further);
         strv_free(bindings->addresses);
         free(bindings->publisher);
         free(bindings->seen);
@@ -141,6 +147,54 @@ int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo 
         return r;
 }
 
+int redirect_bindings_add_further(RedirectBindings *bindings, uint16_t port, RedirectBindings *own) {
+        FurtherPort *larger;
+        size_t i = bindings->n_further;
+
+        if (i >= FURTHER_PORTS_MAX)
+                return -E2BIG;
+        larger = reallocarray(bindings->further, i + 1, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+        bindings->further = larger;
+        for (; i > 0 && larger[i - 1].port > port; i--)
+                larger[i] = larger[i - 1];
+        larger[i] = (FurtherPort){ .port = port, .bindings = *own };
+        bindings->n_further++;
+        *own = (RedirectBindings){};
+        return 0;
+}
+
+static int compare_to_further(const void *port, const void *further) {
+        return (int) *(const uint16_t *) port - (int) ((const FurtherPort *) further)->port;
+}
+
+const FurtherPort *redirect_bindings_further(const RedirectBindings *bindings, uint16_t port) {
+        if (bindings->n_further == 0)
+                return NULL;
+        return bsearch(&port, bindings->further, bindings->n_further, sizeof(*bindings->further),
+                       compare_to_further);
+}
+
+static bool has_address(const RedirectBindings *bindings, const char *address) {
+        return (strchr(address, ':') ? bindings->any_ipv6 : bindings->any_ipv4) ||
+               strv_contains(bindings->addresses, address);
+}
+
+bool redirect_bindings_meet(const RedirectBindings *a, const RedirectBindings *b) {
+        if (!a->known || !b->known)
+                return false;
+        if ((a->any_ipv4 && b->any_ipv4) || (a->any_ipv6 && b->any_ipv6))
+                return true;
+        for (char **address = a->addresses; address && *address; address++)
+                if (has_address(b, *address))
+                        return true;
+        for (char **address = b->addresses; address && *address; address++)
+                if (has_address(a, *address))
+                        return true;
+        return false;
+}
+
 static void bindings_path(char ret[static PATH_SIZE], const char *root, const char *service) {
         assert(service_name_is_valid(service));
         (void) snprintf(ret, PATH_SIZE, "%s" BINDINGS_FOLDER "/%s.json", strempty(root), service);
@@ -175,6 +229,31 @@ static int networks_parse(RedirectBindings *bindings, json_object *networks) {
         return r;
 }
 
+static int bindings_read(RedirectBindings *ret, json_object *object);
+
+static int further_read(RedirectBindings *bindings, json_object *list) {
+        int r = 0;
+
+        for (size_t i = 0; list && i < json_object_array_length(list) && r >= 0; i++) {
+                json_object *entry = json_object_array_get_idx(list, i), *value = json_member(entry, "port");
+                _cleanup_bindings_ RedirectBindings own = {};
+                int64_t port = json_object_get_int64(value);
+                FurtherPort *further;
+
+                if (!json_object_is_type(value, json_type_int) || port < 1 || port > UINT16_MAX ||
+                    redirect_bindings_further(bindings, (uint16_t) port))
+                        return -EBADMSG;
+                r = bindings_read(&own, entry);
+                if (r >= 0)
+                        r = redirect_bindings_add_further(bindings, (uint16_t) port, &own);
+                if (r < 0)
+                        break;
+                further = (FurtherPort *) redirect_bindings_further(bindings, (uint16_t) port);
+                r = get_text(entry, "rival", &further->rival);
+        }
+        return r;
+}
+
 static json_object *networks_to_json(const RedirectBindings *bindings) {
         json_object *list = json_object_new_array();
 
@@ -193,8 +272,7 @@ static json_object *networks_to_json(const RedirectBindings *bindings) {
         return list;
 }
 
-static int bindings_parse(RedirectBindings *ret, const char *text) {
-        _cleanup_(json_freep) json_object *object = json_tokener_parse(text);
+static int bindings_read(RedirectBindings *ret, json_object *object) {
         _cleanup_bindings_ RedirectBindings bindings = {};
         int r = 0;
 
@@ -213,14 +291,29 @@ static int bindings_parse(RedirectBindings *ret, const char *text) {
                         r = bindings_add(&bindings, strempty(json_text(json_object_array_get_idx(addresses, i))));
         }
         if (r >= 0)
-                r = networks_parse(&bindings, json_member_of(object, "networks", json_type_array));
-        if (r >= 0)
                 r = get_text(object, "publisher", &bindings.publisher);
         if (r >= 0)
                 r = get_text(object, "seen", &bindings.seen);
         if (r < 0)
                 return r;
 
+        *ret = bindings;
+        bindings = (RedirectBindings){};
+        return 0;
+}
+
+static int bindings_parse(RedirectBindings *ret, const char *text) {
+        _cleanup_(json_freep) json_object *object = json_tokener_parse(text);
+        _cleanup_bindings_ RedirectBindings bindings = {};
+        int r;
+
+        r = bindings_read(&bindings, object);
+        if (r >= 0)
+                r = networks_parse(&bindings, json_member_of(object, "networks", json_type_array));
+        if (r >= 0)
+                r = further_read(&bindings, json_member_of(object, "ports", json_type_array));
+        if (r < 0)
+                return r;
         *ret = bindings;
         bindings = (RedirectBindings){};
         return 0;
@@ -259,6 +352,32 @@ static int bindings_write(const char *root, const char *service, const char *tex
         return file_replace(path, text, strlen(text), 0644, /* sync= */ false);
 }
 
+static bool bindings_add_members(json_object *object, const RedirectBindings *bindings) {
+        return (!bindings->known || (json_add(object, "ipv4", json_object_new_boolean(bindings->any_ipv4)) &&
+                                     json_add(object, "ipv6", json_object_new_boolean(bindings->any_ipv6)) &&
+                                     json_add(object, "addresses", json_new_texts(bindings->addresses)))) &&
+               (!bindings->publisher || json_add_text(object, "publisher", bindings->publisher)) &&
+               (!bindings->seen || json_add_text(object, "seen", bindings->seen));
+}
+
+static bool bindings_add_ports(json_object *object, const RedirectBindings *bindings) {
+        json_object *list = bindings->n_further > 0 ? json_object_new_array() : NULL;
+        bool fine = list;
+
+        if (bindings->n_further == 0)
+                return true;
+        for (size_t i = 0; fine && i < bindings->n_further; i++) {
+                const FurtherPort *further = &bindings->further[i];
+                json_object *entry = json_object_new_object();
+
+                fine = json_add_number(entry, "port", further->port) &&
+                       (!further->rival || json_add_text(entry, "rival", further->rival)) &&
+                       bindings_add_members(entry, &further->bindings);
+                fine = json_append(list, json_built(entry, fine));
+        }
+        return json_add(object, "ports", json_built(list, fine));
+}
+
 int redirect_bindings_save(const RedirectBindings *bindings, const char *root, const char *service) {
         _cleanup_(json_freep) json_object *object = json_object_new_object();
         _cleanup_free_ char *old = NULL;
@@ -266,16 +385,10 @@ int redirect_bindings_save(const RedirectBindings *bindings, const char *root, c
         const char *text;
         int r;
 
-        object = json_built(object,
-                            (!bindings->known ||
-                             (json_add(object, "ipv4", json_object_new_boolean(bindings->any_ipv4)) &&
-                              json_add(object, "ipv6", json_object_new_boolean(bindings->any_ipv6)) &&
-                              json_add(object, "addresses", json_new_texts(bindings->addresses)))) &&
-                                            (bindings->n_networks == 0 ||
-                                             json_add(object, "networks", networks_to_json(bindings))) &&
-                                            (!bindings->publisher ||
-                                             json_add_text(object, "publisher", bindings->publisher)) &&
-                                            (!bindings->seen || json_add_text(object, "seen", bindings->seen)));
+        object = json_built(object, bindings_add_members(object, bindings) &&
+                                                    (bindings->n_networks == 0 ||
+                                                     json_add(object, "networks", networks_to_json(bindings))) &&
+                                                    bindings_add_ports(object, bindings));
         text = object ? json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN) : NULL;
         if (!text)
                 return -ENOMEM;

@@ -14,6 +14,8 @@ typedef struct BindingNetwork {
         char **names; /* labels of DNS in small letters, each once */
 } BindingNetwork;
 
+typedef struct FurtherPort FurtherPort;
+
 typedef struct RedirectBindings {
         bool known; /* false: loopback of both families */
         bool any_ipv4, any_ipv6; /* published on the wildcard address */
@@ -22,7 +24,18 @@ typedef struct RedirectBindings {
         BindingNetwork *networks;
         size_t n_networks;
         char *seen; /* the containers that this was learned from, by their ids: as long as they are the same, so is this. NULL: not known */
+        FurtherPort *further; /* what else its containers publish, or is named for it; sorted by port */
+        size_t n_further;
 } RedirectBindings;
+
+/* Its bindings have neither further ones nor networks nor `seen`. */
+struct FurtherPort {
+        uint16_t port;
+        char *rival; /* another service that has it, or may have: then it is not this one's. NULL: none */
+        bool runs; /* its publisher, for who asks the engine; not kept */
+        RedirectBindings bindings;
+};
+#define FURTHER_PORTS_MAX 256
 
 #define BINDINGS_FOLDER "/var/lib/wakechain/bindings"
 
@@ -33,6 +46,12 @@ int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindi
 /* From its networks: its own name, that of its compose service, and what it was given there besides. `networks`: survey_names() of them, for one
  * that was never started, which does not know their ids. -ENOMEM. */
 int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info, char *const *networks);
+/* Adds one with its bindings, which are taken, in its place. -E2BIG: there are FURTHER_PORTS_MAX. */
+int redirect_bindings_add_further(RedirectBindings *bindings, uint16_t port, RedirectBindings *own);
+/* NULL: it is none of them. */
+const FurtherPort *redirect_bindings_further(const RedirectBindings *bindings, uint16_t port);
+/* Whether some address and port may be of both: on the same address, or on all of its family. */
+bool redirect_bindings_meet(const RedirectBindings *a, const RedirectBindings *b);
 /* A missing or unreadable file gives `known` = false, `seen` = NULL, and 0. Only -ENOMEM fails. */
 int redirect_bindings_load(RedirectBindings *ret, const char *root, const char *service);
 /* Writes only if something changed, returns 1 if so. */

@@ -16,6 +16,9 @@
  *   up:      redirect to the redirect port
  *   lifted:  counter, and the packet goes on as if we were not there, to the container
  *
+ * All ports of a service lead to its one chain. While it is lifted, a rule before the counter still redirects those whose containers do not accept
+ * yet: only where the packet is for the host itself, since a container may have the same number for its own side of another port.
+ *
  * So elements stay while a service sleeps and wakes, a change is the exchange of one rule, and whose element is
  * whose can be read from the table itself: nothing has to be remembered for taking it away. Chains of type nat
  * see the first packet of a connection only, which is what makes the counter one of connections, and leaves
@@ -203,9 +206,8 @@ static size_t count_names(const RedirectBindings *bindings) {
         return n;
 }
 
-int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const Service *service,
+int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const Service *service, uint16_t port,
                           const RedirectBindings *bindings) {
-        const uint16_t port = service->port;
         const struct {
                 RedirectMap map;
                 bool wanted;
@@ -310,7 +312,9 @@ static int read_service(Reader *reader, const char *kind, json_object *object) {
                 json_object *expression = json_object_array_get_idx(expressions, i),
                             *redirect = json_member(expression, "redirect");
 
-                if (redirect)
+                if (redirect && json_member(object, "comment"))
+                        service->waits = true;
+                else if (redirect)
                         service->redirect_port = (uint16_t) json_object_get_int(json_member(redirect, "port"));
                 if (json_member(expression, "counter")) {
                         service->counts = true;
@@ -439,6 +443,7 @@ static void merge_services(RedirectSnapshot *snapshot) {
                 last->chain |= service->chain;
                 last->counter |= service->counter;
                 last->counts |= service->counts;
+                last->waits |= service->waits;
                 last->lifted_by_waker |= service->lifted_by_waker;
                 last->bridge_chain |= service->bridge_chain;
                 last->bridge_counter |= service->bridge_counter;
@@ -647,6 +652,28 @@ static void write_uncounted_group(FILE *stream, const char *service, const char 
         fputs(" return\n", stream);
 }
 
+static void write_waiting(FILE *stream, const RedirectLifted *lifted, const Inner *inner) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < inner->n_ports; i++) {
+                bool seen = !inner->ports[i].waits || inner->ports[i].published == 0;
+
+                for (size_t j = 0; j < i && !seen; j++)
+                        seen = inner->ports[j].waits && inner->ports[j].published == inner->ports[i].published;
+                if (seen)
+                        continue;
+                if (n++ == 0)
+                        fprintf(stream,
+                                "add rule inet wakechain " REDIRECT_CHAIN "%s fib daddr type local tcp dport { ",
+                                lifted->service);
+                else
+                        fputs(", ", stream);
+                fprintf(stream, "%u", inner->ports[i].published);
+        }
+        if (n > 0)
+                fprintf(stream, " } redirect to :%u comment \"waits\"\n", lifted->redirect_port);
+}
+
 /* To the container, where it is on the bridge that they come by. `saddr`: whom this is about, and is not counted; NULL: all. */
 static void write_virtual(FILE *stream, const RedirectLifted *lifted, const Inner *inner,
                           const AddressPrefix *saddr) {
@@ -709,6 +736,8 @@ void redirect_write_lifted(FILE *stream, bool bridge, const RedirectLifted *lift
                 write_uncounted_group(stream, service, with_groups ? inner->proxy_group : NULL,
                                       " fib daddr type != local");
         }
+        if (inner && !bridge)
+                write_waiting(stream, lifted, inner);
         fprintf(stream, "add rule %s " REDIRECT_CHAIN "%s counter name \"" REDIRECT_CHAIN "%s\"%s\n",
                 REDIRECT_TABLE(bridge), service, service, by_waker ? " comment \"waker\"" : "");
 }

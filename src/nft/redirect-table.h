@@ -12,7 +12,7 @@
 #define REDIRECT_TABLE(bridge) ((bridge) ? "bridge wakechain" : "inet wakechain")
 #define REDIRECT_CHAIN "service-" /* a service's chain and counter, in either table: its name follows */
 /* The number is that of the layout: a table of another one is made anew. */
-#define REDIRECT_DIVERT "divert-4"
+#define REDIRECT_DIVERT "divert-5"
 /* Where wakechain-names.socket listens: see its unit. */
 #define REDIRECT_NAMES_PORT 19853U
 
@@ -55,8 +55,9 @@ typedef struct RedirectElement {
 /* By map and key; as qsort() wants it. */
 int redirect_element_compare(const void *a, const void *b);
 RedirectElement redirect_element(RedirectMap map, const char *address, uint16_t port, const char *service);
-/* What bindings ask for. The caller frees the array. -EINVAL if an address is none. */
-int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const Service *service,
+/* What bindings of a service's port (0: it has none) ask for, and the networks with them. The caller frees the array. -EINVAL if an address is
+ * none. */
+int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const Service *service, uint16_t port,
                           const RedirectBindings *bindings);
 /* The questions for a name on a network, which is one label. */
 RedirectElement redirect_name_element(const char *bridge, const char *name, const char *service);
@@ -69,6 +70,7 @@ typedef struct SnapshotService {
         uint64_t new_connections; /* of its counters, in both tables */
         bool chain, counter; /* which of both there are */
         bool counts; /* its chain has a rule that counts */
+        bool waits; /* … and one before it that redirects ports whose containers do not accept yet */
         bool lifted_by_waker; /* and that is a waker's, which knows who is not to be counted */
         bool bridge_chain, bridge_counter; /* in the other table */
 } SnapshotService;
@@ -100,16 +102,16 @@ void redirect_write_removal(FILE *stream, bool bridge);
 void redirect_write_element(FILE *stream, const RedirectElement *element, bool comes);
 /* A service's chain and counter as new and empty; the table has to be there. */
 void redirect_write_chain(FILE *stream, bool bridge, const char *service);
-/* Of a service: who is not counted, and what becomes of those who keep its virtual address ("" or NULL: it has none). */
+/* Of a service: who is not counted, and where those go on to who keep its virtual address ("" or NULL: it has none), or want a port that waits. */
 typedef struct RedirectLifted {
         const char *service;
         char *const *ignored;
         const char *virtual_address;
-        uint16_t redirect_port;
+        uint16_t redirect_port; /* 0: there is neither */
 } RedirectLifted;
 
 /* What an empty chain does: it redirects, or counts all but those who are no clients: `ignored` addresses, and what `inner` knows (NULL:
- * nothing), with control groups or without. */
+ * nothing), with control groups or without. Of its ports those that wait are redirected all the same. */
 void redirect_write_up(FILE *stream, const char *service, uint16_t redirect_port);
 void redirect_write_lifted(FILE *stream, bool bridge, const RedirectLifted *lifted, const Inner *inner,
                            bool with_groups, bool by_waker);

@@ -405,7 +405,8 @@ static void change_services(Change *change) {
                         continue;
                 }
                 if (found && snapshot->complete && found->chain && found->counter &&
-                    (lifted ? found->counts && found->redirect_port == 0
+                    (lifted ? found->counts && found->redirect_port == 0 &&
+                                                     (!found->waits || entry->aim != REDIRECT_LIFTED)
                             : found->redirect_port == entry->redirect_port))
                         continue;
                 /* What is kept of a table that is made anew is so in the new one. */
@@ -497,23 +498,31 @@ static int redirect_leave_inner(Redirect *redirect, const Service *service) {
         return redirect_commit(redirect, &commands);
 }
 
+/* -ENOENT: it has none. */
+static int redirect_target(Redirect *redirect, const Service *service, uint16_t *ret) {
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+        int r;
+
+        r = redirect_query(redirect, "list set inet wakechain targets\n", &snapshot);
+        if (r < 0)
+                return r;
+        *ret = redirect_snapshot_target(snapshot, service->name);
+        return *ret > 0 ? 0 : -ENOENT;
+}
+
 /* What leads the container's own addresses to the chain goes before the chain is changed, for else it would lead the engine's proxy, with the
  * clients that it has taken already, to the front, where they would wait for a stack that waits for them. Not in one transaction: the kernel
  * reads the state of a map and that of a chain one after the other, and packets were seen to get an old one of one and a new one of the other. */
 int redirect_up(Redirect *redirect, const Service *service) {
-        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
         _cleanup_text_ Text commands = {};
         uint16_t port;
         int r;
 
         if (!service_name_is_valid(service->name))
                 return -EINVAL;
-        r = redirect_query(redirect, "list set inet wakechain targets\n", &snapshot);
+        r = redirect_target(redirect, service, &port);
         if (r < 0)
                 return r;
-        port = redirect_snapshot_target(snapshot, service->name);
-        if (port == 0)
-                return -ENOENT;
         if (redirect_leave_inner(redirect, service) < 0)
                 log_debug("Failed to stop counting elsewhere, ignoring: %s", redirect_error(redirect));
         if (!text_begin(&commands))
@@ -525,10 +534,16 @@ int redirect_up(Redirect *redirect, const Service *service) {
 
 /* The service's chain, and what goes with it. */
 static int redirect_lift_chain(Redirect *redirect, const Service *service, const Inner *inner, bool with_groups) {
-        const RedirectLifted lifted = { service->name, service->ignore_addresses, service->virtual_address,
-                                        service->redirect_port };
+        RedirectLifted lifted = { service->name, service->ignore_addresses, service->virtual_address, 0 };
+        bool redirects = *service->virtual_address;
         _cleanup_text_ Text commands = {};
+        int r;
 
+        for (size_t i = 0; inner && i < inner->n_ports; i++)
+                redirects |= inner->ports[i].waits;
+        r = redirects ? redirect_target(redirect, service, &lifted.redirect_port) : 0;
+        if (r < 0)
+                return r;
         if (!text_begin(&commands))
                 return -ENOMEM;
         /* First of all, and in vain where it is not in the table. */
@@ -541,17 +556,17 @@ static int redirect_lift_chain(Redirect *redirect, const Service *service, const
 
 /* An address that two services lead to is counted for the first of them. */
 static void write_inner(FILE *stream, const RedirectSnapshot *snapshot, bool bridge, const Service *service,
-                        const Inner *inner) {
-        for (size_t i = 0; i < inner->n_addresses; i++) {
-                const bool ipv6 = inner->addresses[i].family == AF_INET6;
+                        const InnerPort *port) {
+        for (size_t i = 0; i < port->n_addresses; i++) {
+                const bool ipv6 = port->addresses[i].family == AF_INET6;
                 const RedirectMap map = bridge ? (ipv6 ? REDIRECT_BRIDGE6 : REDIRECT_BRIDGE4)
                                                : (ipv6 ? REDIRECT_INNER6 : REDIRECT_INNER4);
                 RedirectElement wanted;
                 const RedirectElement *found;
                 char text[INET6_ADDRSTRLEN];
 
-                (void) inet_ntop(inner->addresses[i].family, &inner->addresses[i].ipv6, text, sizeof(text));
-                wanted = redirect_element(map, text, inner->port, service->name);
+                (void) inet_ntop(port->addresses[i].family, &port->addresses[i].ipv6, text, sizeof(text));
+                wanted = redirect_element(map, text, port->port, service->name);
                 found = redirect_snapshot_element(snapshot, &wanted);
                 if (!found || streq(found->service, service->name))
                         redirect_write_element(stream, &wanted, /* comes= */ true);
@@ -577,14 +592,17 @@ static int redirect_count_inner(Redirect *redirect, const Service *service, cons
                                       inner, /* with_groups= */ false, /* by_waker= */ true);
         }
         write_inner_removal(commands.stream, snapshot, service->name);
-        write_inner(commands.stream, snapshot, /* bridge= */ false, service, inner);
-        if (bridges)
-                write_inner(commands.stream, snapshot, /* bridge= */ true, service, inner);
+        for (size_t i = 0; i < inner->n_ports; i++) {
+                write_inner(commands.stream, snapshot, /* bridge= */ false, service, &inner->ports[i]);
+                if (bridges)
+                        write_inner(commands.stream, snapshot, /* bridge= */ true, service, &inner->ports[i]);
+        }
         return redirect_commit(redirect, &commands);
 }
 
 /* What leads to the chain comes when that redirects no more, and goes before it does again: see redirect_up(). */
 int redirect_lift(Redirect *redirect, const Service *service, const Inner *inner) {
+        bool bridges = false;
         int r;
 
         if (!service_name_is_valid(service->name))
@@ -593,7 +611,9 @@ int redirect_lift(Redirect *redirect, const Service *service, const Inner *inner
         /* Not every kernel knows groups, and one may have ended with its container. */
         if (r < 0 && inner && (inner->groups || inner->proxy_group))
                 r = redirect_lift_chain(redirect, service, inner, /* with_groups= */ false);
-        if (r >= 0 && inner && redirect_count_inner(redirect, service, inner, inner->n_addresses > 0) < 0 &&
+        for (size_t i = 0; inner && i < inner->n_ports; i++)
+                bridges |= inner->ports[i].n_addresses > 0;
+        if (r >= 0 && inner && redirect_count_inner(redirect, service, inner, bridges) < 0 &&
             redirect_count_inner(redirect, service, inner, /* bridges= */ false) < 0)
                 log_debug("Failed to count elsewhere, ignoring: %s", redirect_error(redirect));
         return r;

@@ -79,15 +79,103 @@ static char *ids_of(const Survey *survey, const Service *service) {
                                                                    : NULL;
 
                 if (container)
-                        fprintf(stream, "%.*s:%" PRIx64 ",", ID_SHOWN, container->id, container->networks);
+                        fprintf(stream, "%.*s:%" PRIx64 "%s,", ID_SHOWN, container->id, container->networks,
+                                dependency->keep ? "+" : "");
         }
-        fprintf(stream, "%u%s", service->port, service_has_names(service) ? " names" : "");
+        /* And by what is asked about them. */
+        fprintf(stream, "%u%s%s", service->port, service_has_names(service) ? " names" : "",
+                service->ports_given ? "" : "+");
+        for (size_t i = 0; i < service->n_ports; i++)
+                fprintf(stream, "+%u", service->ports[i].port);
         return fclose(stream) == 0 ? text : mfree(text);
+}
+
+static bool is_of_service(const Service *service, uint16_t port) {
+        bool named = port == service->port;
+
+        for (size_t i = 0; i < service->n_ports && !named; i++)
+                named = service->ports[i].port == port;
+        return named;
+}
+
+static int learn_further_port(RedirectBindings *ret, const Dependency *dependency, const ContainerInfo *info,
+                              uint16_t port) {
+        _cleanup_(redirect_bindings_done) RedirectBindings own = {};
+        int r;
+
+        if (redirect_bindings_further(ret, port))
+                return 0;
+        r = redirect_bindings_from_ports(&own, info->bindings, info->n_bindings, port);
+        if (r <= 0)
+                return r;
+        own.publisher = strdup(dependency->name);
+        r = own.publisher ? redirect_bindings_add_further(ret, port, &own) : -ENOMEM;
+        if (r == -E2BIG)
+                log_debug("'%s' publishes too many ports, leaving out %u.", dependency->name, port);
+        return r == -E2BIG ? 0 : r;
+}
+
+/* Of a container that is to be made anew. */
+static int keep_further_ports(RedirectBindings *ret, const RedirectBindings *old, const char *container) {
+        int r = 0;
+
+        for (size_t i = 0; i < old->n_further && r >= 0; i++) {
+                const FurtherPort *further = &old->further[i];
+                _cleanup_(redirect_bindings_done) RedirectBindings own = {
+                        .known = further->bindings.known,
+                        .any_ipv4 = further->bindings.any_ipv4,
+                        .any_ipv6 = further->bindings.any_ipv6,
+                };
+
+                if (!streq(strempty(further->bindings.publisher), container) ||
+                    redirect_bindings_further(ret, further->port))
+                        continue;
+                own.publisher = strdup(container);
+                r = own.publisher ? 0 : -ENOMEM;
+                for (char **address = further->bindings.addresses; address && *address && r >= 0; address++)
+                        r = strv_append(&own.addresses, *address);
+                if (r >= 0)
+                        r = redirect_bindings_add_further(ret, further->port, &own);
+        }
+        return r == -E2BIG ? 0 : r;
+}
+
+/* Those that the file names; else all, but for ranges, of which the engine takes another port each time, and for what is to be kept, which
+ * nobody needs to wake. */
+static int learn_further(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey,
+                         const Service *service) {
+        int r = 0;
+
+        for (size_t i = 0; i < service->n_dependencies && r >= 0; i++) {
+                const Dependency *dependency = &service->dependencies[i];
+                const ContainerInfo *info = dependency->kind == DEPENDENCY_CONTAINER
+                                                            ? survey_find(survey, dependency->name)
+                                                            : NULL;
+
+                if (!info && dependency->kind == DEPENDENCY_CONTAINER)
+                        r = keep_further_ports(ret, old, dependency->name);
+                for (size_t j = 0;
+                     info && !service->ports_given && !dependency->keep && j < info->n_bindings && r >= 0; j++) {
+                        const PortBinding *binding = &info->bindings[j];
+
+                        if (binding->tcp && binding->host_port > 0 &&
+                            binding->host_port == binding->host_port_last && binding->host_port != service->port)
+                                r = learn_further_port(ret, dependency, info, binding->host_port);
+                }
+                for (size_t j = 0; info && j < service->n_ports && r >= 0; j++)
+                        r = learn_further_port(ret, dependency, info, service->ports[j].port);
+        }
+        /* What is named and nobody publishes is reached on loopback, like `port`. */
+        for (size_t j = 0; j < service->n_ports && r >= 0; j++)
+                if (!redirect_bindings_further(ret, service->ports[j].port))
+                        r = redirect_bindings_add_further(ret, service->ports[j].port, &(RedirectBindings){});
+        return r;
 }
 
 /* The first one in the order of the file that publishes the port decides. That nobody publishes it is believed only if all of a
  * service's containers are there and have answered: those that are to be made anew will be published as they were. 1: learned. */
-static int learn_port(RedirectBindings *ret, const Survey *survey, const Service *service) {
+static int learn_port(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey,
+                      const Service *service) {
         bool unanswered = false, on_host = false;
 
         for (size_t i = 0; i < service->n_dependencies; i++) {
@@ -107,8 +195,10 @@ static int learn_port(RedirectBindings *ret, const Survey *survey, const Service
                 r = redirect_bindings_from_ports(ret, info->bindings, info->n_bindings, service->port);
                 if (r > 0)
                         ret->publisher = strdup(dependency->name);
+                if (r > 0 && ret->publisher)
+                        return learn_further(ret, old, survey, service) < 0 ? -ENOMEM : 1;
                 if (r != 0)
-                        return r < 0 || ret->publisher ? r : -ENOMEM;
+                        return r < 0 ? r : -ENOMEM;
         }
         if (unanswered)
                 return 0;
@@ -117,7 +207,9 @@ static int learn_port(RedirectBindings *ret, const Survey *survey, const Service
         *ret = (RedirectBindings){ .known = on_host, .any_ipv4 = on_host, .any_ipv6 = on_host };
         if (on_host)
                 ret->publisher = strdup(service_main(service)->name);
-        return on_host && !ret->publisher ? -ENOMEM : 1;
+        if (on_host && !ret->publisher)
+                return -ENOMEM;
+        return learn_further(ret, old, survey, service) < 0 ? -ENOMEM : 1;
 }
 
 /* One that was never started does not know their ids. */
@@ -149,13 +241,14 @@ static const char *named_container(const RedirectBindings *bindings, const Servi
         return bindings->publisher ?: service_main(service)->name;
 }
 
-static int learn(RedirectBindings *ret, const Survey *survey, const Service *service, char *const *networks) {
+static int learn(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey, const Service *service,
+                 char *const *networks) {
         const ContainerInfo *info = NULL;
         const char *name;
         int r = 1;
 
         if (service->port > 0)
-                r = learn_port(ret, survey, service);
+                r = learn_port(ret, old, survey, service);
         if (r <= 0 || !service_has_names(service))
                 return r;
         name = named_container(ret, service);
@@ -215,7 +308,7 @@ static int learn_bindings(const Facts *facts, const char *root) {
 
                 if (!seen || r < 0)
                         continue;
-                k = learn(&learned, facts->survey, &facts->config->services[i], networks);
+                k = learn(&learned, &facts->bindings[i], facts->survey, &facts->config->services[i], networks);
                 if (k > 0) {
                         learned.seen = TAKE_PTR(seen);
                         k = redirect_bindings_save(&learned, root, facts->config->services[i].name);
@@ -227,6 +320,58 @@ static int learn_bindings(const Facts *facts, const char *root) {
                         log_warning_errno(k,
                                           "Failed to keep the addresses that '%s' is published on, ignoring: %m",
                                           facts->config->services[i].name);
+        }
+        return r;
+}
+
+/* Whose a port is */
+
+static bool takes_port(const Service *service, const RedirectBindings *bindings, const FurtherPort *wanted) {
+        const FurtherPort *further = redirect_bindings_further(bindings, wanted->port);
+
+        if (is_of_service(service, wanted->port))
+                return true;
+        for (char **text = service->listen; text && *text; text++) {
+                ListenAddress address;
+
+                if (listen_address_from_string(&address, *text) >= 0 && address.family != AF_UNIX &&
+                    !address.udp && address.port == wanted->port)
+                        return true;
+        }
+        return (further && redirect_bindings_meet(&further->bindings, &wanted->bindings)) ||
+               find_dependency(service, strempty(wanted->bindings.publisher));
+}
+
+/* What is learned, and not named, belongs to its service as long as no other one has it, too: by name, or by a container. */
+static int find_rival(Facts *facts, size_t i, FurtherPort *further, bool *changed) {
+        const Config *config = facts->config;
+        const char *rival = NULL;
+
+        for (size_t j = 0; j < config->n_services && !rival && !config->services[i].ports_given; j++)
+                if (i != j && takes_port(&config->services[j], &facts->bindings[j], further))
+                        rival = config->services[j].name;
+        if (streq(strempty(rival), strempty(further->rival)))
+                return 0;
+        *changed = true;
+        free(further->rival);
+        further->rival = rival ? strdup(rival) : NULL;
+        return rival && !further->rival ? -ENOMEM : 0;
+}
+
+static int find_rivals(Facts *facts, const char *root) {
+        int r = 0;
+
+        for (size_t i = 0; i < facts->config->n_services && r >= 0; i++) {
+                RedirectBindings *bindings = &facts->bindings[i];
+                const Service *service = &facts->config->services[i];
+                bool changed = false;
+
+                for (size_t j = 0; j < bindings->n_further && r >= 0; j++)
+                        r = find_rival(facts, i, &bindings->further[j], &changed);
+                if (!changed || r < 0)
+                        continue;
+                if (redirect_bindings_save(bindings, root, service->name) < 0)
+                        log_warning("Failed to keep which ports are those of '%s', ignoring.", service->name);
         }
         return r;
 }
@@ -266,6 +411,8 @@ int facts_ask(Facts *facts, const char *root) {
         r = survey_new(&facts->survey, facts->config->engine_socket, ENGINE_TIMEOUT);
         if (r >= 0)
                 r = learn_bindings(facts, root);
+        if (find_rivals(facts, root) < 0)
+                return log_oom();
         if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
                 return log_error_errno(r, "Failed to ask the container engine: %m");
         facts->engine_is_silent = r == -EHOSTDOWN;
@@ -596,6 +743,13 @@ static void look_at_containers(Facts *facts, ServiceFacts *service, const char *
                 service->ours = is_ours(facts, service->service, reached);
         }
 
+        for (size_t i = 0; i < service->bindings.n_further; i++) {
+                FurtherPort *further = &service->bindings.further[i];
+                const ListedContainer *publisher =
+                                survey_listed(facts->survey, strempty(further->bindings.publisher));
+
+                further->runs = publisher && publisher->running;
+        }
         for (size_t i = 0; i < service->service->n_dependencies; i++) {
                 const Dependency *dependency = &service->service->dependencies[i];
 

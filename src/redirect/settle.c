@@ -532,6 +532,15 @@ static void print_names(const ServiceFacts *service) {
         }
 }
 
+static void print_further(const ServiceFacts *service) {
+        for (size_t i = 0; i < service->bindings.n_further; i++) {
+                const FurtherPort *further = &service->bindings.further[i];
+
+                printf("%-24s %5u %s%s\n", "", further->port, further->rival ? "not taken: so has " : "too",
+                       strempty(further->rival));
+        }
+}
+
 static bool print_service(const Settling *settling, size_t i, bool changed, const char *rival) {
         const ServiceFacts *service = &settling->facts.services[i];
         const Decision *decision = &settling->decisions[i];
@@ -548,6 +557,8 @@ static bool print_service(const Settling *settling, size_t i, bool changed, cons
         print_ports(service, rival);
         printf(" %s%s%s%s%s\n", service_state_to_string(service->status ? service->status->state : SERVICE_ASLEEP),
                remark ? "  " : "", strempty(remark), rival ? " " : "", strempty(rival));
+        if (service->service && service_is_redirected(service->service))
+                print_further(service);
         print_names(service);
         return well;
 }

@@ -207,7 +207,6 @@ bool port_redirect_look(PortRedirect *redirect, Inner *inner) {
                 port_redirect_take_inner(redirect, inner);
         used = count.connections != redirect->seen_connections || count.connections == UINT64_MAX;
         redirect->seen_connections = count.connections;
-        return used ||
-               inner_is_used(&redirect->inner, redirect->service->port, redirect->service->ignore_addresses,
-                             port_redirect_silence(redirect->service)) != 0;
+        return used || inner_is_used(&redirect->inner, redirect->service->ignore_addresses,
+                                     port_redirect_silence(redirect->service)) != 0;
 }

@@ -320,12 +320,20 @@ bool stack_is_direct(Stack *stack, uint16_t *ret_elsewhere) {
 }
 
 void stack_published(Stack *stack, Inner *ret) {
-        inner_init(ret, stack->service, stack_infos(stack), stack->backend.publisher,
-                   stack->backend.publisher_port);
+        const ContainerInfo *const *infos = stack_infos(stack), *info = infos[stack->backend.publisher];
+
+        inner_init(ret, stack->service, infos, info);
+        if (inner_add(ret, info, stack->backend.publisher_port, stack->service->port, /* waits= */ false) < 0)
+                log_debug("Failed to watch a port, for want of memory.");
 }
 
 void stack_forwarded(Stack *stack, Inner *ret) {
-        inner_init(ret, stack->service, stack_infos(stack), stack->backend.member, stack->backend.port);
+        const ContainerInfo *const *infos = stack_infos(stack), *info = infos[stack->backend.member];
+
+        inner_init(ret, stack->service, infos, info);
+        if (inner_add(ret, info, stack->backend.port, /* published= */ 0,
+                      /* waits= */ false) < 0)
+                log_debug("Failed to watch a port, for want of memory.");
 }
 
 size_t stack_reached(Stack *stack) {

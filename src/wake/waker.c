@@ -13,6 +13,7 @@
 #include "util/text.h"
 #include "wake/busy.h"
 #include "wake/control.h"
+#include "wake/further.h"
 #include "wake/idle.h"
 #include "wake/member/container.h"
 #include "wake/member/journal.h"
@@ -71,7 +72,9 @@ struct Waker {
 
         Stack *stack;
         Control *control;
-        PortRedirect *redirect; /* of its port; NULL: proxy mode */
+        PortRedirect *redirect; /* of its ports; NULL: proxy mode */
+        Further *further; /* its other ports; NULL: it has no front */
+        bool further_changed; /* since the redirect was lifted */
         Idle *idle;
         Busy *busy;
         Activation *activation; /* LISTENING: who has started it? */
@@ -142,6 +145,8 @@ static int waker_describe(const Waker *waker, Status **ret) {
         if (!status->service || !status->wake_id || (waker->error && !status->error) || (busy && !status->busy))
                 return -ENOMEM;
         r = stack_describe(waker->stack, waker->begin_usec, status);
+        if (r >= 0 && waker->further)
+                r = further_describe(waker->further, status);
         if (r >= 0)
                 *ret = TAKE_PTR(status);
         return r;
@@ -458,7 +463,9 @@ static bool waker_resolve_backend(Waker *waker) {
         r = stack_resolve_backend(waker->stack, &text);
         if (r == -ENODATA || r == -ENOENT)
                 waker_fail(waker, r == -ENOENT ? FAILURE_NOT_FOUND : FAILURE_CONFIG_INVALID, "%s", text);
-        else if (r < 0)
+        if (r >= 0 && waker->further)
+                r = further_resolve(waker->further);
+        if (r == -ENOMEM)
                 waker_fail(waker, FAILURE_START_FAILED, "out of memory");
         return r >= 0;
 }
@@ -624,6 +631,18 @@ static void waker_go_on_reaching(Waker *waker) {
 
 /* LIFTING. Where the port does not lead to a container, its clients go on coming to the front, which forwards them. */
 
+static void waker_on_further(Further *further, void *userdata) {
+        Waker *waker = ASSERT_PTR(userdata);
+
+        waker->further_changed = true;
+        waker_changed(waker);
+}
+
+static void waker_look_at_further(Waker *waker) {
+        if (waker->further)
+                further_look(waker->further, waker->resumed && !waker->was_ready);
+}
+
 static void waker_on_redirect_moved(PortRedirect *redirect, int error, void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
 
@@ -633,10 +652,19 @@ static void waker_on_redirect_moved(PortRedirect *redirect, int error, void *use
         waker_changed(waker);
 }
 
+/* All of its ports, and who uses them. */
+static void waker_published(Waker *waker, Inner *ret) {
+        stack_published(waker->stack, ret);
+        further_add_published(waker->further, ret);
+}
+
+/* Those of its ports whose containers accept; the others' clients go on coming to the front, which holds them. */
 static void waker_lift(Waker *waker) {
         Inner inner;
 
-        stack_published(waker->stack, &inner);
+        waker_look_at_further(waker);
+        waker->further_changed = false;
+        waker_published(waker, &inner);
         port_redirect_lift(waker->redirect, &inner);
 }
 
@@ -874,7 +902,7 @@ static bool waker_is_used(Waker *waker) {
                 return true;
         if (!waker->redirect || !stack_is_direct(waker->stack, &elsewhere))
                 return false;
-        stack_published(waker->stack, &inner);
+        waker_published(waker, &inner);
         return port_redirect_look(waker->redirect, &inner);
 }
 
@@ -956,15 +984,17 @@ static void waker_go_on_closing(Waker *waker) {
 static void waker_begin_stopping(Waker *waker);
 
 static bool waker_is_quiet(Waker *waker) {
+        const uint64_t silence_usec = port_redirect_silence(waker->service);
         Inner inner;
         int r;
 
         stack_forwarded(waker->stack, &inner);
+        further_add_forwarded(waker->further, &inner);
         /* One that is ignored is let finish like any other. */
-        r = inner_is_used(&inner, /* published= */ 0, NULL, port_redirect_silence(waker->service));
+        r = inner_is_used(&inner, NULL, silence_usec);
         inner_done(&inner);
-        return r <= 0 && !(waker->redirect &&
-                           inner_is_on_its_way(waker->service->port, port_redirect_silence(waker->service)));
+        return r <= 0 && !(waker->redirect && (inner_is_on_its_way(waker->service->port, silence_usec) ||
+                                               further_is_on_its_way(waker->further, silence_usec)));
 }
 
 static int waker_on_drain(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -1105,6 +1135,18 @@ static void waker_check_needed(Waker *waker) {
                 waker_begin_recovering(waker, missing);
 }
 
+/* Which of them accept changes while it is awake. What was lifted is lifted anew then. */
+static void waker_follow_further(Waker *waker) {
+        uint16_t elsewhere;
+
+        if (waker->phase < WAKER_REACHING || waker->phase > WAKER_AWAKE)
+                return;
+        waker_look_at_further(waker);
+        if (waker->phase == WAKER_AWAKE && waker->further_changed && waker->redirect &&
+            stack_is_direct(waker->stack, &elsewhere))
+                waker_lift(waker);
+}
+
 static int waker_on_change(sd_event_source *source, void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
 
@@ -1116,6 +1158,7 @@ static int waker_on_change(sd_event_source *source, void *userdata) {
         }
         stack_refresh_backends(waker->stack);
         phase_handlers[waker->phase](waker);
+        waker_follow_further(waker);
         if (waker->phase != WAKER_ENDED)
                 waker_publish(waker);
         return 0;
@@ -1205,6 +1248,9 @@ int waker_new(Waker **ret, sd_event *event, const Config *config, const Service 
         if (r >= 0 && options->control_fd >= 0)
                 r = control_new(&waker->control, event, options->control_fd, service->name, waker_status_json,
                                 waker_on_control, waker);
+        if (r >= 0 && service_has_front(service))
+                r = further_new(&waker->further, event, waker->stack, options->root, options->environment,
+                                waker_on_further, waker);
         if (r >= 0 && service_is_redirected(service))
                 r = port_redirect_new(&waker->redirect, event, service, options->root, waker_on_redirect_moved,
                                       waker);
@@ -1229,6 +1275,7 @@ Waker *waker_free(Waker *waker) {
         probe_free(waker->reach_probe);
         idle_free(waker->idle);
         busy_free(waker->busy);
+        further_free(waker->further);
         port_redirect_free(waker->redirect);
         control_free(waker->control);
         stack_free(waker->stack);

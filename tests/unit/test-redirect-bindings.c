@@ -76,14 +76,19 @@ static void assert_kept(const char *root, const char *publisher, const char *see
 }
 
 static void test_bindings_file(const char *root) {
-        static const char *const bad[] = { "",
-                                           "{",
-                                           "[]",
-                                           "{\"ipv4\":true}",
-                                           "{\"ipv4\":1,\"ipv6\":false,\"addresses\":[]}",
-                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[\"localhost\"]}",
-                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[7]}",
-                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":{}}" };
+        static const char *const bad[] = {
+                "",
+                "{",
+                "[]",
+                "{\"ipv4\":true}",
+                "{\"ipv4\":1,\"ipv6\":false,\"addresses\":[]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[\"localhost\"]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[7]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[],\"ports\":[{}]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[],\"ports\":[{\"port\":70000}]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[],\"ports\":[{\"port\":1},{\"port\":1}]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":{}}"
+        };
         _cleanup_free_ char *path = NULL;
 
         assert_loads(root, &unknown);
@@ -103,6 +108,39 @@ static void test_bindings_file(const char *root) {
         }
         ASSERT_EQ(redirect_bindings_save(&everywhere, root, "clemence"), 1);
         assert_loads(root, &everywhere);
+}
+
+static void test_further_ports_are_kept(const char *root) {
+        RedirectBindings bindings = { .known = true, .any_ipv4 = true, .publisher = strdup("web") },
+                         ssh = { .known = true, .any_ipv6 = true, .publisher = strdup("ssh") },
+                         lan = { .known = true }, unknown_port = {}, loaded;
+
+        ASSERT_OK(strv_append(&lan.addresses, "192.168.1.5"));
+        ASSERT_OK(redirect_bindings_add_further(&bindings, 2222, &ssh));
+        ASSERT_OK(redirect_bindings_add_further(&bindings, 7, &unknown_port));
+        ASSERT_OK(redirect_bindings_add_further(&bindings, 5432, &lan));
+        bindings.further[2].rival = strdup("other");
+        ASSERT_EQ(redirect_bindings_save(&bindings, root, "clemence"), 1);
+        ASSERT_EQ(redirect_bindings_save(&bindings, root, "clemence"), 0);
+
+        ASSERT_OK(redirect_bindings_load(&loaded, root, "clemence"));
+        ASSERT_EQ(loaded.n_further, 3);
+        ASSERT_EQ(loaded.further[0].port, 7);
+        ASSERT_FALSE(loaded.further[0].bindings.known);
+        ASSERT_STREQ(redirect_bindings_further(&loaded, 2222)->bindings.publisher, "ssh");
+        ASSERT_TRUE(redirect_bindings_further(&loaded, 2222)->bindings.any_ipv6);
+        ASSERT_STREQ(redirect_bindings_further(&loaded, 5432)->rival, "other");
+        ASSERT_STREQ(redirect_bindings_further(&loaded, 5432)->bindings.addresses[0], "192.168.1.5");
+        ASSERT_NULL(redirect_bindings_further(&loaded, 1));
+
+        /* The same number on other addresses is another port. */
+        ASSERT_TRUE(redirect_bindings_meet(&loaded.further[1].bindings, &loaded.further[1].bindings));
+        ASSERT_TRUE(redirect_bindings_meet(&loaded.further[2].bindings, &loaded));
+        ASSERT_TRUE(redirect_bindings_meet(&loaded, &loaded.further[2].bindings));
+        ASSERT_FALSE(redirect_bindings_meet(&loaded.further[1].bindings, &loaded));
+        ASSERT_FALSE(redirect_bindings_meet(&loaded.further[0].bindings, &loaded));
+        redirect_bindings_done(&bindings);
+        redirect_bindings_done(&loaded);
 }
 
 static void test_lock(const char *root) {
@@ -224,6 +262,7 @@ int main(void) {
         ASSERT_TRUE(mkdtemp(root));
         test_bindings_from_ports();
         test_bindings_file(root);
+        test_further_ports_are_kept(root);
         test_lock(root);
         test_what_it_was_learned_from(root);
         test_names(root);

@@ -134,7 +134,7 @@ static void settle(RedirectAim aim, const RedirectBindings *wanted) {
         RedirectElement *elements;
         size_t n, n_unique = 0;
 
-        ASSERT_OK(redirect_elements_new(&elements, &n, &shop, wanted));
+        ASSERT_OK(redirect_elements_new(&elements, &n, &shop, shop.port, wanted));
         elements = reallocarray(elements, n + 1, sizeof(*elements));
         ASSERT_TRUE(elements);
         elements[n++] = redirect_element(REDIRECT_TARGETS, NULL, REDIRECT_PORT, shop.name);
@@ -267,7 +267,7 @@ static void test_many_names(void) {
                                               .aim = REDIRECT_UP,
                                               .redirect_port = service.redirect_port,
                                               .virtual_address = address };
-                ASSERT_OK(redirect_elements_new(&own, &n_own, &service,
+                ASSERT_OK(redirect_elements_new(&own, &n_own, &service, service.port,
                                                 &(RedirectBindings){ .known = true,
                                                                      .networks = &network,
                                                                      .n_networks = 1 }));

@@ -104,7 +104,7 @@ class SeveralPorts(ServiceTest):
 
     def test_use_of_any_port_keeps_awake(self):
         m = self.machine
-        changed = service("c-git", 9800, page="auto", idleTimeout="1s")
+        changed = service("c-git", 9800, page="auto", idleTimeout="10s")
         m.set_config({"services": {"git": changed}})
         m.systemctl("daemon-reload")
         self.addCleanup(lambda: (m.set_config(self.config), m.systemctl("daemon-reload")))
@@ -114,7 +114,7 @@ class SeveralPorts(ServiceTest):
             ["python3", "-c", ECHO, "127.0.0.1", "9822", "stay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self.assertEqual(client.stdout.readline().strip(), "SSH-2.0-test")
-        self.remain(5, lambda: self.status("git")["state"] == "awake", "a connection to 9822 is use")
+        self.remain(14, lambda: self.status("git")["state"] == "awake", "a connection to 9822 is use")
         client.communicate(timeout=30)
         self.wait_state("git", "asleep", 60)
 

@@ -24,7 +24,7 @@ typedef struct VirtualWays {
         size_t n;
 } VirtualWays;
 
-#define VIRTUAL_MAX 1024U /* ports; whoever wants one more is refused: nobody has so many */
+#define VIRTUAL_MAX 1024U /* ports; whoever wants one more gets the service's: nobody has so many */
 
 struct Ways {
         Backends *backends; /* the service's */
@@ -91,7 +91,9 @@ static const Backends *virtual_find(const Ways *ways, in_port_t port) {
         for (size_t i = 0; i < virtual->n; i++)
                 if (virtual->ways[i].port == port)
                         return virtual->ways[i].backends;
-        larger = virtual->n < VIRTUAL_MAX ? reallocarray(virtual->ways, virtual->n + 1, sizeof(*larger)) : NULL;
+        if (virtual->n >= VIRTUAL_MAX)
+                return ways->backends;
+        larger = reallocarray(virtual->ways, virtual->n + 1, sizeof(*larger));
         if (!larger)
                 return NULL;
         virtual->ways = larger;

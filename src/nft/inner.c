@@ -145,8 +145,12 @@ void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *
 }
 
 int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, uint16_t published, bool waits) {
-        InnerPort *larger = reallocarray(inner->ports, inner->n_ports + 1, sizeof(*larger)), *added;
+        InnerPort *larger, *added;
 
+        for (size_t i = 0; i < inner->n_ports && published == 0; i++)
+                if (info && inner->ports[i].pid == info->pid && inner->ports[i].port == port)
+                        return 0;
+        larger = reallocarray(inner->ports, inner->n_ports + 1, sizeof(*larger));
         if (!larger)
                 return -ENOMEM;
         inner->ports = larger;

@@ -17,7 +17,7 @@
  * its number and, if it is not this service's, the rival that it is or may be of. Whatever cannot be understood in it
  * is taken for "not known", never for more than was published. */
 
-#define BINDINGS_SIZE_MAX ((size_t) 64 * 1024)
+#define BINDINGS_SIZE_MAX ((size_t) 1024 * 1024)
 #define PATH_SIZE 512
 #define ID_SHOWN 12U
 

@@ -23,6 +23,7 @@ typedef struct RedirectBindings {
         char *publisher; /* the container that publishes the port, NULL: none does, or it is not known */
         BindingNetwork *networks;
         size_t n_networks;
+        bool loopback; /* questions for names come by it, too; found anew each time */
         char *seen; /* the containers that this was learned from, by their ids: as long as they are the same, so is this. NULL: not known */
         FurtherPort *further; /* what else its containers publish, or is named for it; sorted by port */
         size_t n_further;

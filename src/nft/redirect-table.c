@@ -33,7 +33,7 @@
  * Names: a question for a name of a service (UDP, port 53, the bytes of its question) is looked up by the bridge that it comes in by, and leads
  * to the same chain, which sends it on to wakechain-names while it is up. There is one map for each length of a name, since one packet
  * has no more bytes than its own name, and a comparison with bytes that are not there fails; the first byte, which is the length, tells which.
- * Bit 0x20 of each byte is ignored, so that capital letters are as good as others. Questions of the engine itself, to a nameserver
+ * Bit 0x20 of each letter is ignored, so that capital ones are as good as others. Questions of the engine itself, to a nameserver
  * on loopback, go out by `lo`. What these questions are answered with, a virtual address, leads to the chain as well, from those
  * bridges: up, to the redirect port, as anything; lifted, to the container where it is on the bridge that the packet has come by, and to the
  * front otherwise, since the engine separates its networks.
@@ -58,6 +58,7 @@
 #define NAMES "names-4" /* a chain */
 #define NAMES_OF "name" /* a chain and a map for each length, which follows */
 #define NOT_A_CLIENT "names" /* comment of the rules that are there for names */
+#define SPARED "own" /* comment of the rules for the containers of a stack that wakes */
 #define QUESTION 160U /* bits from the beginning of the UDP header to that of the first question */
 #define PIECE 16U /* bytes that can be compared at once */
 
@@ -72,10 +73,9 @@ const struct RedirectMapKind redirect_maps[_REDIRECT_MAP_MAX] = {
         [REDIRECT_LOOPBACK6] = { "loopback6", false, false, PORT, "ip6 daddr ::1 tcp dport" },
         [REDIRECT_INNER4] = { "inner4", true, false, SOCKET4, TO4 },
         [REDIRECT_INNER6] = { "inner6", true, false, SOCKET6, TO6 },
-        [REDIRECT_VIRTUAL4] = { "virtual4", false, false, "ipv4_addr", "iifname @bridges ip daddr" },
+        [REDIRECT_VIRTUAL4] = { "virtual4", false, false, "ifname . ipv4_addr", "iifname . ip daddr" },
         [REDIRECT_TARGETS] = { "targets", false, false, PORT, NULL },
         [REDIRECT_VIRTUALS] = { "virtuals", false, false, "ipv4_addr", NULL },
-        [REDIRECT_BRIDGES] = { "bridges", false, false, "ifname", NULL },
         [REDIRECT_BRIDGE4] = { "inner4", true, true, SOCKET4, IS_NEW TO4 },
         [REDIRECT_BRIDGE6] = { "inner6", true, true, SOCKET6, IS_NEW TO6 },
         [REDIRECT_NAMES] = { NULL, false, false, NULL, NULL },
@@ -132,14 +132,14 @@ RedirectElement redirect_element(RedirectMap map, const char *address, uint16_t 
         return element;
 }
 
-/* A name as it is in a question, 0x20 of each byte left out: how long it is, its letters, 0. */
+/* A name as it is in a question, 0x20 of each letter left out: how long it is, its letters, 0. */
 static size_t name_bytes(uint8_t ret[static REDIRECT_NAME_MAX + 2], const char *name) {
         size_t n = strlen(name);
 
         assert(n > 0 && n <= REDIRECT_NAME_MAX);
         ret[0] = (uint8_t) n;
         memcpy(ret + 1, name, n + 1);
-        for (size_t i = 0; i < n + 2; i++)
+        for (size_t i = 1; i <= n; i++)
                 ret[i] &= (uint8_t) ~0x20U;
         return n + 2;
 }
@@ -172,12 +172,16 @@ RedirectElement redirect_name_element(const char *bridge, const char *name, cons
         return element;
 }
 
-static RedirectElement plain_element(RedirectMap map, const char *service, const char *text) {
-        const char *quote = map == REDIRECT_BRIDGES ? "\"" : "";
+/* From a bridge, or whence ever it came. */
+static RedirectElement virtual_element(RedirectMap map, const char *bridge, const Service *service) {
         RedirectElement element = { .map = map };
 
-        (void) snprintf(element.key, sizeof(element.key), "%s%.15s%s", quote, text, quote);
-        (void) snprintf(element.service, sizeof(element.service), "%s", service);
+        if (bridge)
+                (void) snprintf(element.key, sizeof(element.key), "\"%.15s\" . %s", bridge,
+                                service->virtual_address);
+        else
+                (void) snprintf(element.key, sizeof(element.key), "%s", service->virtual_address);
+        (void) snprintf(element.service, sizeof(element.service), "%s", service->name);
         return element;
 }
 
@@ -186,20 +190,19 @@ static void add_names(RedirectElement *elements, size_t *n, const Service *servi
         for (size_t i = 0; i < bindings->n_networks; i++) {
                 const BindingNetwork *network = &bindings->networks[i];
 
-                elements[(*n)++] = plain_element(REDIRECT_BRIDGES, service->name, network->bridge);
+                elements[(*n)++] = virtual_element(REDIRECT_VIRTUAL4, network->bridge, service);
                 for (char **name = network->names; name && *name; name++) {
                         elements[(*n)++] = redirect_name_element(network->bridge, *name, service->name);
-                        elements[(*n)++] = redirect_name_element("lo", *name, service->name);
+                        if (bindings->loopback)
+                                elements[(*n)++] = redirect_name_element("lo", *name, service->name);
                 }
         }
-        if (bindings->n_networks == 0)
-                return;
-        elements[(*n)++] = plain_element(REDIRECT_VIRTUAL4, service->name, service->virtual_address);
-        elements[(*n)++] = plain_element(REDIRECT_VIRTUALS, service->name, service->virtual_address);
+        if (bindings->n_networks > 0)
+                elements[(*n)++] = virtual_element(REDIRECT_VIRTUALS, NULL, service);
 }
 
 static size_t count_names(const RedirectBindings *bindings) {
-        size_t n = 2;
+        size_t n = 1;
 
         for (size_t i = 0; i < bindings->n_networks; i++)
                 n += 1 + 2 * strv_length(bindings->networks[i].names);
@@ -308,6 +311,7 @@ static int read_service(Reader *reader, const char *kind, json_object *object) {
                 .new_connections = counter ? json_object_get_uint64(json_member(object, "packets")) : 0,
         };
         strcpy(service->name, name);
+        service->spares = rule && !bridge && streq(get_string(object, "comment"), SPARED);
         for (size_t i = 0; i < length_of(expressions) && !bridge; i++) {
                 json_object *expression = json_object_array_get_idx(expressions, i),
                             *redirect = json_member(expression, "redirect");
@@ -389,11 +393,9 @@ static int read_map(Reader *reader, const char *kind, json_object *object) {
                 *element = (RedirectElement){ .map = map };
                 if (map == REDIRECT_NAMES)
                         read_name_key(element, length, parts), n = 0;
-                else if (map == REDIRECT_BRIDGES)
-                        n = snprintf(element->key, sizeof(element->key), "\"%s\"",
-                                     strempty(json_object_get_string(key)));
                 else if (length_of(parts) == 2)
-                        n = snprintf(element->key, sizeof(element->key), "%s . %s",
+                        n = snprintf(element->key, sizeof(element->key),
+                                     map == REDIRECT_VIRTUAL4 ? "\"%s\" . %s" : "%s . %s",
                                      strempty(json_object_get_string(json_object_array_get_idx(parts, 0))),
                                      strempty(json_object_get_string(json_object_array_get_idx(parts, 1))));
                 else
@@ -444,6 +446,7 @@ static void merge_services(RedirectSnapshot *snapshot) {
                 last->counter |= service->counter;
                 last->counts |= service->counts;
                 last->waits |= service->waits;
+                last->spares |= service->spares;
                 last->lifted_by_waker |= service->lifted_by_waker;
                 last->bridge_chain |= service->bridge_chain;
                 last->bridge_counter |= service->bridge_counter;
@@ -566,8 +569,8 @@ static void write_name_key(FILE *stream, const char *interface, unsigned length,
                         8 * sizes[i]);
                 if (masked)
                         fputs(" & 0x", stream);
-                for (size_t k = 0; masked && k < sizes[i]; k++)
-                        fputs("df", stream);
+                for (size_t k = offsets[i]; masked && k < offsets[i] + sizes[i]; k++)
+                        fputs(k == 0 || k == length + 1 ? "ff" : "df", stream);
                 if (masked)
                         fputs(")", stream);
         }
@@ -650,6 +653,19 @@ static void write_uncounted_group(FILE *stream, const char *service, const char 
         if (group)
                 fprintf(stream, " socket cgroupv2 level %u \"%s\"", level, group);
         fputs(" return\n", stream);
+}
+
+/* Of a stack that wakes. Its other containers find its names and ports as without us: they would wait for a stack that waits for them. */
+void redirect_write_spared(FILE *stream, const char *service, const AddressPrefix *own, size_t n) {
+        char text[ADDRESS_PREFIX_TEXT_MAX];
+
+        for (size_t i = 0; i < n; i++)
+                if (own[i].length > 0)
+                        fprintf(stream,
+                                "add rule inet wakechain " REDIRECT_CHAIN "%s %s saddr %s return comment \"" SPARED
+                                "\"\n",
+                                service, own[i].family == AF_INET ? "ip" : "ip6",
+                                address_prefix_to_string(&own[i], text));
 }
 
 static void write_waiting(FILE *stream, const RedirectLifted *lifted, const Inner *inner) {

@@ -12,7 +12,7 @@
 #define REDIRECT_TABLE(bridge) ((bridge) ? "bridge wakechain" : "inet wakechain")
 #define REDIRECT_CHAIN "service-" /* a service's chain and counter, in either table: its name follows */
 /* The number is that of the layout: a table of another one is made anew. */
-#define REDIRECT_DIVERT "divert-5"
+#define REDIRECT_DIVERT "divert-6"
 /* Where wakechain-names.socket listens: see its unit. */
 #define REDIRECT_NAMES_PORT 19853U
 
@@ -26,10 +26,9 @@ typedef enum RedirectMap {
         REDIRECT_LOOPBACK6,
         REDIRECT_INNER4, /* containers' own addresses, which are counted, never redirected */
         REDIRECT_INNER6,
-        REDIRECT_VIRTUAL4, /* virtual addresses, whatever the port */
+        REDIRECT_VIRTUAL4, /* virtual addresses from the bridges of their names, whatever the port */
         REDIRECT_TARGETS, /* a set: the redirect ports, each with its service */
         REDIRECT_VIRTUALS, /* a set: the virtual addresses */
-        REDIRECT_BRIDGES, /* a set: the bridges of networks on which there are names; one that several services have is any one's */
         REDIRECT_BRIDGE4, /* INNER4 and INNER6 in the other table */
         REDIRECT_BRIDGE6,
         REDIRECT_NAMES, /* not one map, but one for each length of a name: bridges, and questions on them */
@@ -71,6 +70,7 @@ typedef struct SnapshotService {
         bool chain, counter; /* which of both there are */
         bool counts; /* its chain has a rule that counts */
         bool waits; /* … and one before it that redirects ports whose containers do not accept yet */
+        bool spares; /* own containers: it wakes, or its waker was killed as it did */
         bool lifted_by_waker; /* and that is a waker's, which knows who is not to be counted */
         bool bridge_chain, bridge_counter; /* in the other table */
 } SnapshotService;
@@ -113,6 +113,8 @@ typedef struct RedirectLifted {
 /* What an empty chain does: it redirects, or counts all but those who are no clients: `ignored` addresses, and what `inner` knows (NULL:
  * nothing), with control groups or without. Of its ports those that wait are redirected all the same. */
 void redirect_write_up(FILE *stream, const char *service, uint16_t redirect_port);
+/* Before that: those addresses go on as if there was no redirect. */
+void redirect_write_spared(FILE *stream, const char *service, const AddressPrefix *own, size_t n);
 void redirect_write_lifted(FILE *stream, bool bridge, const RedirectLifted *lifted, const Inner *inner,
                            bool with_groups, bool by_waker);
 /* What questions for names of this element's length are looked up in, new or as it is. */

@@ -407,7 +407,8 @@ static void change_services(Change *change) {
                 if (found && snapshot->complete && found->chain && found->counter &&
                     (lifted ? found->counts && found->redirect_port == 0 &&
                                                      (!found->waits || entry->aim != REDIRECT_LIFTED)
-                            : found->redirect_port == entry->redirect_port))
+                            : found->redirect_port == entry->redirect_port &&
+                                                     (!found->spares || entry->aim != REDIRECT_UP)))
                         continue;
                 /* What is kept of a table that is made anew is so in the new one. */
                 redirect_write_chain(change->stream, /* bridge= */ false, entry->service);
@@ -513,7 +514,7 @@ static int redirect_target(Redirect *redirect, const Service *service, uint16_t 
 /* What leads the container's own addresses to the chain goes before the chain is changed, for else it would lead the engine's proxy, with the
  * clients that it has taken already, to the front, where they would wait for a stack that waits for them. Not in one transaction: the kernel
  * reads the state of a map and that of a chain one after the other, and packets were seen to get an old one of one and a new one of the other. */
-int redirect_up(Redirect *redirect, const Service *service) {
+int redirect_up(Redirect *redirect, const Service *service, const Inner *inner) {
         _cleanup_text_ Text commands = {};
         uint16_t port;
         int r;
@@ -528,6 +529,8 @@ int redirect_up(Redirect *redirect, const Service *service) {
         if (!text_begin(&commands))
                 return -ENOMEM;
         write_flush(commands.stream, service);
+        if (inner)
+                redirect_write_spared(commands.stream, service->name, inner->own, inner->n_own);
         redirect_write_up(commands.stream, service->name, port);
         return redirect_commit(redirect, &commands);
 }

@@ -9,6 +9,7 @@
 #include "control/status-file.h"
 #include "redirect/facts.h"
 #include "redirect/runtime.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/time.h"
 
@@ -22,6 +23,7 @@
 #define WAKER_AGAIN (5 * USEC_PER_MINUTE) /* the same of a waker, for a stack that runs */
 #define ID_SHOWN 12
 #define PATH_SIZE 512
+#define RESOLV_SIZE_MAX ((size_t) 64 * 1024)
 
 void facts_done(Facts *facts) {
         for (size_t i = 0; i < facts->n; i++) {
@@ -311,6 +313,7 @@ static int learn_bindings(const Facts *facts, const char *root) {
                 k = learn(&learned, &facts->bindings[i], facts->survey, &facts->config->services[i], networks);
                 if (k > 0) {
                         learned.seen = TAKE_PTR(seen);
+                        learned.loopback = facts->bindings[i].loopback;
                         k = redirect_bindings_save(&learned, root, facts->config->services[i].name);
                         redirect_bindings_done(&facts->bindings[i]);
                         facts->bindings[i] = learned;
@@ -385,8 +388,34 @@ static bool engine_is_stopped(const Config *config) {
                units_is_stopped("docker.service");
 }
 
+/* Whether the engine passes questions on to a nameserver of this host: by loopback then. Docker takes the file of systemd-resolved's own
+ * nameservers where nothing but its stub is named. */
+static bool asks_loopback(const char *root) {
+        static const char *const files[] = { "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf" };
+        bool loopback = false, stub = true;
+
+        for (size_t i = 0; i < ELEMENTSOF(files) && stub; i++) {
+                _cleanup_free_ char *path = NULL, *text = NULL;
+                char address[INET6_ADDRSTRLEN];
+
+                if (asprintf(&path, "%s%s", strempty(root), files[i]) < 0)
+                        path = NULL;
+                if (!path || file_read(path, RESOLV_SIZE_MAX, &text, NULL) < 0)
+                        break;
+                stub = loopback = false;
+                for (const char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+                        if (sscanf(line, "nameserver %45s", address) != 1)
+                                continue;
+                        stub |= i == 0 && streq(address, "127.0.0.53");
+                        loopback |= strncmp(address, "127.", 4) == 0 || streq(address, "::1");
+                }
+        }
+        return loopback;
+}
+
 int facts_ask(Facts *facts, const char *root) {
         _cleanup_(problem_list_done) ProblemList problems = {};
+        bool loopback;
         int r;
 
         /* Whatever the generator has made units of. */
@@ -402,9 +431,12 @@ int facts_ask(Facts *facts, const char *root) {
         facts->bindings = new0(RedirectBindings, facts->config->n_services + 1);
         if (!facts->bindings)
                 return log_oom();
-        for (size_t i = 0; i < facts->config->n_services; i++)
+        loopback = asks_loopback(root);
+        for (size_t i = 0; i < facts->config->n_services; i++) {
                 if (redirect_bindings_load(&facts->bindings[i], root, facts->config->services[i].name) < 0)
                         return log_oom();
+                facts->bindings[i].loopback = loopback;
+        }
         if (engine_is_stopped(facts->config))
                 return 0;
         facts->asked_usec = time_now(CLOCK_MONOTONIC);
@@ -737,7 +769,8 @@ static void look_at_containers(Facts *facts, ServiceFacts *service, const char *
         else {
                 service->reached = REACHED_RUNNING;
                 /* Nothing is listed of what is on the host's network. */
-                service->direct = service->bindings.known && reached->n_ports == 0;
+                service->direct = service->bindings.known &&
+                                  (reached->n_ports == 0 || (service->service && service->service->port == 0));
                 for (size_t i = 0; i < reached->n_ports; i++)
                         service->direct |= service->bindings.known && reached->ports[i] == service->service->port;
                 service->ours = is_ours(facts, service->service, reached);

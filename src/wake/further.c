@@ -4,7 +4,8 @@
 #include "util/log.h"
 #include "wake/further.h"
 
-/* Further: a probe for each port, which asks until it is answered, however long that takes: nobody waits for it but the port's own clients. */
+/* Further: a probe for each port, which asks until it is answered, or until a wake would have been given up: nobody waits for it but the port's own
+ * clients. */
 
 #define ASK_INTERVAL (2 * USEC_PER_SEC)
 
@@ -16,7 +17,6 @@ typedef struct Port {
         char text[sizeof("65535")];
         char *run; /* of its container, as asked: its id and when it was started. NULL: none */
         bool accepts;
-        bool broken; /* it cannot be asked */
 } Port;
 
 struct Further {
@@ -35,7 +35,7 @@ struct Further {
 static void port_forget(Port *port) {
         port->probe = probe_free(port->probe);
         port->run = mfree(port->run);
-        port->accepts = port->broken = false;
+        port->accepts = false;
 }
 
 static void further_clear(Further *further) {
@@ -116,8 +116,8 @@ static void port_on_answer(Probe *probe, ProbeVerdict verdict, const char *detai
         Further *further = port->further;
 
         port->probe = probe_free(port->probe);
-        port->accepts = verdict == PROBE_READY;
-        port->broken = !port->accepts;
+        /* After so long, its clients are to have the container's own answer, whatever that is. */
+        port->accepts = true;
         log_debug("Port %u of %s: %s", port->backend->port, further->stack->service->name, detail);
         further->handler(further, further->userdata);
 }
@@ -134,11 +134,11 @@ static void port_ask(Port *port, const ContainerInfo *info) {
                 .network = backend->address ? NULL : stack->service->dependencies[backend->member].network,
                 .health = { .tcp = backend->address ?: port->text,
                             .interval_usec = ASK_INTERVAL,
-                            .budget_usec = USEC_INFINITY },
+                            .budget_usec = stack->service->global_timeout_usec },
         };
         r = probe_new(&port->probe, further->event, stack->engine, &port->reach, info, port->reach.network, 0,
                       further->environment, port_on_answer, port);
-        port->broken = r < 0;
+        port->accepts = r < 0;
         if (r < 0)
                 log_debug_errno(r, "Failed to ask port %u of %s: %m", port->backend->port, stack->service->name);
 }
@@ -178,12 +178,13 @@ void further_look(Further *further, bool believe) {
                 const ContainerInfo *info = port_reached(port);
 
                 changed |= port_follow(port, info);
-                if (!port->run || port->accepts || port->probe || port->broken)
+                if (!port->run || port->accepts || port->probe)
                         continue;
                 if (believe)
-                        port->accepts = changed = true;
+                        port->accepts = true;
                 else
                         port_ask(port, info);
+                changed |= port->accepts;
         }
         if (changed)
                 further->handler(further, further->userdata);

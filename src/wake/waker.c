@@ -442,6 +442,14 @@ static void waker_tell_begin(Waker *waker) {
                                 "%s is not yet supported, ignoring", *path);
 }
 
+/* Until it is lifted, the redirect is not for the stack's own containers: they would wait for a stack that waits for them. */
+static void waker_restore(Waker *waker) {
+        Inner inner;
+
+        inner_init(&inner, waker->service, stack_infos(waker->stack), NULL);
+        port_redirect_restore(waker->redirect, &inner);
+}
+
 /* It was awake before: is it still? */
 static void waker_check_resumed(Waker *waker) {
         if (!waker->resumed || stack_runs(waker->stack, stack_reached(waker->stack)))
@@ -449,7 +457,7 @@ static void waker_check_resumed(Waker *waker) {
         waker->resumed = false;
         /* Clients are held until it is back. */
         if (waker->redirect)
-                port_redirect_restore(waker->redirect);
+                waker_restore(waker);
         if (waker->trigger == TRIGGER_OUTSIDE)
                 waker->trigger = TRIGGER_MANUAL;
         waker_set_state(waker, SERVICE_WAKING);
@@ -465,8 +473,8 @@ static bool waker_resolve_backend(Waker *waker) {
                 waker_fail(waker, r == -ENOENT ? FAILURE_NOT_FOUND : FAILURE_CONFIG_INVALID, "%s", text);
         if (r >= 0 && waker->further)
                 r = further_resolve(waker->further);
-        if (r == -ENOMEM)
-                waker_fail(waker, FAILURE_START_FAILED, "out of memory");
+        if (r < 0 && r != -ENODATA && r != -ENOENT)
+                waker_fail(waker, FAILURE_START_FAILED, "cannot tell where its clients go: %s", strerror(-r));
         return r >= 0;
 }
 
@@ -656,6 +664,7 @@ static void waker_on_redirect_moved(PortRedirect *redirect, int error, void *use
 static void waker_published(Waker *waker, Inner *ret) {
         stack_published(waker->stack, ret);
         further_add_published(waker->further, ret);
+        stack_add_named(waker->stack, ret);
 }
 
 /* Those of its ports whose containers accept; the others' clients go on coming to the front, which holds them. */
@@ -666,6 +675,15 @@ static void waker_lift(Waker *waker) {
         waker->further_changed = false;
         waker_published(waker, &inner);
         port_redirect_lift(waker->redirect, &inner);
+}
+
+static void waker_follow_own(Waker *waker) {
+        Inner inner;
+
+        if (!waker->redirect || waker->resumed || waker->phase < WAKER_STEPPING || waker->phase > WAKER_REACHING)
+                return;
+        inner_init(&inner, waker->service, stack_infos(waker->stack), NULL);
+        port_redirect_spare(waker->redirect, &inner);
 }
 
 static void waker_tell_elsewhere(const Waker *waker, uint16_t port) {
@@ -691,7 +709,7 @@ static void waker_begin_lifting(Waker *waker) {
         else if (waker->redirect) {
                 if (waker->stack->backend.publisher != BACKEND_NO_MEMBER)
                         waker_tell_elsewhere(waker, elsewhere);
-                port_redirect_restore(waker->redirect);
+                port_redirect_restore(waker->redirect, NULL);
         }
         waker_changed(waker);
 }
@@ -784,7 +802,7 @@ static void waker_begin_recovering(Waker *waker, const Member *missing) {
         /* A client that meets the port in between has the container's answer, or none: it cannot be taken back. */
         waker->redirect_moved = !waker->redirect;
         if (waker->redirect)
-                port_redirect_restore(waker->redirect);
+                waker_restore(waker);
 }
 
 static void waker_go_on_recovering(Waker *waker) {
@@ -897,13 +915,20 @@ static void waker_on_busy(Busy *busy, bool changed, void *userdata) {
 static bool waker_is_used(Waker *waker) {
         uint16_t elsewhere;
         Inner inner;
+        bool used;
 
         if (waker_holders(waker) > 0)
                 return true;
-        if (!waker->redirect || !stack_is_direct(waker->stack, &elsewhere))
+        if (!waker->redirect)
                 return false;
         waker_published(waker, &inner);
-        return port_redirect_look(waker->redirect, &inner);
+        if (stack_is_direct(waker->stack, &elsewhere))
+                return port_redirect_look(waker->redirect, &inner);
+        /* The front holds whoever comes by the port, and nobody else but those who come by a name. */
+        used = *waker->service->virtual_address &&
+               inner_is_used(&inner, waker->service->ignore_addresses, port_redirect_silence(waker->service)) != 0;
+        inner_done(&inner);
+        return used;
 }
 
 /* What else keeps it awake is asked for only where nobody is connected. The answer comes later. */
@@ -957,7 +982,7 @@ static void waker_begin_closing(Waker *waker) {
         else if (waker->runs_on && waker->stack->backend.publisher != BACKEND_NO_MEMBER)
                 waker_lift(waker);
         else
-                port_redirect_restore(waker->redirect);
+                port_redirect_restore(waker->redirect, NULL);
 }
 
 /* The port is ours again. A client that came between the last look and now has a connection to the container: it wins. */
@@ -1159,6 +1184,7 @@ static int waker_on_change(sd_event_source *source, void *userdata) {
         stack_refresh_backends(waker->stack);
         phase_handlers[waker->phase](waker);
         waker_follow_further(waker);
+        waker_follow_own(waker);
         if (waker->phase != WAKER_ENDED)
                 waker_publish(waker);
         return 0;

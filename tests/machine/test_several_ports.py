@@ -195,3 +195,35 @@ class ProxyMode(ServiceTest):
             self.assertEqual(self.ask("http://127.0.0.1:9851/"), (200, "inner8080\n"))
             self.sleep("proxy")
             self.assert_stopped("c-proxy")
+
+
+class OwnContainers(ServiceTest):
+    """One of the stack that asks for another one's port by the host's address while both wake would wait for itself."""
+
+    per = "class"
+    asks = "docker exec c-asks wget -q -O /dev/null http://host.docker.internal:9761/"
+    config = {
+        "services": {
+            "pair": {
+                **{"name": "c-asks", "port": 9760, "page": "never", "idleTimeout": 0},
+                "dependencies": [
+                    {"container": "c-asked", "startOrder": 0, "healthCheck": {"tcp": 80, "interval": 200, "timeout": 60000}},
+                    {"container": "c-asks", "startOrder": 1, "healthCheck": {"command": asks, "interval": 500, "timeout": 60000}},
+                ],
+            }
+        }
+    }
+
+    @classmethod
+    def prepare(cls, machine):
+        create(machine, "c-asked", "9761:80")
+        options = ["--network", "same-port", "--add-host", "host.docker.internal:host-gateway", "-e", "PORT=80", "-p", "9760:80"]
+        machine.docker("create", "--name", "c-asks", "--hostname", "c-asks", *options, "sim", "server")
+        machine.systemctl("restart", "wakechain-settle.service")
+
+    def test_are_not_held(self):
+        for port, host in ((9760, "c-asks"), (9761, "c-asked")):
+            self.assertEqual(self.ask(f"http://127.0.0.1:{port}/")[1].split()[0], host)
+            self.sleep("pair")
+            self.settle()
+            self.assertNotIn("comment \"own\"", self.machine.out("nft list table inet wakechain"))

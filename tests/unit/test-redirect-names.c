@@ -21,6 +21,7 @@
 #define VIRTUAL "198.18.7.7"
 #define PORT 9002
 #define REDIRECT_PORT 29002
+#define THERE4 "10.77.0.2"
 #define WAIT_MSEC 5000
 
 #define LONG8 "abcdefgh"
@@ -42,9 +43,9 @@ static BindingNetwork networks[] = {
                                (char *) LONG63, NULL } },
         { .bridge = ELSEWHERE, .names = (char *[]){ (char *) "other", NULL } },
 };
-static const RedirectBindings bindings = { .known = true,
-                                           .networks = networks,
-                                           .n_networks = ELEMENTSOF(networks) };
+static const RedirectBindings bindings = {
+        .known = true, .networks = networks, .n_networks = ELEMENTSOF(networks), .loopback = true
+};
 
 static void run(const char *command) {
         if (system(command) != 0)
@@ -168,6 +169,7 @@ static const char *const ours[] = { "shop",
 static const char *const others[] = { "sho",
                                       "shopp",
                                       "shop.example",
+                                      "shop." LONG8 LONG8 LONG8 LONG8, /* its length is a space */
                                       "b",
                                       "fourteen-lette",
                                       "sixteen_letters-",
@@ -192,7 +194,7 @@ static void test_questions_while_asleep(void) {
 static void test_no_questions_while_awake(void) {
         ASSERT_OK(redirect_lift(redirect, &shop, NULL));
         assert_asked(dns, ours);
-        ASSERT_OK(redirect_up(redirect, &shop));
+        ASSERT_OK(redirect_up(redirect, &shop, NULL));
         assert_asked(names, ours);
         settle(REDIRECT_LIFTED, &bindings);
         assert_asked(dns, ours);
@@ -224,7 +226,7 @@ static void test_virtual_address(void) {
         ASSERT_TRUE(reaches_front(80));
         ASSERT_OK(redirect_count(redirect, "shop", &count));
         ASSERT_FALSE(count.up);
-        ASSERT_OK(redirect_up(redirect, &shop));
+        ASSERT_OK(redirect_up(redirect, &shop, NULL));
         ASSERT_OK(redirect_count(redirect, "shop", &count));
         ASSERT_TRUE(count.up);
 }
@@ -240,6 +242,35 @@ static void test_direct_questions_are_dropped(void) {
         /* The next one comes by another way, and is the first to come. */
         ASSERT_EQ(asked(there, HERE4, "a"), names);
         ASSERT_TRUE(recv(names, packet, sizeof(packet), MSG_DONTWAIT) < 0);
+}
+
+/* A stack's own containers wait for nothing of it while it wakes; once nobody wakes it, they are as anybody. */
+static void test_own_containers_are_spared(void) {
+        Inner inner = { .n_own = 1 };
+
+        ASSERT_OK(address_prefix_parse(&inner.own[0], THERE4));
+        settle(REDIRECT_UP, &bindings);
+        ASSERT_OK(redirect_up(redirect, &shop, &inner));
+        assert_asked(dns, ours);
+        settle(REDIRECT_KEPT, &bindings);
+        assert_asked(dns, ours);
+        ASSERT_OK(address_prefix_parse(&inner.own[0], "10.77.0.77"));
+        ASSERT_OK(redirect_up(redirect, &shop, &inner));
+        assert_asked(names, ours);
+        ASSERT_OK(address_prefix_parse(&inner.own[0], THERE4));
+        ASSERT_OK(redirect_up(redirect, &shop, &inner));
+        settle(REDIRECT_UP, &bindings);
+        assert_asked(names, ours);
+}
+
+/* Who is on another network than the names are has nothing of the virtual address. */
+static void test_virtual_address_from_elsewhere(void) {
+        const RedirectBindings elsewhere = { .known = true, .networks = &networks[1], .n_networks = 1 };
+
+        settle(REDIRECT_UP, &elsewhere);
+        ASSERT_FALSE(reaches_front(80));
+        settle(REDIRECT_UP, &bindings);
+        ASSERT_TRUE(reaches_front(80));
 }
 
 #define N_MANY 1000
@@ -272,8 +303,7 @@ static void test_many_names(void) {
                                                                      .networks = &network,
                                                                      .n_networks = 1 }));
                 for (size_t k = 0; k < n_own; k++)
-                        if (i == 0 || own[k].map != REDIRECT_BRIDGES)
-                                elements[n++] = own[k];
+                        elements[n++] = own[k];
                 elements[n++] = redirect_element(REDIRECT_TARGETS, NULL, service.redirect_port, name);
                 free(own);
         }
@@ -301,7 +331,7 @@ static void make_network(void) {
         ASSERT_TRUE(asprintf(&command, "ip link add veth1 type veth peer name " BRIDGE " netns /proc/%d/fd/%d",
                              getpid(), here) >= 0);
         run(command);
-        run("ip link set lo up && ip link set veth1 up && ip addr add 10.77.0.2/24 dev veth1 && "
+        run("ip link set lo up && ip link set veth1 up && ip addr add " THERE4 "/24 dev veth1 && "
             "ip route add default via " HERE4);
         ASSERT_TRUE(setns(here, CLONE_NEWNET) >= 0);
         run("ip link set lo up && ip link set " BRIDGE " up && ip addr add " HERE4 "/24 dev " BRIDGE);
@@ -323,6 +353,8 @@ int main(void) {
         test_names_come_and_go();
         test_virtual_address();
         test_direct_questions_are_dropped();
+        test_own_containers_are_spared();
+        test_virtual_address_from_elsewhere();
         test_many_names();
 
         redirect_free(redirect);

@@ -765,7 +765,8 @@ static void test_all_at_once(void) {
                         }
                         lock = redirect_lock_wait("", 10 * USEC_PER_SEC);
                         if (lock < 0 || redirect_new(&own) < 0 ||
-                            (j % 2 == 0 ? redirect_up(own, &service) : redirect_lift(own, &service, NULL)) < 0)
+                            (j % 2 == 0 ? redirect_up(own, &service, NULL) : redirect_lift(own, &service, NULL)) <
+                                            0)
                                 _exit(EXIT_FAILURE);
                         fd_close(lock);
                 }

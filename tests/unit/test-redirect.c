@@ -260,7 +260,7 @@ static int settle_clemence(RedirectAim aim, const RedirectBindings *bindings) {
 }
 
 static void up(void) {
-        ASSERT_OK(redirect_up(redirect, &clemence));
+        ASSERT_OK(redirect_up(redirect, &clemence, NULL));
 }
 
 static void lift(void) {
@@ -356,13 +356,13 @@ static void test_moves_of_what_is_not_there(void) {
 
         ASSERT_OK(redirect_clear(redirect));
         before = generation();
-        ASSERT_ERROR(redirect_up(redirect, &clemence), ENOENT);
+        ASSERT_ERROR(redirect_up(redirect, &clemence, NULL), ENOENT);
         ASSERT_ERROR(redirect_lift(redirect, &clemence, NULL), ENOENT);
         ASSERT_EQ(generation(), before);
 
         ASSERT_OK(SETTLE({ &other, &addresses_only, REDIRECT_UP }));
         before = generation();
-        ASSERT_ERROR(redirect_up(redirect, &clemence), ENOENT);
+        ASSERT_ERROR(redirect_up(redirect, &clemence, NULL), ENOENT);
         ASSERT_ERROR(redirect_lift(redirect, &clemence, NULL), ENOENT);
         ASSERT_EQ(generation(), before);
         ASSERT_TRUE(*redirect_error(redirect));
@@ -376,7 +376,7 @@ static void test_up_with_another_port_in_the_table(void) {
                                 .redirect_port = REDIRECT_PORT + 5 };
 
         ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &everywhere));
-        ASSERT_OK(redirect_up(redirect, &moved));
+        ASSERT_OK(redirect_up(redirect, &moved, NULL));
         assert_all_ways(FRONT);
         ASSERT_EQ(settle_clemence(REDIRECT_UP, &everywhere), 0);
         ASSERT_OK(redirect_lift(redirect, &moved, NULL));
@@ -390,7 +390,7 @@ static void test_up_with_the_port_of_another_service(void) {
                                 { &other, &addresses_only, REDIRECT_LIFTED } };
 
         ASSERT_OK(settle(wishes, ELEMENTSOF(wishes), NULL));
-        ASSERT_OK(redirect_up(redirect, &usurper));
+        ASSERT_OK(redirect_up(redirect, &usurper, NULL));
         ASSERT_EQ(settle((Wish[]){ wishes[0], { &other, &addresses_only, REDIRECT_UP } }, 2, NULL), 0);
 }
 
@@ -513,7 +513,7 @@ static void test_some_are_not_counted(void) {
         ASSERT_EQ(settle_clemence(REDIRECT_LIFTED, &everywhere), 0);
 
         /* Asleep, they come to the front, which knows them. */
-        ASSERT_OK(redirect_up(redirect, &ignoring));
+        ASSERT_OK(redirect_up(redirect, &ignoring, NULL));
         assert_all_ways(FRONT);
 }
 
@@ -541,7 +541,7 @@ static void test_own_addresses_of_the_container(void) {
                 if (by_settling)
                         ASSERT_EQ(settle_clemence(REDIRECT_UP, &loopback_only), 1);
                 else
-                        ASSERT_OK(redirect_up(redirect, &clemence));
+                        ASSERT_OK(redirect_up(redirect, &clemence, NULL));
                 ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
                 ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
                 ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
@@ -574,7 +574,7 @@ static void test_own_address_reaches_the_container_while_the_port_moves(void) {
         }
         for (unsigned i = 0; i < 30; i++) {
                 ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
-                ASSERT_OK(redirect_up(redirect, &clemence));
+                ASSERT_OK(redirect_up(redirect, &clemence, NULL));
         }
         ASSERT_EQ(write(ends[1], &c, 1), 1);
         ASSERT_EQ(waitpid(pid, &status, 0), pid);
@@ -610,7 +610,7 @@ static void test_port_that_waits(void) {
         ASSERT_EQ(reaches(THERE, HERE4, PORT), FRONT);
         ASSERT_EQ(settle_clemence(REDIRECT_LIFTED, &everywhere), 1);
         ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
-        ASSERT_OK(redirect_up(redirect, &clemence));
+        ASSERT_OK(redirect_up(redirect, &clemence, NULL));
         assert_all_ways(FRONT);
 }
 
@@ -927,7 +927,7 @@ static void test_heirs(void) {
         ASSERT_TRUE(settle((Wish[]){ { &heir, &everywhere, REDIRECT_UP } }, 1, changed) > 0);
         ASSERT_TRUE(changed[0]);
         assert_all_ways(FRONT);
-        ASSERT_ERROR(redirect_up(redirect, &clemence), ENOENT);
+        ASSERT_ERROR(redirect_up(redirect, &clemence, NULL), ENOENT);
 
         changed[0] = false;
         ASSERT_OK(SETTLE({ &other, &ipv6_only, REDIRECT_LIFTED }, { &clemence, &ipv4_only, REDIRECT_UP }));
@@ -1069,14 +1069,14 @@ static void test_names(void) {
                 ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
                 ASSERT_OK(redirect_lift(redirect, &service, NULL));
                 ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
-                ASSERT_OK(redirect_up(redirect, &service));
+                ASSERT_OK(redirect_up(redirect, &service, NULL));
                 ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
         }
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 Service service = { .name = (char *) bad[i], .port = PORT, .redirect_port = REDIRECT_PORT };
 
                 ASSERT_ERROR(SETTLE({ &service, &everywhere, REDIRECT_UP }), EINVAL);
-                ASSERT_ERROR(redirect_up(redirect, &service), EINVAL);
+                ASSERT_ERROR(redirect_up(redirect, &service, NULL), EINVAL);
                 ASSERT_ERROR(redirect_lift(redirect, &service, NULL), EINVAL);
         }
 }
@@ -1148,7 +1148,7 @@ static int as_nobody(uint64_t capabilities) {
                         _exit(255);
                 r = redirect_new(&own);
                 if (r >= 0)
-                        r = redirect_up(own, &clemence);
+                        r = redirect_up(own, &clemence, NULL);
                 if (r >= 0)
                         r = redirect_lift(own, &clemence, NULL);
                 redirect_free(own);

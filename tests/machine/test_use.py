@@ -7,12 +7,12 @@ from test_same_port import create
 
 BRIDGED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 ECHO = "exec 3<>/dev/tcp/{}/{} && echo x >&3 && read -r line <&3 && echo $line && exec cat <&3"
-LONG = 80  # requests, 50 ms and more apart: three times idleTimeout
+LONG = 160  # requests, 50 ms and more apart: twice idleTimeout and more
 
 
 def stack(name, port, *more, **members):
     steps = [{"container": name, "healthCheck": {"tcp": port if "host" in name else 80, "interval": 200}}, *more]
-    return {"name": name, "port": port, "idleTimeout": "1s", "page": "never", "dependencies": steps, **members}
+    return {"name": name, "port": port, "idleTimeout": "4s", "page": "never", "dependencies": steps, **members}
 
 
 class Use(ServiceTest):
@@ -134,7 +134,7 @@ class Use(ServiceTest):
         self.assert_used("home", cursor, m.out(self.asking("http://127.0.0.1:8123/")))
 
         cursor = self.wake("home", 8123)
-        code, _ = self.ask("http://127.0.0.1:8123/slow/4000", timeout=30)
+        code, _ = self.ask("http://127.0.0.1:8123/slow/9000", timeout=30)
         self.assertEqual(code, 200)
         self.assertEqual(self.records("STOPPING", "home", cursor), [])
         self.follow("ASLEEP", "home", cursor)
@@ -166,7 +166,7 @@ class Use(ServiceTest):
         cursor = self.wake("web", 9702)
         client = peer.popen(["bash", "-c", ECHO.format(peer.machine_ipv4, 9702)], stdout=-1, text=True)
         self.assertEqual(client.stdout.readline(), "x\n")
-        m.run("sleep 4")
+        m.run("sleep 9")
         self.assertEqual(self.records("STOPPING", "web", cursor), [])
         client.kill()
         client.communicate()

@@ -65,6 +65,7 @@ class SeveralPorts(ServiceTest):
         return {port["port"]: port["accepts"] for port in self.status("git")["ports"]}
 
     def wait_all_accept(self):
+        self.wait_state("git", "awake", 60)
         self.machine.wait_for(lambda: all(self.accepts().values()), 60, what="all ports to accept")
 
     def test_a_client_that_speaks_no_http_wakes_by_its_port(self):

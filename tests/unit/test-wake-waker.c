@@ -1337,6 +1337,34 @@ static void test_further_port_is_given_to_its_container_when_that_accepts(void) 
         world_close(&world);
 }
 
+/* In the end its clients are to see that nothing listens there. */
+static void test_further_port_at_which_nothing_listens_is_given_back(void) {
+        _cleanup_close_ int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -EBADF;
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        _cleanup_free_ char *text = NULL;
+        uint16_t port;
+        World world;
+
+        fd = listen_somewhere(&port);
+        ASSERT_EQ(bind(other, (struct sockaddr *) &address, sizeof(address)), 0);
+        ASSERT_EQ(getsockname(other, (struct sockaddr *) &address, &(socklen_t){ sizeof(address) }), 0);
+        fake_port_redirect_forget();
+        fake_port_redirect.used = true;
+        ASSERT_TRUE(asprintf(&text,
+                             "\"port\":%u,\"ports\":[%u],\"name\":\"web\",\"globalTimeout\":\"3s\",\"dependencies\":[%s]",
+                             port, ntohs(address.sin_port), REQUIRED("web", "1")) > 0);
+        world_open(&world, text);
+        fake_engine_find(world.engine, "web")->publishes = port;
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        ASSERT_FALSE(world_port_accepts(&world));
+        while (!world_port_accepts(&world))
+                world_turn(&world);
+        world_run_until_moved(&world, "lift lift");
+        world_put_to_sleep(&world);
+        world_close(&world);
+}
+
 /* It came after the look that found the stack unused, and before the port was taken back: it has a connection to the container. */
 static void test_client_between_the_two_looks_wins(void) {
         World world;
@@ -1961,6 +1989,7 @@ static void (*const tests[])(void) = {
         test_unknown_trigger_is_none,
         test_idle_port_is_taken_back_before_the_stop,
         test_further_port_is_given_to_its_container_when_that_accepts,
+        test_further_port_at_which_nothing_listens_is_given_back,
         test_client_between_the_two_looks_wins,
         test_port_that_cannot_be_taken_back_keeps_awake,
         test_started_outside_and_gone_again_is_woken,

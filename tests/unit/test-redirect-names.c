@@ -89,15 +89,18 @@ static size_t question(uint8_t *ret, const char *name) {
         return n + 5;
 }
 
-/* Who gets it: `names` or `dns`. */
+/* Who gets it: `names` or `dns`. Each from a port of its own: where a flow goes is decided once. */
 static int asked(int from, const char *address, const char *name) {
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53) };
+        static uint16_t port = 20000;
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53) },
+                           own = { .sin_family = AF_INET, .sin_port = htons(port++) };
         struct pollfd polls[] = { { .fd = names, .events = POLLIN }, { .fd = dns, .events = POLLIN } };
         _cleanup_close_ int fd = open_at(from, SOCK_DGRAM);
         uint8_t packet[512];
         int found;
 
         ASSERT_EQ(inet_pton(AF_INET, address, &to.sin_addr), 1);
+        ASSERT_EQ(bind(fd, (struct sockaddr *) &own, sizeof(own)), 0);
         ASSERT_TRUE(sendto(fd, packet, question(packet, name), 0, (struct sockaddr *) &to, sizeof(to)) > 0);
         ASSERT_EQ(poll(polls, ELEMENTSOF(polls), WAIT_MSEC), 1);
         found = polls[0].revents ? names : dns;

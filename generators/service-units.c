@@ -97,7 +97,10 @@ static void text_socket(UnitText *text, const UnitsWanted *wanted, const Service
         bool redirected = service_is_redirected(service);
 
         text_begin(text, wanted, service);
-        if (redirected)
+        if (redirected && service->port == 0)
+                unit_text_print(text, "Description=Stack %s while it sleeps: clients of its names\n",
+                                service->name);
+        else if (redirected)
                 unit_text_print(text, "Description=Stack %s while it sleeps: clients of port %u\n", service->name,
                                 service->port);
         else

@@ -226,6 +226,7 @@ static void generate_web(Generator *generator) {
 /* What `systemctl enable` would do for those who settle, when there is a use for them. A firewall's first start, and an engine's, finds
  * wakechain-redirect.service active, and leaves it at that: the other one is what looks then. */
 static void generate_settle(Generator *generator) {
+        static const char names[] = "wakechain-names.socket";
         static const char redirect[] = "wakechain-redirect.service";
         static const char redirect_file[] = UNIT_DIR "/wakechain-redirect.service";
         static const char settle_file[] = UNIT_DIR "/" SETTLE_UNIT;
@@ -240,6 +241,12 @@ static void generate_settle(Generator *generator) {
                 if (r >= 0)
                         r = want(generator, firewalls[i], SETTLE_UNIT, settle_file);
         }
+
+        for (size_t i = 0; i < generator->config->n_services && r >= 0; i++)
+                if (service_has_names(&generator->config->services[i])) {
+                        r = want(generator, "sockets.target", names, UNIT_DIR "/wakechain-names.socket");
+                        break;
+                }
 
         /* Who is started together with a socket looks when that listens. */
         unit_text_print(&text,

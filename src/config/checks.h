@@ -11,5 +11,9 @@ int service_check(Draft *draft, const JsonPath *path, json_object *object);
 /* redirect-ports.c: a redirect port for each service that needs one. Once they are sorted. -ENOMEM. */
 int redirect_ports_assign(Draft *draft);
 
+/* virtual-addresses.c: an address for the names of each service that has any. Once they are sorted. -ENOMEM. */
+bool virtual_addresses_fit(const AddressPrefix *prefix);
+int virtual_addresses_assign(Draft *draft);
+
 /* cross-checks.c: of all services: names, addresses, who waits for whom. Once they are sorted, and have their ports. -ENOMEM. */
 int services_check(Draft *draft);

@@ -8,6 +8,7 @@
 #define CONFIG_SIZE_MAX (16 * 1024 * 1024)
 #define CONFIG_SERVICES_MAX 4096
 #define CONFIG_DEPENDENCIES_MAX 256 /* of one service */
+#define CONFIG_PORTS_MAX 64 /* the same */
 
 /* Loads the first file of the search path, or `path` if it is not NULL, below `root` ("" for the real one), and
  * merges dependencies.d/. Returns 0 with a config of the services that are sound, even if there are problems

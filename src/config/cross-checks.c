@@ -19,7 +19,8 @@ typedef struct Claim {
         DraftService *entry;
         const char *text; /* of `listen`; NULL: `port` or `redirectPort` */
         ListenAddress address;
-        bool published; /* by a container: the member `port` in redirect mode */
+        bool published; /* by a container: the member `port` in redirect mode, or … */
+        bool further; /* one of `ports` */
 } Claim;
 
 typedef struct ClaimList {
@@ -62,9 +63,15 @@ static int claim_all(ClaimList *list, DraftService *entry) {
                 Claim published = { entry, NULL, { .family = AF_INET6, .port = service->port }, true };
                 Claim redirect = { entry, NULL, { .family = AF_INET6, .port = service->redirect_port }, false };
 
-                r = claim(list, published);
+                if (service->port > 0)
+                        r = claim(list, published);
                 if (r >= 0)
                         r = claim(list, redirect);
+                for (size_t i = 0; i < service->n_ports && r >= 0; i++) {
+                        published.address.port = service->ports[i].port;
+                        published.further = true;
+                        r = claim(list, published);
+                }
         }
         for (char **text = service->listen; text && *text && r >= 0; text++) {
                 Claim ours = { .entry = entry, .text = *text };
@@ -130,7 +137,8 @@ static void claim_describe(const Claim *claim, char *buffer, size_t size) {
         if (claim->text)
                 (void) snprintf(buffer, size, "the 'listen' address \"%s\"", claim->text);
         else if (claim->published)
-                (void) snprintf(buffer, size, "the 'port' %u", claim->address.port);
+                (void) snprintf(buffer, size, "the %s %u", claim->further ? "further port" : "'port'",
+                                claim->address.port);
         else
                 (void) snprintf(buffer, size, "the redirect port %u", claim->address.port);
 }
@@ -142,7 +150,10 @@ static void refuse_clash(Draft *draft, const Claim *a, const Claim *b) {
         JsonPath path_service = json_path_member(&path_services, service->name), path;
         char what[160], value[140];
 
-        path = json_path_member(&path_service, late->text ? "listen" : late->published ? "port" : "redirectPort");
+        path = json_path_member(&path_service, late->text        ? "listen"
+                                               : late->further   ? "ports"
+                                               : late->published ? "port"
+                                                                 : "redirectPort");
         claim_describe(early, what, sizeof(what));
         if (late->text)
                 (void) snprintf(value, sizeof(value), "\"%s\"", late->text);
@@ -281,6 +292,8 @@ int services_check(Draft *draft) {
 
         refuse_doubles(draft);
         r = redirect_ports_assign(draft);
+        if (r >= 0)
+                r = virtual_addresses_assign(draft);
         if (r >= 0)
                 r = check_claims(draft);
         if (r < 0)

@@ -93,6 +93,30 @@ static int parse_api(JsonWalk *walk, const JsonPath *path, const JsonField *fiel
         return json_table_walk(walk, api_fields, &(JsonSource){ .path = path, .object = value }, member);
 }
 
+static int parse_addresses(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
+                           void *member) {
+        AddressPrefix prefix;
+
+        if (address_prefix_parse(&prefix, strempty(json_get_text(value, 0))) < 0 ||
+            !virtual_addresses_fit(&prefix))
+                return -EINVAL;
+        *(AddressPrefix *) member = prefix;
+        return 0;
+}
+
+static const JsonKind kind_addresses = { JSON_TYPE(string), parse_addresses,
+                                         "a network of IPv4 of 8 to 30 bits, such as \"198.18.0.0/15\"" };
+
+static const JsonField names_fields[] = {
+        { "addresses", &kind_addresses, offsetof(Draft, config.names_addresses) }, {}
+};
+
+static int parse_names(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
+                       void *member) {
+        return json_table_walk(walk, names_fields, &(JsonSource){ .path = path, .object = value }, member);
+}
+
+static const JsonKind kind_names = { JSON_TYPE(object), parse_names, "an object with 'addresses'" };
 static const JsonKind kind_api = { JSON_TYPE(object), parse_api, "an object with 'sleepOverTcp' or 'hosts'" };
 static const JsonKind kind_defaults = { JSON_TYPE(object), parse_defaults, "an object with members of services" };
 static const JsonKind kind_services = { JSON_TYPE(object), parse_services,
@@ -104,6 +128,7 @@ static const JsonField top_fields[] = {
         { "defaults", &kind_defaults, 0, JSON_OWN },
         { "engine", &kind_engine, offsetof(Draft, config.engine), JSON_OWN | JSON_MARKED_UNLESS, ENGINE_DOCKER },
         { "engineSocket", &kind_socket, offsetof(Draft, config.engine_socket), JSON_OWN },
+        { "names", &kind_names, 0, JSON_OWN },
         { "services", &kind_services, 0 },
         {}
 };

@@ -171,6 +171,53 @@ static int parse_dependencies(JsonWalk *walk, const JsonPath *path, const JsonFi
 static const JsonKind kind_dependencies = { JSON_TYPE(array), parse_dependencies,
                                             "a list of at most 256 objects" };
 
+static const JsonField port_fields[] = { { "backend", &kind_backend, offsetof(ServicePort, backend) },
+                                         { "listen", &kind_listen, offsetof(ServicePort, listen) },
+                                         { "port", &kind_port, offsetof(ServicePort, port), JSON_MANDATORY },
+                                         {} };
+
+/* A number, or an object that says more of it. */
+static int parse_port(JsonWalk *walk, const JsonPath *path, json_object *value, ServicePort *port) {
+        static const JsonField number = { "port", &kind_port, offsetof(ServicePort, port) };
+        int r;
+
+        if (json_object_is_type(value, json_type_object))
+                return json_table_walk(walk, port_fields, &(JsonSource){ .path = path, .object = value }, port);
+        r = json_object_is_type(value, json_type_int) || json_object_is_type(value, json_type_double)
+                            ? kind_port.parse(walk, path, &number, value, &port->port)
+                            : -EINVAL;
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0)
+                json_walk_refuse(walk, path, value, "expected a TCP port, or an object with 'port'");
+        return 0;
+}
+
+/* Fills the service's list, as parse_dependencies(). */
+static int parse_ports(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
+                       void *member) {
+        size_t n = json_object_array_length(value);
+        Service *service = member;
+        int r = 0;
+
+        if (n > CONFIG_PORTS_MAX)
+                return -ERANGE;
+        service->ports_given = true;
+        service->ports = new0(ServicePort, n + 1);
+        if (!service->ports)
+                return -ENOMEM;
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                JsonPath element = json_path_element(path, i);
+
+                r = parse_port(walk, &element, json_object_array_get_idx(value, i),
+                               &service->ports[service->n_ports++]);
+        }
+        return r;
+}
+
+static const JsonKind kind_ports = { JSON_TYPE(array), parse_ports,
+                                     "a list of at most 64 ports, or of objects with 'port'" };
+
 static int parse_answer(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
                         void *member) {
         int64_t status;
@@ -245,6 +292,16 @@ static int parse_adopt(JsonWalk *walk, const JsonPath *path, const JsonField *fi
 
 static const JsonKind kind_adopt = { JSON_TYPE(boolean), parse_adopt, "true or false" };
 
+static int parse_names(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
+                       void *member) {
+        NamesMode *names = member;
+
+        *names = json_object_get_boolean(value) ? NAMES_ON : NAMES_OFF;
+        return 0;
+}
+
+static const JsonKind kind_names = { JSON_TYPE(boolean), parse_names, "true or false" };
+
 static const JsonField service_fields[] = {
         { "adopt", &kind_adopt, offsetof(Service, adopt) },
         { "allow", &kind_networks, offsetof(Service, allow), JSON_GUARD },
@@ -262,9 +319,11 @@ static const JsonField service_fields[] = {
         { "ignore", &kind_ignore, 0 },
         { "listen", &kind_listen, offsetof(Service, listen), JSON_OWN },
         { "name", &kind_container, offsetof(Service, container), JSON_OWN | JSON_MANDATORY },
+        { "names", &kind_names, offsetof(Service, names) },
         { "network", &kind_network, offsetof(Service, network) },
         { "page", &kind_page, offsetof(Service, page) },
         { "port", &kind_port, offsetof(Service, port), JSON_OWN },
+        { "ports", &kind_ports, 0, JSON_OWN },
         { "prewarm", &kind_prewarm, offsetof(Service, prewarm), LATER_UNLESS, PREWARM_OFF },
         { "proxyProtocol", &kind_proxy_protocol, offsetof(Service, proxy_protocol) },
         { "redirectPort", &kind_redirect_port, offsetof(Service, redirect_port), JSON_OWN },

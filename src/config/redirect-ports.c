@@ -33,6 +33,8 @@ static bool ports_take(Ports *ports, unsigned port) {
 static void ports_take_given(Ports *ports, const Service *service) {
         (void) ports_take(ports, service->port);
         (void) ports_take(ports, service->redirect_port);
+        for (size_t i = 0; i < service->n_ports; i++)
+                (void) ports_take(ports, service->ports[i].port);
         for (char **text = service->listen; text && *text; text++) {
                 ListenAddress address;
 
@@ -100,7 +102,8 @@ int redirect_ports_assign(Draft *draft) {
         }
 
         for (size_t i = 0; i < n; i++)
-                ports_give(&ports, waiting[i], waiting[i]->service.port + REDIRECT_PORT_OFFSET);
+                if (waiting[i]->service.port > 0)
+                        ports_give(&ports, waiting[i], waiting[i]->service.port + REDIRECT_PORT_OFFSET);
         n = drop_served(waiting, n);
         /* Each port comes to be asked for, so this ends. */
         for (unsigned round = 0; n > 0 && ports.n_free > 0; round++) {

@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 
 #include "config/checks.h"
+#include "config/listen.h"
 #include "model/plan.h"
 #include "util/address.h"
 #include "util/json-members.h"
@@ -122,16 +123,19 @@ static void check_ignore(const Check *check) {
 static void check_redirect(const Check *check) {
         Service *service = check->service;
 
+        /* From the defaults, it does not give a port to those that have none. */
+        if (service->names == NAMES_ON && !given(check, "names"))
+                service->names = NAMES_AUTO;
         check_guard(check, "allow", service->allow);
         check_guard(check, "deny", service->deny);
         check_guard(check, "proxyProtocol", service->proxy_protocol > 0);
-        if (service->port == 0) {
+        if (!service_is_redirected(service)) {
                 if (given(check, "port"))
                         return;
                 if (service->redirect_port > 0)
-                        warn_useless(check, "redirectPort", "has no effect without 'port'");
+                        warn_useless(check, "redirectPort", "has no effect without 'port' or 'names'");
                 if (service->backend)
-                        warn_useless(check, "backend", "has no effect without 'port' or 'listen'");
+                        warn_useless(check, "backend", "has no effect without 'port', 'names' or 'listen'");
                 service->redirect_port = 0;
                 return;
         }
@@ -148,30 +152,121 @@ static void check_proxy(const Check *check) {
         if (service->redirect_port > 0)
                 warn_useless(check, "redirectPort", "has no effect beside 'listen'");
         service->redirect_port = 0;
+        if (service->names == NAMES_ON)
+                warn_useless(check, "names", "has no effect beside 'listen'");
         if (!given(check, "port") && !given(check, "backend") && !service->backend)
                 refuse(check, "port",
                        "is missing, and so is 'backend': expected one of them, to forward clients to");
 }
 
 /* A name could mean another address at each look; a container's is asked of the engine after each start. */
-static void check_backend(const Check *check) {
-        const Service *service = check->service;
+static bool backend_is_known(const Service *service, const char *backend) {
         _cleanup_free_ char *host = NULL;
         struct in_addr ipv4;
         uint16_t port;
 
-        if (!service->backend || service->backend[0] == '[' ||
-            host_and_port_from_string(&host, &port, service->backend) < 0 ||
+        if (!backend || backend[0] == '[' || host_and_port_from_string(&host, &port, backend) < 0 ||
             inet_pton(AF_INET, host, &ipv4) == 1 || (service->container && streq(host, service->container)))
-                return;
+                return true;
         for (size_t i = 0; i < service->n_dependencies; i++) {
                 const Dependency *dependency = &service->dependencies[i];
 
                 if (dependency->kind == DEPENDENCY_CONTAINER && dependency->name && streq(host, dependency->name))
-                        return;
+                        return true;
         }
-        refuse(check, "backend",
-               "expected a numeric address, or one of this service's containers, before the port");
+        return false;
+}
+
+static const char backend_expected[] =
+                "expected a numeric address, or one of this service's containers, before the port";
+
+static void check_backend(const Check *check) {
+        if (!backend_is_known(check->service, check->service->backend))
+                refuse(check, "backend", backend_expected);
+}
+
+/* Further ports */
+
+/* Of the port, or of its member. */
+static void refuse_port(const Check *check, size_t i, const char *member, const char *text) {
+        JsonPath list = json_path_member(check->path, "ports");
+        JsonPath element = json_path_element(&list, i);
+        JsonPath path = json_path_member(&element, strempty(member));
+        json_object *value = json_object_array_get_idx(json_object_object_get(check->object, "ports"), i);
+
+        report(check, PROBLEM_ERROR, member ? &path : &element,
+               member ? json_object_object_get(value, member) : value, text);
+}
+
+/* Its clients come in by the addresses that the service's do, unless it says others: a port is not to be open to more than those. */
+static int complete_listen(const Check *check, size_t i) {
+        ServicePort *port = &check->service->ports[i];
+        int r = 0;
+
+        for (char **text = check->service->listen; text && *text && r >= 0; text++) {
+                char own[INET6_ADDRSTRLEN + sizeof("[]:65535")];
+                const char *colon = strrchr(*text, ':');
+                ListenAddress address;
+
+                if (listen_address_from_string(&address, *text) < 0 || address.family == AF_UNIX || address.udp ||
+                    address.port != check->service->port)
+                        continue;
+                (void) snprintf(own, sizeof(own), "%.*s%u", colon ? (int) (colon + 1 - *text) : 0, *text,
+                                port->port);
+                r = strv_append(&port->listen, own);
+        }
+        if (r >= 0 && !port->listen)
+                refuse_port(check, i, NULL,
+                            "needs 'listen': no address of the service's has its 'port', to take the rest from");
+        return r;
+}
+
+static bool has_tcp_only(char *const *listen) {
+        for (; *listen; listen++) {
+                ListenAddress address;
+
+                if (listen_address_from_string(&address, *listen) < 0 || address.udp || address.family == AF_UNIX)
+                        return false;
+        }
+        return true;
+}
+
+static int check_port(const Check *check, size_t i) {
+        const Service *service = check->service;
+        const ServicePort *port = &service->ports[i];
+
+        if (port->port == 0)
+                return 0;
+        if (port->port == service->port)
+                refuse_port(check, i, NULL, "is the service's 'port' already");
+        for (size_t j = 0; j < i; j++)
+                if (service->ports[j].port == port->port) {
+                        refuse_port(check, i, NULL, "is among the ports of this service already");
+                        break;
+                }
+        if (!backend_is_known(service, port->backend))
+                refuse_port(check, i, "backend", backend_expected);
+        if (port->listen && !given(check, "listen"))
+                refuse_port(check, i, "listen",
+                            "needs a 'listen' of the service: without it, a port is where its container publishes it");
+        else if (port->listen && !has_tcp_only(port->listen))
+                refuse_port(check, i, "listen", "expected addresses of TCP");
+        return given(check, "listen") && !port->listen ? complete_listen(check, i) : 0;
+}
+
+static int check_ports(const Check *check) {
+        Service *service = check->service;
+        int r = 0;
+
+        if (service->n_ports > 0 && service->port == 0 && !given(check, "port"))
+                refuse(check, "ports", "needs 'port', whose container is waited for");
+        for (size_t i = 0; i < service->n_ports && r >= 0; i++)
+                r = check_port(check, i);
+        /* The socket is one for all of them. */
+        for (size_t i = 0; i < service->n_ports && r >= 0; i++)
+                for (char **text = service->ports[i].listen; text && *text && r >= 0; text++)
+                        r = strv_append(&service->listen, *text);
+        return r;
 }
 
 /* Each dependency */
@@ -462,7 +557,9 @@ int service_check(Draft *draft, const JsonPath *path, json_object *object) {
         check_ignore(&check);
         check_backend(&check);
 
-        r = check_networks(&check);
+        r = check_ports(&check);
+        if (r >= 0)
+                r = check_networks(&check);
         if (r >= 0)
                 r = collect_names(&check);
         if (r >= 0 && check.entry->main_is_added)

@@ -13,7 +13,9 @@
 #include "ctl/unit.h"
 #include "engine/survey.h"
 #include "nft/backend.h"
+#include "nft/redirect-bindings.h"
 #include "probe/exec-command.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/nearest.h"
 #include "util/text.h"
@@ -25,6 +27,7 @@
  * with more than these. */
 
 #define SURVEY_TIMEOUT (20 * USEC_PER_SEC)
+#define ROUTES_SIZE_MAX ((size_t) 4 * 1024 * 1024)
 #define COMPOSE_TIMEOUT (30 * USEC_PER_SEC)
 
 typedef struct EngineCheck {
@@ -323,13 +326,41 @@ static void check_port_owners(EngineCheck *check) {
         }
 }
 
+static bool names_port(const Service *service, uint16_t port) {
+        bool named = service->port == port;
+
+        for (size_t i = 0; i < service->n_ports && !named; i++)
+                named = service->ports[i].port == port;
+        return named;
+}
+
+/* As settling has found it. What another one names is that one's, and nothing to be said. */
+static void check_further_ports(EngineCheck *check) {
+        _cleanup_(redirect_bindings_done) RedirectBindings bindings = {};
+
+        if (check->service->ports_given || redirect_bindings_load(&bindings, "", check->service->name) < 0)
+                return;
+        for (size_t i = 0; i < bindings.n_further; i++) {
+                const FurtherPort *further = &bindings.further[i];
+                const Service *rival = further->rival ? config_find(check->config, further->rival) : NULL;
+
+                if (rival && !names_port(rival, further->port))
+                        check_tell(check, PROBLEM_WARNING, SERVICE_ITSELF, "ports", NULL,
+                                   "%u is published by '%s' and by a container of service '%s', too: its clients wake "
+                                   "neither, until one of them has it among its 'ports'",
+                                   further->port, strempty(further->bindings.publisher), rival->name);
+        }
+}
+
 static void check_ports(EngineCheck *check) {
         _cleanup_free_ char *text = NULL;
         Backend backend = {};
         int r;
 
-        if (service_is_redirected(check->service))
+        if (service_is_redirected(check->service)) {
                 check_port_owners(check);
+                check_further_ports(check);
+        }
         /* What is missing was said already, and may be what publishes the port. */
         for (size_t i = 0; i < check->service->n_dependencies; i++)
                 if (check_dependency(check, i)->kind == DEPENDENCY_CONTAINER && !check->infos[i])
@@ -494,6 +525,37 @@ static int check_survey(EngineCheck *check) {
         return r;
 }
 
+/* Routes of the host, among which are those of the engine's networks; ours leads nowhere. Whoever has one there would lose it while a stack sleeps. */
+static void check_addresses(EngineCheck *check) {
+        const AddressPrefix *ours = &check->config->names_addresses;
+        _cleanup_free_ char *text = NULL;
+        bool named = false;
+
+        for (size_t i = 0; i < check->config->n_services; i++)
+                named |= service_has_names(&check->config->services[i]);
+        if (!named || file_read("/proc/net/route", ROUTES_SIZE_MAX, &text, NULL) < 0)
+                return;
+        for (char *rest = text, *line; (line = strsep(&rest, "\n"));) {
+                char interface[32], wanted[ADDRESS_PREFIX_TEXT_MAX], found[ADDRESS_PREFIX_TEXT_MAX];
+                AddressPrefix route = { .family = AF_INET }, wider;
+                unsigned address, mask;
+
+                /* As they are in memory. That of all addresses is not meant. */
+                if (sscanf(line, "%31s %x %*x %*x %*d %*d %*d %x", interface, &address, &mask) != 3 || mask == 0)
+                        continue;
+                route.ipv4.s_addr = address;
+                route.length = (unsigned) __builtin_popcount(mask);
+                wider = route.length < ours->length ? route : *ours;
+                if (!address_prefix_matches(&wider, AF_INET,
+                                            route.length < ours->length ? &ours->ipv4 : &route.ipv4))
+                        continue;
+                check_tell(check, PROBLEM_ERROR, SERVICE_ITSELF, "names", NULL,
+                           "'addresses' %s overlaps the network %s of '%s': give it another one",
+                           address_prefix_to_string(ours, wanted), address_prefix_to_string(&route, found),
+                           interface);
+        }
+}
+
 /* For good. Whoever is not root looks with his own. */
 static int take_rights_of_waker(const char *engine_socket) {
         const struct passwd *user = geteuid() == 0 ? getpwnam("wakechain") : NULL;
@@ -532,6 +594,7 @@ int check_engine(const Config *config, ProblemList *problems) {
                                         : "the container engine does not answer there, so nothing is known of its containers");
                 return 0;
         }
+        check_addresses(&check);
         for (size_t i = 0; i < config->n_services && r >= 0; i++)
                 r = check_service(&check, &config->services[i]);
         return r < 0 ? log_oom() : 0;

@@ -17,6 +17,7 @@
 
 #define ENTRIES_MAX ((size_t) 1024)
 #define TEXT_MAX ((size_t) 1024)
+#define ALIASES_MAX ((size_t) 128)
 #define ID_SIZE 64U
 #define STOP_TIMEOUT_DEFAULT_SEC 10U
 #define HEALTH_INTERVAL_DEFAULT_USEC (30 * USEC_PER_SEC)
@@ -33,6 +34,7 @@ static void network_done(ContainerNetwork *network) {
         free(network->ipv6);
         free(network->wanted_ipv4);
         free(network->wanted_ipv6);
+        strv_free(network->names);
 }
 
 ContainerInfo *container_info_free(ContainerInfo *info) {
@@ -396,11 +398,19 @@ static int parse_networks(json_object *value, void *target) {
                 network->wanted_ipv4 = parse_address(wanted, "IPv4Address", AF_INET);
                 network->wanted_ipv6 = parse_address(wanted, "IPv6Address", AF_INET6);
                 network->aliased = aliases && json_object_array_length(aliases) > 0;
+                for (size_t i = 0; network->aliased && i < MIN(json_object_array_length(aliases), ALIASES_MAX);
+                     i++) {
+                        const char *alias = json_text(json_object_array_get_idx(aliases, i));
+
+                        if (engine_name_is_valid(alias) && !strv_contains(network->names, alias) &&
+                            strv_append(&network->names, alias) < 0)
+                                return -ENOMEM;
+                }
         }
         return 0;
 }
 
-static uint16_t port_from_string(const char *text, const char **ret_end) {
+static uint16_t port_at(const char *text, const char **ret_end) {
         unsigned port = 0;
 
         for (; *text >= '0' && *text <= '9' && port <= UINT16_MAX; text++)
@@ -417,7 +427,7 @@ typedef struct PortKey {
 /* "80/tcp", "53/udp" */
 static PortKey parse_port_key(const char *text) {
         const char *end;
-        PortKey key = { .port = port_from_string(text, &end) };
+        PortKey key = { .port = port_at(text, &end) };
 
         key.tcp = streq(end, "/tcp") || *end == '\0';
         key.udp = streq(end, "/udp");
@@ -430,9 +440,9 @@ static PortKey parse_port_key(const char *text) {
 static bool parse_host_ports(const char *text, PortBinding *binding) {
         const char *end;
 
-        binding->host_port = binding->host_port_last = port_from_string(text, &end);
+        binding->host_port = binding->host_port_last = port_at(text, &end);
         if (*end == '-')
-                binding->host_port_last = port_from_string(end + 1, &end);
+                binding->host_port_last = port_at(end + 1, &end);
         return *end == '\0' && binding->host_port > 0 && binding->host_port_last >= binding->host_port;
 }
 
@@ -551,6 +561,16 @@ int container_info_share_networks(ContainerInfo *info, const ContainerInfo *owne
                         return -ENOMEM;
         }
         return 0;
+}
+
+bool container_network_bridge(const char *name, const char *id, char ret[static IFNAMSIZ]) {
+        static const char *const without_names[] = { "bridge", "host", "none", "podman" };
+
+        for (size_t i = 0; i < ELEMENTSOF(without_names); i++)
+                if (streq(name, without_names[i]))
+                        return false;
+        (void) snprintf(ret, IFNAMSIZ, "br-%.12s", id);
+        return strlen(id) == ID_SIZE;
 }
 
 #define WHOLE SIZE_MAX /* the parser fills more than one member */
@@ -762,6 +782,19 @@ static int list_ports(ListedContainer *container, json_object *ports) {
         return 0;
 }
 
+static uint64_t hash_networks(json_object *networks) {
+        uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+        if (!json_object_is_type(networks, json_type_object))
+                return 0;
+        json_object_object_foreach(networks, name, network) {
+                (void) name;
+                for (const char *c = strempty(json_member_text(network, "NetworkID")); *c; c++)
+                        hash = (hash ^ (uint8_t) *c) * UINT64_C(0x100000001b3);
+        }
+        return hash;
+}
+
 static int list_container(ListedContainer *ret, json_object *object, const char *name) {
         const char *state = strempty(json_member_text(object, "State"));
 
@@ -770,6 +803,7 @@ static int list_container(ListedContainer *ret, json_object *object, const char 
                 .id = strdup(strempty(json_member_text(object, "Id"))),
                 .running = streq(state, "running"),
                 .paused = streq(state, "paused"),
+                .networks = hash_networks(json_member(json_member(object, "NetworkSettings"), "Networks")),
         };
         if (!ret->name || !ret->id)
                 return -ENOMEM;

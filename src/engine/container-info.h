@@ -3,6 +3,7 @@
 /* ContainerInfo, NetworkInfo, ListedContainer: what the engine says about containers and networks, as plain data. What is left
  * out is bounded: of an inspect 1024 networks, bindings and exposed ports each, and 1024 bytes of each text. */
 
+#include <net/if.h>
 #include "util/macro.h"
 #include "util/strv.h"
 
@@ -19,6 +20,7 @@ typedef struct ContainerNetwork {
         char *ipv4; /* NULL: none (a stopped container has none) */
         char *ipv6;
         char *wanted_ipv4, *wanted_ipv6; /* the static ones that it was made with, or NULL */
+        char **names; /* that it was given there besides its own, but for its id; NULL: none */
         bool aliased; /* it was given other names there, as compose does */
 } ContainerNetwork;
 
@@ -76,6 +78,8 @@ bool port_binding_covers(const PortBinding *binding, uint16_t host_port);
 bool port_binding_is_at(const PortBinding *binding, uint16_t host_port);
 /* NULL if the container is not on it. */
 const ContainerNetwork *container_info_network(const ContainerInfo *info, const char *network);
+/* The interface of a user-defined network of Docker's kind `bridge`, whether it is there or not: false if it is none. */
+bool container_network_bridge(const char *name, const char *id, char ret[static IFNAMSIZ]);
 /* Its mode is one of those that nothing can be connected to: the host's network, another container's, none. */
 bool network_mode_is_closed(const char *mode);
 /* False only if it is surely not on it, and could be: one that was never started may know its networks by their ids alone. */
@@ -114,6 +118,7 @@ typedef struct ListedContainer {
         char *name, *id;
         bool running; /* and not paused, nor between two tries of a restart policy */
         bool paused;
+        uint64_t networks; /* a number that is another one when it is on other networks */
         uint16_t *ports; /* of the host, TCP, that it publishes at the moment: none while it is stopped */
         size_t n_ports;
 } ListedContainer;

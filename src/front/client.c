@@ -508,10 +508,22 @@ static void client_on_connected(Connector *connector, int fd, void *userdata) {
                 clients_start_ticking(clients);
 }
 
-void client_connect(Client *client, const Backends *backends) {
+void client_connect(Client *client, const Ways *ways) {
+        const Backends *backends = ways_find_client(ways, client_fd(client));
         Clients *clients = client->clients;
         int r;
 
+        if (!backends && client->ignored) {
+                client_dismiss(client, NULL);
+                return;
+        }
+        if (!backends) {
+                client->looked = true;
+                client->timer = sd_event_source_disable_unref(client->timer);
+                client->answer = answer_unref(client->answer);
+                client_hold(client);
+                return;
+        }
         client->timer = sd_event_source_disable_unref(client->timer);
         client->answer = answer_unref(client->answer);
         client->connector = connector_free(client->connector);
@@ -576,13 +588,15 @@ bool client_is_ignored(const Client *client) {
 }
 
 /* Each client moves to the end of another list, or is dropped, so that the loops below come to an end; those that
- * are connecting anew move to the end of their own list, and are counted. */
+ * are connecting anew, or go on waiting, move to the end of their own list, and are counted. */
 
-void clients_connect_waiting(Clients *clients, const Backends *backends) {
-        for (size_t n = clients->counts[CLIENT_CONNECTING]; n > 0 && clients->counts[CLIENT_CONNECTING] > 0; n--)
-                client_connect(TAILQ_FIRST(&clients->lists[CLIENT_CONNECTING]), backends);
-        while (!TAILQ_EMPTY(&clients->lists[CLIENT_HELD]))
-                client_connect(TAILQ_FIRST(&clients->lists[CLIENT_HELD]), backends);
+void clients_connect_waiting(Clients *clients, const Ways *ways) {
+        static const ClientState states[] = { CLIENT_CONNECTING, CLIENT_HELD };
+        size_t counts[] = { clients->counts[CLIENT_CONNECTING], clients->counts[CLIENT_HELD] };
+
+        for (size_t i = 0; i < ELEMENTSOF(states); i++)
+                for (size_t n = counts[i]; n > 0 && clients->counts[states[i]] > 0; n--)
+                        client_connect(TAILQ_FIRST(&clients->lists[states[i]]), ways);
 }
 
 void clients_hold_waiting(Clients *clients) {
@@ -597,11 +611,11 @@ void clients_hold_waiting(Clients *clients) {
         }
 }
 
-size_t clients_answer_waiting(Clients *clients, Answer *answer) {
+size_t clients_answer_waiting(Clients *clients, Answer *answer, bool connecting) {
         static const ClientState states[] = { CLIENT_HELD, CLIENT_CONNECTING };
         size_t n = 0;
 
-        for (size_t i = 0; i < ELEMENTSOF(states); i++)
+        for (size_t i = 0; i < (connecting ? ELEMENTSOF(states) : 1); i++)
                 for (; !TAILQ_EMPTY(&clients->lists[states[i]]); n++)
                         client_dismiss(TAILQ_FIRST(&clients->lists[states[i]]), answer);
         return n;

@@ -4,9 +4,9 @@
  * the other is the front's decision. */
 
 #include "front/answer.h"
-#include "front/connector.h"
 #include "front/keep/keep.h"
 #include "front/rules.h"
+#include "front/ways.h"
 #include "model/service.h"
 
 typedef struct Client Client;
@@ -63,19 +63,20 @@ void clients_take(Clients *clients, int fd);
 bool client_is_ignored(const Client *client);
 /* Each may free the client. Held and closing ones that want to see a page are offered to the web service. */
 void client_hold(Client *client);
-/* The backends are borrowed as those below. */
-void client_connect(Client *client, const Backends *backends);
+/* To the backends of its way, which are borrowed as those below. Where nobody accepts yet it is held, without a page, which would say that the
+ * stack is awake; who is ignored goes. */
+void client_connect(Client *client, const Ways *ways);
 /* It goes, with the answer, which is referenced, if it speaks HTTP. NULL: without a word. */
 void client_dismiss(Client *client, Answer *answer);
 /* It was closing when it was offered: NULL if it was not. */
 Answer *client_answer_due(const Client *client);
 
-/* All that are held or connecting: connect, those that are connecting anew. The backends are borrowed until the next call of this or
+/* All that are held or connecting: connect, those that are connecting anew. The ways are borrowed until the next call of this or
  * clients_hold_waiting() or clients_answer_waiting(). */
-void clients_connect_waiting(Clients *clients, const Backends *backends);
+void clients_connect_waiting(Clients *clients, const Ways *ways);
 void clients_hold_waiting(Clients *clients);
-/* Returns how many there were. */
-size_t clients_answer_waiting(Clients *clients, Answer *answer);
+/* Those that are held, or `connecting` as well. Returns how many there were. */
+size_t clients_answer_waiting(Clients *clients, Answer *answer, bool connecting);
 
 /* The next try begins so much later: what browsers are told that are offered until then. */
 void clients_set_pause(Clients *clients, uint64_t pause_usec);

@@ -116,6 +116,21 @@ int backends_new(Backends **ret, char *const *texts) {
         return 0;
 }
 
+Backends *backends_at_port(const Backends *backends, in_port_t port) {
+        const size_t size = sizeof(*backends) + backends->n * sizeof(Address);
+        Backends *copy = malloc(size);
+
+        if (!copy)
+                return NULL;
+        memcpy(copy, backends, size);
+        for (size_t i = 0; i < copy->n; i++)
+                if (copy->addresses[i].any.sa_family == AF_INET)
+                        ((struct sockaddr_in *) &copy->addresses[i].storage)->sin_port = port;
+                else if (copy->addresses[i].any.sa_family == AF_INET6)
+                        ((struct sockaddr_in6 *) &copy->addresses[i].storage)->sin6_port = port;
+        return copy;
+}
+
 Backends *backends_free(Backends *backends) {
         return mfree(backends);
 }

@@ -3,6 +3,7 @@
 /* Backends: where a service's clients are forwarded. Connector: makes one connection to the first of them that
  * accepts. */
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include "front/reactor.h"
@@ -30,6 +31,8 @@ bool addresses_equal(const Address *a, size_t n_a, const Address *b, size_t n_b)
 /* Entries that are no address are left out, with a debug record; an empty list is fine, and nothing accepts
  * there. */
 int backends_new(Backends **ret, char *const *texts);
+/* The same with another port, in network order. NULL: out of memory. */
+Backends *backends_at_port(const Backends *backends, in_port_t port);
 Backends *backends_free(Backends *backends);
 DEFINE_CLEANUP(Backends *, backends_free);
 bool backends_equal(const Backends *a, const Backends *b);

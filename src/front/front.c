@@ -104,7 +104,7 @@ struct Front {
         bool draining, drained;
         bool shown; /* somebody sees the page of the wake under way */
         unsigned failures; /* in a row */
-        Backends *backends; /* the last ones; connecting clients borrow them */
+        Ways *ways; /* the last ones; connecting clients borrow their backends */
         Answer *answer; /* of the last failure */
         sd_event_source *timers[_FRONT_TIMER_MAX];
         uint64_t unused_usec[_FRONT_TIMER_MAX]; /* since when, for the two that wait for that; or USEC_INFINITY */
@@ -216,14 +216,14 @@ static void front_stand_down(Front *front) {
 
 /* The waiting are told this, which is taken. Returns how many. Where even that takes more memory than there is (NULL)
  * they go on waiting, for the next event. */
-static size_t front_tell(Front *front, Answer *answer) {
+static size_t front_tell(Front *front, Answer *answer, bool connecting) {
         if (!answer) {
                 (void) log_oom();
                 return 0;
         }
         (void) answer_unref(front->answer);
         front->answer = answer;
-        return clients_answer_waiting(front->clients, answer);
+        return clients_answer_waiting(front->clients, answer, connecting);
 }
 
 /* (3) */
@@ -237,7 +237,8 @@ static void front_fail(Front *front, const char *why) {
         pause = MIN(MAX(pause, least), front->options.pause_max_usec);
         clients_set_pause(front->clients, pause);
 
-        n = front_tell(front, answer_new(pause, "%s could not be woken: %s.", front->options.service, why));
+        n = front_tell(front, answer_new(pause, "%s could not be woken: %s.", front->options.service, why),
+                       /* connecting= */ true);
         log_info("%s could not be woken: %s. Told %zu clients.", front->options.service, why, n);
 
         if (pause > 0 && front->answer) {
@@ -309,9 +310,10 @@ static void front_note_stopping(Front *front) {
         bool was_active = waker_call_was_active(front->hold);
 
         /* Those that are connecting to an awake stack go on: it drains before it stops. */
-        if (was_active && front->state != FRONT_AWAKE && clients_waiting(front->clients) > 0)
+        if (was_active && clients_waiting(front->clients) > 0)
                 (void) front_tell(front,
-                                  answer_new(USEC_PER_SEC, "%s is being put to sleep.", front->options.service));
+                                  answer_new(USEC_PER_SEC, "%s is being put to sleep.", front->options.service),
+                                  /* connecting= */ front->state != FRONT_AWAKE);
         if (was_active)
                 udp_drop(front->udp);
         else
@@ -319,28 +321,28 @@ static void front_note_stopping(Front *front) {
         front_set_state(front, FRONT_STOPPING);
 }
 
-/* Whoever waits is connected to these, which are taken. */
-static void front_use_backends(Front *front, Backends *backends) {
-        clients_connect_waiting(front->clients, backends);
-        (void) backends_free(front->backends);
-        front->backends = backends;
+/* Whoever waits is connected by these, which are taken. */
+static void front_use_ways(Front *front, Ways *ways) {
+        clients_connect_waiting(front->clients, ways);
+        (void) ways_free(front->ways);
+        front->ways = ways;
 }
 
 static void front_note_awake(Front *front, const Status *status) {
-        _cleanup_(backends_freep) Backends *backends = NULL;
+        _cleanup_(ways_freep) Ways *ways = NULL;
 
-        if (backends_new(&backends, status->backends) < 0) {
+        if (ways_new(&ways, status) < 0) {
                 (void) log_oom();
                 return;
         }
         front->failures = 0;
         front->shown = false;
-        if (front->state == FRONT_AWAKE && backends_equal(backends, front->backends))
+        if (front->state == FRONT_AWAKE && ways_equal(ways, front->ways))
                 return;
 
         front_set_state(front, FRONT_AWAKE);
-        front_use_backends(front, TAKE_PTR(backends));
-        udp_forward(front->udp, front->backends);
+        front_use_ways(front, TAKE_PTR(ways));
+        udp_forward(front->udp, ways_main(front->ways));
 }
 
 static void front_on_status(WakerCall *hold, const Status *status, void *userdata) {
@@ -436,16 +438,16 @@ static bool front_is_asleep(const Front *front) {
 /* The stack may be awake though we do not hold it, which the waker does for a while after the last client. Only an
  * ignored client asks: anybody else dials. */
 static bool front_find_awake(Front *front) {
-        _cleanup_(backends_freep) Backends *backends = NULL;
         _cleanup_(status_freep) Status *status = NULL;
+        _cleanup_(ways_freep) Ways *ways = NULL;
 
         if (front->state == FRONT_AWAKE)
                 return true;
         if (status_file_read_at(&status, front->options.status) < 0 || status->state != SERVICE_AWAKE ||
-            backends_new(&backends, status->backends) < 0)
+            ways_new(&ways, status) < 0)
                 return false;
-        if (!backends_equal(backends, front->backends))
-                front_use_backends(front, TAKE_PTR(backends));
+        if (!ways_equal(ways, front->ways))
+                front_use_ways(front, TAKE_PTR(ways));
         return true;
 }
 
@@ -454,7 +456,7 @@ static void front_take_ignored(Front *front, Client *client) {
         _cleanup_(answer_unrefp) Answer *answer = NULL;
 
         if (front_find_awake(front)) {
-                client_connect(client, front->backends);
+                client_connect(client, front->ways);
                 return;
         }
         answer = front->options.ignored_pass
@@ -471,7 +473,7 @@ static void front_on_client(Client *client, void *userdata) {
         else
                 switch (front->state) {
                 case FRONT_AWAKE:
-                        client_connect(client, front->backends);
+                        client_connect(client, front->ways);
                         break;
                 case FRONT_PAUSED:
                         client_dismiss(client, front->answer);
@@ -497,7 +499,7 @@ static void front_on_not_shown(Client *client, void *userdata) {
         Front *front = ASSERT_PTR(userdata);
 
         if (front->state == FRONT_AWAKE) {
-                client_connect(client, front->backends);
+                client_connect(client, front->ways);
                 return;
         }
         if (!answer)
@@ -562,7 +564,8 @@ static void front_end_drain(Front *front) {
                 log_info("Stopping in front of %s: cutting off %zu clients.", front->options.service,
                          front_left(front));
         if (clients_waiting(front->clients) == 0 ||
-            front_tell(front, answer_new(USEC_PER_SEC, "%s is being stopped.", front->options.service)) == 0)
+            front_tell(front, answer_new(USEC_PER_SEC, "%s is being stopped.", front->options.service),
+                       /* connecting= */ true) == 0)
                 front_exit(front);
 }
 
@@ -715,7 +718,7 @@ Front *front_free(Front *front) {
         for (FrontTimer timer = 0; timer < _FRONT_TIMER_MAX; timer++)
                 sd_event_source_disable_unref(front->timers[timer]);
         reactor_free(front->reactor);
-        backends_free(front->backends);
+        ways_free(front->ways);
         answer_unref(front->answer);
         return mfree(front);
 }

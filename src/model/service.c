@@ -53,6 +53,11 @@ void service_done(Service *service) {
                 strv_free(dependency->depends_on);
         }
         free(service->dependencies);
+        for (size_t i = 0; i < service->n_ports; i++) {
+                strv_free(service->ports[i].listen);
+                free(service->ports[i].backend);
+        }
+        free(service->ports);
         free(service->name);
         free(service->file);
         free(service->container);

@@ -4,6 +4,7 @@
  * wakechain.json(5). Every default of model/defaults.h is applied already, so that readers
  * never ask "was it given?". */
 
+#include "util/address.h"
 #include "util/macro.h"
 #include "util/strv.h"
 #include "util/time.h"
@@ -61,6 +62,13 @@ typedef struct Dependency {
         bool keep;
 } Dependency;
 
+/* A further port of a service, as the member `ports` names it. */
+typedef struct ServicePort {
+        uint16_t port;
+        char **listen; /* proxy mode: where its clients come in; all of these are in the service's list, too */
+        char *backend; /* as given; NULL: found out after the start */
+} ServicePort;
+
 typedef enum PageMode {
         PAGE_AUTO,
         PAGE_ALWAYS,
@@ -93,19 +101,33 @@ typedef enum AdoptMode {
         _ADOPT_MODE_INVALID = -EINVAL,
 } AdoptMode;
 
+/* Whether the names of the container that clients reach have an address of ours while it sleeps. */
+typedef enum NamesMode {
+        NAMES_AUTO, /* if it is redirected */
+        NAMES_ON, /* even if it has no port: then it is reached by its names alone */
+        NAMES_OFF,
+        _NAMES_MODE_MAX,
+        _NAMES_MODE_INVALID = -EINVAL,
+} NamesMode;
+
 typedef struct Service {
         char *name; /* the key: the unit's instance */
         char *file; /* that it comes from; NULL if from none */
         char *container; /* the main container (member `name`) */
-        uint16_t port; /* 0: none, so no front */
+        uint16_t port; /* 0: none, so no front, unless it is reached by its names */
         char *compose_dir;
         char *network;
         bool cross_network;
         Dependency *dependencies; /* as in the file, the main container among them (appended if missing) */
         size_t n_dependencies;
 
-        char **listen; /* proxy mode; NULL: redirect mode if there is a port */
+        char **listen; /* proxy mode; NULL: redirect mode if there is a port, or names */
         uint16_t redirect_port; /* redirect mode only, else 0 */
+        NamesMode names;
+        char virtual_address[INET_ADDRSTRLEN]; /* that its names have while it sleeps; "" if it has none */
+        bool ports_given; /* else, in redirect mode, its further ports are those that its containers publish, and no other service's */
+        ServicePort *ports; /* in the order of the file; `port` is not among them */
+        size_t n_ports;
         char *backend; /* as given; NULL: found out after the start */
         uint64_t idle_timeout_usec; /* 0: never */
         uint64_t global_timeout_usec;
@@ -150,6 +172,7 @@ typedef struct Config {
         char *engine_socket; /* never NULL */
         bool api_sleep_over_tcp;
         char **api_hosts;
+        AddressPrefix names_addresses; /* where virtual addresses are taken from */
         Service *services; /* sorted by name; broken ones are not among them */
         size_t n_services;
 } Config;
@@ -160,10 +183,13 @@ bool service_name_is_valid(const char *name);
 bool engine_name_is_valid(const char *name);
 
 static inline bool service_is_redirected(const Service *service) {
-        return service->port > 0 && !service->listen;
+        return (service->port > 0 || service->names == NAMES_ON) && !service->listen;
 }
 static inline bool service_has_front(const Service *service) {
-        return service->port > 0 || service->listen;
+        return service_is_redirected(service) || service->listen;
+}
+static inline bool service_has_names(const Service *service) {
+        return service_is_redirected(service) && service->names != NAMES_OFF;
 }
 
 /* Its clients speak nothing but UDP: nobody accepts connections. */

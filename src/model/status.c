@@ -13,6 +13,7 @@
 
 #define BACKENDS_MAX 64
 #define DEPENDENCIES_MAX 1024
+#define PORTS_MAX 1024
 #define PROGRESS_MAX 0.99
 /* Where progress leaves the straight line: from here on half of what is missing is gained in ever longer times. */
 #define PROGRESS_KNEE 0.8
@@ -61,6 +62,12 @@ Status *status_free(Status *status) {
                 free(status->dependencies[i].error);
         }
         free(status->dependencies);
+        for (size_t i = 0; i < status->n_ports; i++) {
+                free(status->ports[i].address);
+                strv_free(status->ports[i].backends);
+        }
+        free(status->ports);
+        free(status->virtual_address);
         free(status->service);
         free(status->wake_id);
         free(status->error);
@@ -203,6 +210,27 @@ static json_object *dependencies_to_json(const Status *status) {
         return json_built(array, fine);
 }
 
+/* Most services have one port: there is no member for none. */
+static bool add_ports(json_object *object, const Status *status) {
+        json_object *array = status->n_ports > 0 ? json_object_new_array() : NULL;
+        bool fine = array;
+
+        if (status->n_ports == 0)
+                return true;
+        for (size_t i = 0; fine && i < status->n_ports; i++) {
+                const PortStatus *port = &status->ports[i];
+                json_object *entry = json_object_new_object();
+
+                fine = json_add_number(entry, "port", port->port) &&
+                       json_add_text(entry, "protocol", port->udp ? "udp" : "tcp") &&
+                       (!port->address || json_add_text(entry, "address", port->address)) &&
+                       json_add(entry, "accepts", json_object_new_boolean(port->accepts)) &&
+                       json_add(entry, "backends", json_new_texts(port->backends));
+                fine = json_append(array, json_built(entry, fine));
+        }
+        return json_add(object, "ports", json_built(array, fine));
+}
+
 const char *status_trigger(const Status *status) {
         return status->trigger >= 0 && status->trigger < _TRIGGER_MAX ? wake_trigger_to_string(status->trigger)
                                                                       : NULL;
@@ -221,7 +249,9 @@ json_object *status_to_json(const Status *status) {
                     json_add_number(object, "estimateMs", status->estimate_usec / USEC_PER_MSEC) &&
                     json_add_number(object, "remainingMs", status_remaining(status) / USEC_PER_MSEC) &&
                     json_add(object, "backends", json_new_texts(status->backends)) &&
-                    json_add_number(object, "holders", status->holders) &&
+                    (!status->virtual_address ||
+                     json_add_text(object, "virtualAddress", status->virtual_address)) &&
+                    add_ports(object, status) && json_add_number(object, "holders", status->holders) &&
                     add_failure(object, status->reason, status->error) &&
                     json_add_text(object, "busy", status->busy) &&
                     json_add(object, "dependencies", dependencies_to_json(status));
@@ -430,20 +460,71 @@ static int parse_dependencies(json_object *value, void *target) {
         return 0;
 }
 
-static const StatusMember status_members[] = { { "service", parse_string, offsetof(Status, service), true },
-                                               { "state", parse_service_state, offsetof(Status, state), true },
-                                               { "since", parse_timestamp, offsetof(Status, since_usec), false },
-                                               { "trigger", parse_trigger, offsetof(Status, trigger), false },
-                                               { "wakeId", parse_string, offsetof(Status, wake_id), false },
-                                               { "estimateMs", parse_msec, offsetof(Status, estimate_usec),
-                                                 false },
-                                               { "backends", parse_backends, offsetof(Status, backends), false },
-                                               { "holders", parse_unsigned, offsetof(Status, holders), false },
-                                               { "reason", parse_reason, offsetof(Status, reason), false },
-                                               { "error", parse_string, offsetof(Status, error), false },
-                                               { "busy", parse_string, offsetof(Status, busy), false },
-                                               { "dependencies", parse_dependencies, 0, false },
-                                               {} };
+static int parse_port_number(json_object *value, void *target) {
+        uint64_t number;
+        int r;
+
+        r = parse_number(value, UINT16_MAX, &number);
+        if (r >= 0)
+                *(uint16_t *) target = (uint16_t) number;
+        return r;
+}
+
+static int parse_protocol(json_object *value, void *target) {
+        const char *text = json_text(value);
+
+        if (!text || (!streq(text, "tcp") && !streq(text, "udp")))
+                return -EBADMSG;
+        *(bool *) target = streq(text, "udp");
+        return 0;
+}
+
+static int parse_boolean(json_object *value, void *target) {
+        *(bool *) target = json_object_get_boolean(value);
+        return json_object_is_type(value, json_type_boolean) ? 0 : -EBADMSG;
+}
+
+static const StatusMember port_members[] = { { "port", parse_port_number, offsetof(PortStatus, port), true },
+                                             { "protocol", parse_protocol, offsetof(PortStatus, udp), false },
+                                             { "address", parse_string, offsetof(PortStatus, address), false },
+                                             { "accepts", parse_boolean, offsetof(PortStatus, accepts), true },
+                                             { "backends", parse_backends, offsetof(PortStatus, backends), true },
+                                             {} };
+
+/* As parse_dependencies(). */
+static int parse_ports(json_object *value, void *target) {
+        Status *status = target;
+        size_t n = json_object_is_type(value, json_type_array) ? json_object_array_length(value) : SIZE_MAX;
+        int r = 0;
+
+        if (n > PORTS_MAX)
+                return -EBADMSG;
+        status->ports = new0(PortStatus, n + 1);
+        if (!status->ports)
+                return -ENOMEM;
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = parse_members(json_object_array_get_idx(value, i), port_members,
+                                  &status->ports[status->n_ports++]);
+        return r;
+}
+
+static const StatusMember status_members[] = {
+        { "service", parse_string, offsetof(Status, service), true },
+        { "state", parse_service_state, offsetof(Status, state), true },
+        { "since", parse_timestamp, offsetof(Status, since_usec), false },
+        { "trigger", parse_trigger, offsetof(Status, trigger), false },
+        { "wakeId", parse_string, offsetof(Status, wake_id), false },
+        { "estimateMs", parse_msec, offsetof(Status, estimate_usec), false },
+        { "backends", parse_backends, offsetof(Status, backends), false },
+        { "virtualAddress", parse_string, offsetof(Status, virtual_address), false },
+        { "ports", parse_ports, 0, false },
+        { "holders", parse_unsigned, offsetof(Status, holders), false },
+        { "reason", parse_reason, offsetof(Status, reason), false },
+        { "error", parse_string, offsetof(Status, error), false },
+        { "busy", parse_string, offsetof(Status, busy), false },
+        { "dependencies", parse_dependencies, 0, false },
+        {}
+};
 
 typedef struct Course {
         double progress;

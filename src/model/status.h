@@ -70,6 +70,15 @@ typedef struct DependencyStatus {
         char *error; /* a sentence, or NULL */
 } DependencyStatus;
 
+/* Another port of the service, where its clients are forwarded to. */
+typedef struct PortStatus {
+        uint16_t port;
+        char *address; /* of the host, as a text; "0.0.0.0" and "::" are all of one family. NULL: any */
+        bool udp;
+        bool accepts; /* somebody does: until then its clients wait */
+        char **backends;
+} PortStatus;
+
 typedef struct Status {
         char *service;
         ServiceState state;
@@ -79,6 +88,9 @@ typedef struct Status {
         uint64_t elapsed_usec; /* of a wake under way: since it began; what progress is computed from */
         uint64_t estimate_usec; /* the whole wake */
         char **backends; /* "172.18.0.4:80", "[fd00::2]:80", "/run/x.sock" */
+        char *virtual_address; /* of its names, whose clients are forwarded by the port that they want; NULL: none */
+        PortStatus *ports; /* that have backends of their own */
+        size_t n_ports;
         unsigned holders;
         FailureReason reason;
         char *error; /* a sentence, or NULL */
@@ -108,7 +120,7 @@ const char *status_trigger(const Status *status);
 bool dependency_status_add_times(const DependencyStatus *dependency, json_object *object);
 /* The object of DESIGN section 3. NULL when out of memory. */
 json_object *status_to_json(const Status *status);
-/* Reads back what readers need: service, state, since, trigger, wakeId, backends, holders, reason, error, busy, dependencies with
+/* Reads back what readers need: service, state, since, trigger, wakeId, backends, virtualAddress, ports, holders, reason, error, busy, dependencies with
  * their name, type, state and error. Unknown members are ignored, since the writer may be newer. -EBADMSG if malformed. */
 int status_from_json(Status **ret, json_object *object);
 

@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -58,20 +59,20 @@ static void backend_find_publisher(Backend *backend, const Service *service, con
 }
 
 /* "container:port" or "host:port", as configured; the parser has checked the form. */
-static int backend_take_configured(Backend *backend, const Service *service) {
-        const char *colon = strrchr(service->backend, ':');
-        size_t n = colon ? (size_t) (colon - service->backend) : 0;
+static int backend_take_configured(Backend *backend, const Service *service, const char *text) {
+        const char *colon = strrchr(text, ':');
+        size_t n = colon ? (size_t) (colon - text) : 0;
 
         for (size_t i = 0; colon && i < service->n_dependencies; i++)
                 if (service->dependencies[i].kind == DEPENDENCY_CONTAINER &&
                     strlen(service->dependencies[i].name) == n &&
-                    strncmp(service->dependencies[i].name, service->backend, n) == 0) {
+                    strncmp(service->dependencies[i].name, text, n) == 0) {
                         backend->member = i;
                         backend->port = (uint16_t) strtoul(colon + 1, NULL, 10);
                         return 0;
                 }
 
-        backend->address = strdup(service->backend);
+        backend->address = strdup(text);
         return backend->address ? 0 : -ENOMEM;
 }
 
@@ -133,7 +134,8 @@ static int backend_take_default(Backend *backend, const Service *service, const 
                 return tell(&backend->address, 0, "127.0.0.1:%u", service->port);
         for (size_t i = 0; i < service->n_dependencies; i++)
                 /* It may be the one that publishes the port: no guessing then. */
-                if (!infos[i] && service->dependencies[i].kind == DEPENDENCY_CONTAINER)
+                if (!infos[i] && service->dependencies[i].kind == DEPENDENCY_CONTAINER &&
+                    (service->port > 0 || service->listen || i == main))
                         return tell(reterr_text, -ENOENT,
                                     "no container of it that exists publishes port %u, and '%s' does not exist",
                                     service->port, service->dependencies[i].name);
@@ -162,13 +164,147 @@ int backend_resolve(Backend *ret, const Service *service, const ContainerInfo *c
         if (service->port > 0)
                 backend_find_publisher(&backend, service, infos);
         if (service_has_front(service))
-                r = service->backend ? backend_take_configured(&backend, service)
+                r = service->backend ? backend_take_configured(&backend, service, service->backend)
                                      : backend_take_default(&backend, service, infos, reterr_text);
         if (r < 0) {
                 backend_done(&backend);
                 return r;
         }
+        /* By its names it is reached as what publishes a port is by that. */
+        if (service->port == 0 && service_has_names(service) && backend.member != BACKEND_NO_MEMBER) {
+                backend.publisher = backend.member;
+                backend.publisher_port = backend.port;
+        }
         *ret = backend;
+        return 0;
+}
+
+/* Further ports */
+
+void port_backends_free(PortBackend *list, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                free(list[i].address);
+                backend_done(&list[i].backend);
+        }
+        free(list);
+}
+
+typedef struct PortBackends {
+        PortBackend *list;
+        size_t n;
+} PortBackends;
+
+static void port_backends_done(PortBackends *backends) {
+        port_backends_free(backends->list, backends->n);
+}
+
+/* `configured` (NULL: not) is where its clients go, whoever publishes it. */
+static int add_port(PortBackends *backends, const Service *service, uint16_t port, const char *address,
+                    const char *configured, Backend backend) {
+        PortBackend *larger = reallocarray(backends->list, backends->n + 1, sizeof(*larger)), *added;
+
+        if (!larger)
+                return -ENOMEM;
+        backends->list = larger;
+        added = &larger[backends->n++];
+        *added = (PortBackend){ .port = port, .backend = backend };
+        if (address) {
+                added->address = strdup(address);
+                if (!added->address)
+                        return -ENOMEM;
+        }
+        if (!configured)
+                return 0;
+        added->backend.member = BACKEND_NO_MEMBER;
+        added->backend.port = 0;
+        return backend_take_configured(&added->backend, service, configured);
+}
+
+/* Who publishes it, at each of the addresses. 1: somebody does. */
+static int add_published(PortBackends *backends, const Service *service, const ContainerInfo *const *infos,
+                         uint16_t port, const char *configured) {
+        bool found = false;
+
+        for (size_t i = 0; i < service->n_dependencies; i++)
+                for (size_t j = 0; infos[i] && j < infos[i]->n_bindings; j++) {
+                        const PortBinding *binding = &infos[i]->bindings[j];
+                        const Backend backend = { .member = i,
+                                                  .port = binding->container_port,
+                                                  .publisher = i,
+                                                  .publisher_port = binding->container_port };
+                        int r;
+
+                        if (!binding->tcp || binding->host_port != port || binding->host_port_last > port)
+                                continue;
+                        r = add_port(backends, service, port, isempty(binding->host_ip) ? NULL : binding->host_ip,
+                                     configured, backend);
+                        if (r < 0)
+                                return r;
+                        found = true;
+                }
+        return found;
+}
+
+/* The same port of the main container; on the host's network it publishes that by nature. */
+static Backend default_backend(const Service *service, const ContainerInfo *const *infos, uint16_t port) {
+        const size_t main = (size_t) (service_main(service) - service->dependencies);
+        const bool on_host = infos[main] && on_host_network(infos[main]);
+
+        return (Backend){ .member = main,
+                          .port = port,
+                          .publisher = on_host ? main : BACKEND_NO_MEMBER,
+                          .publisher_port = on_host ? port : 0 };
+}
+
+/* Proxy mode: by where its clients come in. */
+static int add_listened(PortBackends *backends, const Service *service, const ContainerInfo *const *infos,
+                        const ServicePort *port) {
+        Backend backend = default_backend(service, infos, port->port);
+        int r = 0;
+
+        for (size_t i = 0; i < service->n_dependencies; i++)
+                for (size_t j = 0; infos[i] && j < infos[i]->n_bindings; j++)
+                        if (infos[i]->bindings[j].tcp && port_binding_covers(&infos[i]->bindings[j], port->port))
+                                backend = (Backend){ .member = i, .port = infos[i]->bindings[j].container_port };
+        backend.publisher = BACKEND_NO_MEMBER;
+        for (char **text = port->listen; text && *text && r >= 0; text++) {
+                char host[INET6_ADDRSTRLEN];
+                ListenAddress address;
+                bool any;
+
+                if (listen_address_from_string(&address, *text) < 0)
+                        continue;
+                /* A port alone is that of both families. */
+                any = listen_address_is_wildcard(&address) && address.family == AF_INET6;
+                if (!any && !inet_ntop(address.family, &address.ipv6, host, sizeof(host)))
+                        continue;
+                r = add_port(backends, service, address.port, any ? NULL : host, port->backend, backend);
+        }
+        return r;
+}
+
+int port_backends_find(PortBackend **ret, size_t *ret_n, const Service *service, const ContainerInfo *const *infos,
+                       const RedirectBindings *bindings) {
+        _cleanup_(port_backends_done) PortBackends backends = {};
+        int r = 0;
+
+        for (size_t i = 0; i < service->n_ports && r >= 0; i++) {
+                const ServicePort *port = &service->ports[i];
+
+                r = service->listen ? add_listened(&backends, service, infos, port)
+                                    : add_published(&backends, service, infos, port->port, port->backend);
+                if (r == 0 && !service->listen)
+                        r = add_port(&backends, service, port->port, NULL, port->backend,
+                                     default_backend(service, infos, port->port));
+        }
+        for (size_t i = 0; i < bindings->n_further && !service->ports_given && r >= 0; i++)
+                if (service_is_redirected(service) && !bindings->further[i].rival)
+                        r = add_published(&backends, service, infos, bindings->further[i].port, NULL);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(backends.list);
+        *ret_n = backends.n;
+        backends.n = 0;
         return 0;
 }
 
@@ -180,7 +316,7 @@ bool backend_is_direct(const Backend *backend, const Service *service, const Con
         info = backend->publisher == BACKEND_NO_MEMBER ? NULL : infos[backend->publisher];
         if (!info)
                 return false;
-        for (size_t i = 0; i < info->n_bindings; i++) {
+        for (size_t i = 0; i < info->n_bindings && service->port > 0; i++) {
                 const PortBinding *binding = &info->bindings[i];
 
                 if (!binding->tcp || !port_binding_covers(binding, service->port) ||

@@ -1,9 +1,10 @@
 #pragma once
 
-/* Backend: where a service's clients are forwarded, and which container publishes its port. */
+/* Backend: where a service's clients are forwarded, and which container publishes its port; the same for each of its further ports. */
 
 #include "engine/engine.h"
 #include "model/service.h"
+#include "nft/redirect-bindings.h"
 #include "util/strv.h"
 
 #define BACKEND_NO_MEMBER SIZE_MAX
@@ -24,6 +25,18 @@ void backend_done(Backend *backend);
  * `reterr_text` (the caller frees) if it cannot be told where clients are to go. A service without a front has no backend: 0
  * with no member and no address. */
 int backend_resolve(Backend *ret, const Service *service, const ContainerInfo *const *infos, char **reterr_text);
+
+/* A further port of a service, or one of the addresses that it is to be had at. */
+typedef struct PortBackend {
+        uint16_t port;
+        char *address; /* of the host; NULL: any */
+        Backend backend;
+} PortBackend;
+
+void port_backends_free(PortBackend *list, size_t n);
+/* Those that the file names, or else those of `bindings`, which settling has found to be the service's. `infos` as above. -ENOMEM. */
+int port_backends_find(PortBackend **ret, size_t *ret_n, const Service *service, const ContainerInfo *const *infos,
+                       const RedirectBindings *bindings);
 
 /* Whether new clients of the service's port reach the publisher without us: it does not if there is none, or if it publishes a range of host
  * ports and the engine has taken another one for this run; then `ret_elsewhere` is that, or 0 if it is not known. */

@@ -13,6 +13,7 @@
 #define GROUPS_SIZE_MAX 4096
 
 void inner_done(Inner *inner) {
+        free(inner->ports);
         strv_free(inner->groups);
         free(inner->proxy_group);
         *inner = (Inner){};
@@ -38,10 +39,27 @@ static bool prefixes_equal(const AddressPrefix *a, size_t n, const AddressPrefix
         return true;
 }
 
+static bool links_equal(const Inner *a, const Inner *b) {
+        for (size_t i = 0; i < MIN(a->n_links, b->n_links); i++)
+                if (!streq(a->links[i].bridge, b->links[i].bridge) || !streq(a->links[i].ipv4, b->links[i].ipv4))
+                        return false;
+        return a->n_links == b->n_links;
+}
+
+static bool ports_equal(const InnerPort *a, size_t n, const InnerPort *b, size_t n_b) {
+        if (n != n_b)
+                return false;
+        for (size_t i = 0; i < n; i++)
+                if (a[i].port != b[i].port || a[i].published != b[i].published || a[i].waits != b[i].waits ||
+                    a[i].on_host != b[i].on_host ||
+                    !prefixes_equal(a[i].addresses, a[i].n_addresses, b[i].addresses, b[i].n_addresses))
+                        return false;
+        return true;
+}
+
 bool inner_equal(const Inner *a, const Inner *b) {
-        return a->port == b->port && a->on_host == b->on_host && groups_equal(a->groups, b->groups) &&
-               streq(strempty(a->proxy_group), strempty(b->proxy_group)) &&
-               prefixes_equal(a->addresses, a->n_addresses, b->addresses, b->n_addresses) &&
+        return ports_equal(a->ports, a->n_ports, b->ports, b->n_ports) && groups_equal(a->groups, b->groups) &&
+               streq(strempty(a->proxy_group), strempty(b->proxy_group)) && links_equal(a, b) &&
                prefixes_equal(a->own, a->n_own, b->own, b->n_own);
 }
 
@@ -87,21 +105,29 @@ static void add_addresses(AddressPrefix *list, size_t *n, size_t max, const Cont
         }
 }
 
+static void add_links(Inner *inner, const ContainerInfo *info) {
+        for (size_t i = 0; i < info->n_networks && inner->n_links < INNER_ADDRESSES_MAX; i++) {
+                const ContainerNetwork *network = &info->networks[i];
+                InnerLink *link = &inner->links[inner->n_links];
+
+                if (network->ipv4 && container_network_bridge(network->name, network->id, link->bridge)) {
+                        (void) snprintf(link->ipv4, sizeof(link->ipv4), "%s", network->ipv4);
+                        inner->n_links++;
+                }
+        }
+}
+
 static bool is_on_host(const ContainerInfo *info) {
         return info->network_mode && streq(info->network_mode, "host");
 }
 
-void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *infos, size_t member,
-                uint16_t port) {
-        const ContainerInfo *info = infos[member];
-        Inner inner = { .port = port };
+void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *infos,
+                const ContainerInfo *named) {
         _cleanup_free_ char *engine = NULL;
+        Inner inner = {};
 
-        if (info) {
-                inner.pid = info->pid;
-                inner.on_host = is_on_host(info);
-                add_addresses(inner.addresses, &inner.n_addresses, INNER_ADDRESSES_MAX, info);
-        }
+        if (named)
+                add_links(&inner, named);
         for (size_t i = 0; i < service->n_dependencies; i++) {
                 if (!infos[i])
                         continue;
@@ -118,8 +144,29 @@ void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *
         *ret = inner;
 }
 
+int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, uint16_t published, bool waits) {
+        InnerPort *larger, *added;
+
+        for (size_t i = 0; i < inner->n_ports && published == 0; i++)
+                if (info && inner->ports[i].pid == info->pid && inner->ports[i].port == port)
+                        return 0;
+        larger = reallocarray(inner->ports, inner->n_ports + 1, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+        inner->ports = larger;
+        added = &larger[inner->n_ports++];
+        *added = (InnerPort){ .port = port, .published = published, .waits = waits };
+        if (info) {
+                added->pid = info->pid;
+                added->on_host = is_on_host(info);
+                add_addresses(added->addresses, &added->n_addresses, INNER_ADDRESSES_MAX, info);
+        }
+        return 0;
+}
+
 typedef struct Looking {
-        const Inner *inner;
+        bool on_host;
+        char *const *groups; /* on_host: of whom a connection is none of a client's */
         uint64_t silence_usec;
         size_t n_living;
 } Looking;
@@ -142,8 +189,8 @@ static bool looking_counts(const Connection *connection, void *userdata) {
 
         if (looking->n_living >= LIVING_ENOUGH)
                 return true;
-        if (looking->inner->on_host && remote_group(connection, &id) >= 0) {
-                if (is_of_group(looking->inner->groups, id))
+        if (looking->on_host && remote_group(connection, &id) >= 0) {
+                if (is_of_group(looking->groups, id))
                         return false;
         } else if (remote_is_gone(connection, looking->silence_usec))
                 return false;
@@ -153,16 +200,38 @@ static bool looking_counts(const Connection *connection, void *userdata) {
 
 /* A connection from one of the stack's own containers to the published port is taken by docker-proxy, which makes another one to the
  * container from the bridge's address: in the container it looks like anybody's. The host's table has the other end. */
-int inner_is_used(const Inner *inner, uint16_t published, char *const *ignored, uint64_t silence_usec) {
-        Looking looking = { .inner = inner, .silence_usec = silence_usec };
-        _cleanup_free_ AddressPrefix *none = NULL; /* who is no client */
+static int port_is_used(const Inner *inner, const InnerPort *port, const AddressPrefix *none, size_t n,
+                        uint64_t silence_usec) {
+        Looking looking = { .groups = inner->groups, .on_host = port->on_host, .silence_usec = silence_usec };
         SocketTable inside, outside = {};
         SocketFilter filter;
-        size_t n = 0;
         int r;
 
-        if (inner->pid <= 0)
+        if (port->pid <= 0)
                 return false;
+        filter = (SocketFilter){
+                .port = port->port,
+                .ignored = none,
+                .n_ignored = n,
+                .loopback = port->on_host,
+                .counts = looking_counts,
+                .userdata = &looking,
+        };
+        r = socket_table_read(&inside, port->pid, &filter);
+        if (r < 0)
+                return r;
+        if (inside.n_established == 0 || port->published == 0 || port->on_host || n == 0)
+                return inside.n_established > 0;
+        filter = (SocketFilter){ .port = port->published, .ignored = none, .n_ignored = n };
+        (void) socket_table_read(&outside, 0, &filter);
+        return inside.n_established > outside.n_ignored;
+}
+
+int inner_is_used(const Inner *inner, char *const *ignored, uint64_t silence_usec) {
+        _cleanup_free_ AddressPrefix *none = NULL; /* who is no client */
+        size_t n = 0;
+        int r = false;
+
         none = new0(AddressPrefix, inner->n_own + strv_length(ignored) + 1);
         if (!none)
                 return -ENOMEM;
@@ -172,31 +241,17 @@ int inner_is_used(const Inner *inner, uint16_t published, char *const *ignored, 
                 if (address_prefix_parse(&none[n], *ignored) >= 0)
                         n++;
 
-        filter = (SocketFilter){
-                .port = inner->port,
-                .ignored = none,
-                .n_ignored = n,
-                .loopback = inner->on_host,
-                .counts = looking_counts,
-                .userdata = &looking,
-        };
-        r = socket_table_read(&inside, inner->pid, &filter);
-        if (r < 0)
-                return r;
-        if (inside.n_established == 0 || published == 0 || inner->on_host || n == 0)
-                return inside.n_established > 0;
-        filter = (SocketFilter){ .port = published, .ignored = none, .n_ignored = n };
-        (void) socket_table_read(&outside, 0, &filter);
-        return inside.n_established > outside.n_ignored;
+        for (size_t i = 0; i < inner->n_ports && r == 0; i++)
+                r = port_is_used(inner, &inner->ports[i], none, n, silence_usec);
+        return r;
 }
 
 bool inner_is_on_its_way(uint16_t published, uint64_t silence_usec) {
-        Inner elsewhere = {};
-        Looking looking = { .inner = &elsewhere, .silence_usec = silence_usec };
+        Looking looking = { .silence_usec = silence_usec };
         SocketFilter filter = {
                 .port = published, .loopback = true, .counts = looking_counts, .userdata = &looking
         };
         SocketTable outside;
 
-        return socket_table_read(&outside, 0, &filter) >= 0 && outside.n_established > 0;
+        return published > 0 && socket_table_read(&outside, 0, &filter) >= 0 && outside.n_established > 0;
 }

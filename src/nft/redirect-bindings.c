@@ -12,13 +12,27 @@
  *
  *   {"ipv4": true, "ipv6": false, "addresses": ["192.168.1.5"], "publisher": "web", "seen": "0123456789ab,…"}
  *
- * and, without the first three, what is known of a port that nobody publishes. Whatever cannot be understood in it
+ * with "networks": [{"bridge": "br-0123456789ab", "names": ["web", "shop-web-1"]}], if it is on any that has names,
+ * and, without the first three, what is known of a port that nobody publishes; with "ports", a list of the same for each further port, with
+ * its number and, if it is not this service's, the rival that it is or may be of. Whatever cannot be understood in it
  * is taken for "not known", never for more than was published. */
 
-#define BINDINGS_SIZE_MAX ((size_t) 64 * 1024)
+#define BINDINGS_SIZE_MAX ((size_t) 1024 * 1024)
 #define PATH_SIZE 512
+#define ID_SHOWN 12U
+
+#define NETWORKS_MAX 64U
+#define LETTERS "abcdefghijklmnopqrstuvwxyz0123456789_-"
 
 void redirect_bindings_done(RedirectBindings *bindings) {
+        for (size_t i = 0; i < bindings->n_networks; i++)
+                strv_free(bindings->networks[i].names);
+        free(bindings->networks);
+        for (size_t i = 0; i < bindings->n_further; i++) {
+                free(bindings->further[i].rival);
+                redirect_bindings_done(&bindings->further[i].bindings);
+        }
+        free(bindings->further);
         strv_free(bindings->addresses);
         free(bindings->publisher);
         free(bindings->seen);
@@ -73,6 +87,114 @@ int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindi
         return ret->known;
 }
 
+/* What is no label of its own is left out: a domain name, or one that is too long. */
+static int network_add_name(BindingNetwork *network, const char *name) {
+        char label[REDIRECT_NAME_MAX + 1];
+        size_t n = strlen(strempty(name));
+
+        if (n == 0 || n > REDIRECT_NAME_MAX)
+                return 0;
+        for (size_t i = 0; i <= n; i++)
+                label[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char) (name[i] - 'A' + 'a') : name[i];
+        if (strspn(label, LETTERS) != n || streq(label, "localhost") || strv_contains(network->names, label))
+                return 0;
+        return strv_append(&network->names, label);
+}
+
+/* NULL: no memory, or too many. */
+static BindingNetwork *bindings_add_network(RedirectBindings *bindings, const char *bridge) {
+        BindingNetwork *larger = reallocarray(bindings->networks, bindings->n_networks + 1, sizeof(*larger));
+
+        if (!larger)
+                return NULL;
+        bindings->networks = larger;
+        larger += bindings->n_networks++;
+        *larger = (BindingNetwork){};
+        (void) snprintf(larger->bridge, sizeof(larger->bridge), "%s", bridge);
+        return larger;
+}
+
+/* An id stands before its name. */
+static const char *network_id(const ContainerNetwork *network, char *const *networks) {
+        if (*network->id)
+                return network->id;
+        for (; networks && networks[0] && networks[1]; networks++)
+                if (streq(networks[1], network->name))
+                        return networks[0];
+        return network->name; /* which may be its id */
+}
+
+int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info, char *const *networks) {
+        int r = 0;
+
+        for (size_t i = 0; i < info->n_networks && bindings->n_networks < NETWORKS_MAX && r >= 0; i++) {
+                const ContainerNetwork *network = &info->networks[i];
+                BindingNetwork *names;
+                char bridge[IFNAMSIZ];
+
+                if (!container_network_bridge(network->name, network_id(network, networks), bridge))
+                        continue;
+                names = bindings_add_network(bindings, bridge);
+                if (!names)
+                        return -ENOMEM;
+                r = network_add_name(names, info->name);
+                if (r >= 0)
+                        r = network_add_name(names, info->compose_service);
+                for (char **alias = network->names; alias && *alias && r >= 0; alias++)
+                        if (strlen(*alias) < ID_SHOWN || strncmp(info->id, *alias, strlen(*alias)) != 0)
+                                r = network_add_name(names, *alias);
+        }
+        return r;
+}
+
+int redirect_bindings_add_further(RedirectBindings *bindings, uint16_t port, RedirectBindings *own) {
+        FurtherPort *larger;
+        size_t i = bindings->n_further;
+
+        if (i >= FURTHER_PORTS_MAX)
+                return -E2BIG;
+        larger = reallocarray(bindings->further, i + 1, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+        bindings->further = larger;
+        for (; i > 0 && larger[i - 1].port > port; i--)
+                larger[i] = larger[i - 1];
+        larger[i] = (FurtherPort){ .port = port, .bindings = *own };
+        bindings->n_further++;
+        *own = (RedirectBindings){};
+        return 0;
+}
+
+static int compare_to_further(const void *port, const void *further) {
+        return (int) *(const uint16_t *) port - (int) ((const FurtherPort *) further)->port;
+}
+
+const FurtherPort *redirect_bindings_further(const RedirectBindings *bindings, uint16_t port) {
+        if (bindings->n_further == 0)
+                return NULL;
+        return bsearch(&port, bindings->further, bindings->n_further, sizeof(*bindings->further),
+                       compare_to_further);
+}
+
+static bool has_address(const RedirectBindings *bindings, const char *address) {
+        return (strchr(address, ':') ? bindings->any_ipv6 : bindings->any_ipv4) ||
+               strv_contains(bindings->addresses, address);
+}
+
+bool redirect_bindings_meet(const RedirectBindings *a, const RedirectBindings *b) {
+        if (!a->known || !b->known)
+                return false;
+        if ((a->any_ipv4 && b->any_ipv4) || (a->any_ipv6 && b->any_ipv6))
+                return true;
+        for (char **address = a->addresses; address && *address; address++)
+                if (has_address(b, *address))
+                        return true;
+        for (char **address = b->addresses; address && *address; address++)
+                if (has_address(a, *address))
+                        return true;
+        return false;
+}
+
 static void bindings_path(char ret[static PATH_SIZE], const char *root, const char *service) {
         assert(service_name_is_valid(service));
         (void) snprintf(ret, PATH_SIZE, "%s" BINDINGS_FOLDER "/%s.json", strempty(root), service);
@@ -85,8 +207,72 @@ static int get_text(json_object *object, const char *name, char **ret) {
         return text && !*ret ? -ENOMEM : 0;
 }
 
-static int bindings_parse(RedirectBindings *ret, const char *text) {
-        _cleanup_(json_freep) json_object *object = json_tokener_parse(text);
+/* Both go into commands of nft: what is no name of an interface is refused. */
+static int networks_parse(RedirectBindings *bindings, json_object *networks) {
+        const size_t n = networks ? MIN(json_object_array_length(networks), (size_t) NETWORKS_MAX) : 0;
+        int r = 0;
+
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                json_object *object = json_object_array_get_idx(networks, i),
+                            *names = json_member_of(object, "names", json_type_array);
+                const char *bridge = json_member_text(object, "bridge");
+                BindingNetwork *network;
+
+                if (!engine_name_is_valid(bridge) || strlen(bridge) >= IFNAMSIZ || !names)
+                        return -EBADMSG;
+                network = bindings_add_network(bindings, bridge);
+                if (!network)
+                        return -ENOMEM;
+                for (size_t k = 0; k < json_object_array_length(names) && r >= 0; k++)
+                        r = network_add_name(network, json_text(json_object_array_get_idx(names, k)));
+        }
+        return r;
+}
+
+static int bindings_read(RedirectBindings *ret, json_object *object);
+
+static int further_read(RedirectBindings *bindings, json_object *list) {
+        int r = 0;
+
+        for (size_t i = 0; list && i < json_object_array_length(list) && r >= 0; i++) {
+                json_object *entry = json_object_array_get_idx(list, i), *value = json_member(entry, "port");
+                _cleanup_bindings_ RedirectBindings own = {};
+                int64_t port = json_object_get_int64(value);
+                FurtherPort *further;
+
+                if (!json_object_is_type(value, json_type_int) || port < 1 || port > UINT16_MAX ||
+                    redirect_bindings_further(bindings, (uint16_t) port))
+                        return -EBADMSG;
+                r = bindings_read(&own, entry);
+                if (r >= 0)
+                        r = redirect_bindings_add_further(bindings, (uint16_t) port, &own);
+                if (r < 0)
+                        break;
+                further = (FurtherPort *) redirect_bindings_further(bindings, (uint16_t) port);
+                r = get_text(entry, "rival", &further->rival);
+        }
+        return r;
+}
+
+static json_object *networks_to_json(const RedirectBindings *bindings) {
+        json_object *list = json_object_new_array();
+
+        for (size_t i = 0; list && i < bindings->n_networks; i++) {
+                json_object *object = json_object_new_object();
+
+                object = json_built(object, json_add_text(object, "bridge", bindings->networks[i].bridge) &&
+                                                            json_add(object, "names",
+                                                                     json_new_texts(bindings->networks[i].names)));
+                if (!object || json_object_array_add(list, object) < 0) {
+                        json_object_put(object);
+                        json_object_put(list);
+                        return NULL;
+                }
+        }
+        return list;
+}
+
+static int bindings_read(RedirectBindings *ret, json_object *object) {
         _cleanup_bindings_ RedirectBindings bindings = {};
         int r = 0;
 
@@ -111,6 +297,23 @@ static int bindings_parse(RedirectBindings *ret, const char *text) {
         if (r < 0)
                 return r;
 
+        *ret = bindings;
+        bindings = (RedirectBindings){};
+        return 0;
+}
+
+static int bindings_parse(RedirectBindings *ret, const char *text) {
+        _cleanup_(json_freep) json_object *object = json_tokener_parse(text);
+        _cleanup_bindings_ RedirectBindings bindings = {};
+        int r;
+
+        r = bindings_read(&bindings, object);
+        if (r >= 0)
+                r = networks_parse(&bindings, json_member_of(object, "networks", json_type_array));
+        if (r >= 0)
+                r = further_read(&bindings, json_member_of(object, "ports", json_type_array));
+        if (r < 0)
+                return r;
         *ret = bindings;
         bindings = (RedirectBindings){};
         return 0;
@@ -149,6 +352,32 @@ static int bindings_write(const char *root, const char *service, const char *tex
         return file_replace(path, text, strlen(text), 0644, /* sync= */ false);
 }
 
+static bool bindings_add_members(json_object *object, const RedirectBindings *bindings) {
+        return (!bindings->known || (json_add(object, "ipv4", json_object_new_boolean(bindings->any_ipv4)) &&
+                                     json_add(object, "ipv6", json_object_new_boolean(bindings->any_ipv6)) &&
+                                     json_add(object, "addresses", json_new_texts(bindings->addresses)))) &&
+               (!bindings->publisher || json_add_text(object, "publisher", bindings->publisher)) &&
+               (!bindings->seen || json_add_text(object, "seen", bindings->seen));
+}
+
+static bool bindings_add_ports(json_object *object, const RedirectBindings *bindings) {
+        json_object *list = bindings->n_further > 0 ? json_object_new_array() : NULL;
+        bool fine = list;
+
+        if (bindings->n_further == 0)
+                return true;
+        for (size_t i = 0; fine && i < bindings->n_further; i++) {
+                const FurtherPort *further = &bindings->further[i];
+                json_object *entry = json_object_new_object();
+
+                fine = json_add_number(entry, "port", further->port) &&
+                       (!further->rival || json_add_text(entry, "rival", further->rival)) &&
+                       bindings_add_members(entry, &further->bindings);
+                fine = json_append(list, json_built(entry, fine));
+        }
+        return json_add(object, "ports", json_built(list, fine));
+}
+
 int redirect_bindings_save(const RedirectBindings *bindings, const char *root, const char *service) {
         _cleanup_(json_freep) json_object *object = json_object_new_object();
         _cleanup_free_ char *old = NULL;
@@ -156,14 +385,10 @@ int redirect_bindings_save(const RedirectBindings *bindings, const char *root, c
         const char *text;
         int r;
 
-        object = json_built(object,
-                            (!bindings->known ||
-                             (json_add(object, "ipv4", json_object_new_boolean(bindings->any_ipv4)) &&
-                              json_add(object, "ipv6", json_object_new_boolean(bindings->any_ipv6)) &&
-                              json_add(object, "addresses", json_new_texts(bindings->addresses)))) &&
-                                            (!bindings->publisher ||
-                                             json_add_text(object, "publisher", bindings->publisher)) &&
-                                            (!bindings->seen || json_add_text(object, "seen", bindings->seen)));
+        object = json_built(object, bindings_add_members(object, bindings) &&
+                                                    (bindings->n_networks == 0 ||
+                                                     json_add(object, "networks", networks_to_json(bindings))) &&
+                                                    bindings_add_ports(object, bindings));
         text = object ? json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN) : NULL;
         if (!text)
                 return -ENOMEM;

@@ -1,17 +1,42 @@
 #pragma once
 
-/* Bindings: the host addresses that a service's container publishes its port on, as last seen on the engine. */
+/* Bindings: the host addresses that a service's container publishes its port on, and its names on its networks, as last seen on the engine. */
 
+#include <net/if.h>
 #include "engine/engine.h"
 #include "model/service.h"
+
+#define REDIRECT_NAME_MAX 63U /* letters of a label of DNS */
+
+/* A user-defined network, and which names the container has there that clients are forwarded to. */
+typedef struct BindingNetwork {
+        char bridge[IFNAMSIZ]; /* its interface */
+        char **names; /* labels of DNS in small letters, each once */
+} BindingNetwork;
+
+typedef struct FurtherPort FurtherPort;
 
 typedef struct RedirectBindings {
         bool known; /* false: loopback of both families */
         bool any_ipv4, any_ipv6; /* published on the wildcard address */
         char **addresses; /* published on these only, both families, as inet_ntop() writes them */
         char *publisher; /* the container that publishes the port, NULL: none does, or it is not known */
+        BindingNetwork *networks;
+        size_t n_networks;
+        bool loopback; /* questions for names come by it, too; found anew each time */
         char *seen; /* the containers that this was learned from, by their ids: as long as they are the same, so is this. NULL: not known */
+        FurtherPort *further; /* what else its containers publish, or is named for it; sorted by port */
+        size_t n_further;
 } RedirectBindings;
+
+/* Its bindings have neither further ones nor networks nor `seen`. */
+struct FurtherPort {
+        uint16_t port;
+        char *rival; /* another service that has it, or may have: then it is not this one's. NULL: none */
+        bool runs; /* its publisher, for who asks the engine; not kept */
+        RedirectBindings bindings;
+};
+#define FURTHER_PORTS_MAX 256
 
 #define BINDINGS_FOLDER "/var/lib/wakechain/bindings"
 
@@ -19,6 +44,15 @@ void redirect_bindings_done(RedirectBindings *bindings);
 /* From a container's port bindings: where it publishes `host_port` (TCP). Returns 1 if it does, 0 with `known`
  * = false if not. Addresses that are none are left out. */
 int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindings, size_t n, uint16_t host_port);
+/* From its networks: its own name, that of its compose service, and what it was given there besides. `networks`: survey_names() of them, for one
+ * that was never started, which does not know their ids. -ENOMEM. */
+int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info, char *const *networks);
+/* Adds one with its bindings, which are taken, in its place. -E2BIG: there are FURTHER_PORTS_MAX. */
+int redirect_bindings_add_further(RedirectBindings *bindings, uint16_t port, RedirectBindings *own);
+/* NULL: it is none of them. */
+const FurtherPort *redirect_bindings_further(const RedirectBindings *bindings, uint16_t port);
+/* Whether some address and port may be of both: on the same address, or on all of its family. */
+bool redirect_bindings_meet(const RedirectBindings *a, const RedirectBindings *b);
 /* A missing or unreadable file gives `known` = false, `seen` = NULL, and 0. Only -ENOMEM fails. */
 int redirect_bindings_load(RedirectBindings *ret, const char *root, const char *service);
 /* Writes only if something changed, returns 1 if so. */

@@ -1,5 +1,6 @@
 #include <arpa/inet.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <limits.h>
 
 #include "nft/redirect-table.h"
@@ -15,6 +16,9 @@
  *   up:      redirect to the redirect port
  *   lifted:  counter, and the packet goes on as if we were not there, to the container
  *
+ * All ports of a service lead to its one chain. While it is lifted, a rule before the counter still redirects those whose containers do not accept
+ * yet: only where the packet is for the host itself, since a container may have the same number for its own side of another port.
+ *
  * So elements stay while a service sleeps and wakes, a change is the exchange of one rule, and whose element is
  * whose can be read from the table itself: nothing has to be remembered for taking it away. Chains of type nat
  * see the first packet of a connection only, which is what makes the counter one of connections, and leaves
@@ -25,6 +29,14 @@
  * it takes them away before the chain redirects again. Frames between two containers of one bridge need not come by here: a table of the
  * family `bridge`, which has nothing but this, sees them. It is there while a waker needs it, and where the kernel has no such family,
  * a look at the container's connections has to do.
+ *
+ * Names: a question for a name of a service (UDP, port 53, the bytes of its question) is looked up by the bridge that it comes in by, and leads
+ * to the same chain, which sends it on to wakechain-names while it is up. There is one map for each length of a name, since one packet
+ * has no more bytes than its own name, and a comparison with bytes that are not there fails; the first byte, which is the length, tells which.
+ * Bit 0x20 of each letter is ignored, so that capital ones are as good as others. Questions of the engine itself, to a nameserver
+ * on loopback, go out by `lo`. What these questions are answered with, a virtual address, leads to the chain as well, from those
+ * bridges: up, to the redirect port, as anything; lifted, to the container where it is on the bridge that the packet has come by, and to the
+ * front otherwise, since the engine separates its networks.
  *
  * A packet of the group `wakechain` is not looked up at all: a health command that asks the published port, and
  * a front whose backend is it, would wait for themselves.
@@ -43,6 +55,12 @@
 #define SOCKET6 "ipv6_addr . inet_service"
 #define TO4 "ip daddr . tcp dport"
 #define TO6 "ip6 daddr . tcp dport"
+#define NAMES "names-4" /* a chain */
+#define NAMES_OF "name" /* a chain and a map for each length, which follows */
+#define NOT_A_CLIENT "names" /* comment of the rules that are there for names */
+#define SPARED "own" /* comment of the rules for the containers of a stack that wakes */
+#define QUESTION 160U /* bits from the beginning of the UDP header to that of the first question */
+#define PIECE 16U /* bytes that can be compared at once */
 
 const struct RedirectMapKind redirect_maps[_REDIRECT_MAP_MAX] = {
         [REDIRECT_ADDRESS4] = { "address4", false, false, SOCKET4, TO4 },
@@ -55,9 +73,12 @@ const struct RedirectMapKind redirect_maps[_REDIRECT_MAP_MAX] = {
         [REDIRECT_LOOPBACK6] = { "loopback6", false, false, PORT, "ip6 daddr ::1 tcp dport" },
         [REDIRECT_INNER4] = { "inner4", true, false, SOCKET4, TO4 },
         [REDIRECT_INNER6] = { "inner6", true, false, SOCKET6, TO6 },
+        [REDIRECT_VIRTUAL4] = { "virtual4", false, false, "ifname . ipv4_addr", "iifname . ip daddr" },
         [REDIRECT_TARGETS] = { "targets", false, false, PORT, NULL },
+        [REDIRECT_VIRTUALS] = { "virtuals", false, false, "ipv4_addr", NULL },
         [REDIRECT_BRIDGE4] = { "inner4", true, true, SOCKET4, IS_NEW TO4 },
         [REDIRECT_BRIDGE6] = { "inner6", true, true, SOCKET6, IS_NEW TO6 },
+        [REDIRECT_NAMES] = { NULL, false, false, NULL, NULL },
 };
 
 /* %s: what is not looked up. */
@@ -66,24 +87,34 @@ static const char base_chains[] =
                 "        chain prerouting {\n"
                 "                type nat hook prerouting priority -110;\n"
                 "                meta l4proto tcp jump " REDIRECT_DIVERT "\n"
+                "                udp dport 53 jump " NAMES "\n"
                 "        }\n"
                 "        chain output {\n"
                 "                type nat hook output priority -110;\n"
                 "                %s\n"
                 "                meta l4proto tcp jump " REDIRECT_DIVERT "\n"
+                "                meta skuid 0 udp dport 53 jump " NAMES "\n"
+                "        }\n"
+                "        chain postrouting {\n"
+                "                type nat hook postrouting priority 90;\n"
+                "                ct original ip daddr @virtuals masquerade\n"
                 "        }\n"
                 "        chain input {\n"
                 "                type filter hook input priority -10;\n"
                 "                tcp dport @targets ct direction original ct status & dnat != dnat drop\n"
+                "                udp dport %u ct direction original ct status & dnat != dnat drop\n"
                 "        }\n"
                 "}\n";
 /* What has to be there: chains with at least so many rules. */
 static const struct {
         const char *chain;
         unsigned n_rules;
-} expected_chains[] = {
-        { REDIRECT_DIVERT, REDIRECT_TARGETS }, { "prerouting", 1 }, { "output", 1 }, { "input", 1 }
-};
+} expected_chains[] = { { REDIRECT_DIVERT, REDIRECT_TARGETS },
+                        { "prerouting", 2 },
+                        { "output", 2 },
+                        { "postrouting", 1 },
+                        { "input", 2 },
+                        { NAMES, 1 } };
 #define EXPECTED_MAPS ((1U << REDIRECT_BRIDGE4) - 1)
 
 int redirect_element_compare(const void *a, const void *b) {
@@ -101,7 +132,84 @@ RedirectElement redirect_element(RedirectMap map, const char *address, uint16_t 
         return element;
 }
 
-int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const char *service, uint16_t port,
+/* A name as it is in a question, 0x20 of each letter left out: how long it is, its letters, 0. */
+static size_t name_bytes(uint8_t ret[static REDIRECT_NAME_MAX + 2], const char *name) {
+        size_t n = strlen(name);
+
+        assert(n > 0 && n <= REDIRECT_NAME_MAX);
+        ret[0] = (uint8_t) n;
+        memcpy(ret + 1, name, n + 1);
+        for (size_t i = 1; i <= n; i++)
+                ret[i] &= (uint8_t) ~0x20U;
+        return n + 2;
+}
+
+/* What is compared of so many bytes: from where on, in bytes, and how many. All of them, but for the middle of the longest ones, beside
+ * which a bridge finds no room in a key. Returns how many pieces. */
+static size_t name_pieces(size_t size, size_t offsets[static 3], size_t sizes[static 3]) {
+        size_t n = 0;
+
+        for (size_t from = 0; from < size && n < 3; from += PIECE, n++) {
+                offsets[n] = n > 0 && size > 3 * PIECE ? size - (3 - n) * PIECE : from;
+                sizes[n] = MIN(size - offsets[n], (size_t) PIECE);
+        }
+        return n;
+}
+
+RedirectElement redirect_name_element(const char *bridge, const char *name, const char *service) {
+        RedirectElement element = { .map = REDIRECT_NAMES, .name_length = (uint8_t) strlen(name) };
+        uint8_t bytes[REDIRECT_NAME_MAX + 2];
+        size_t offsets[3], sizes[3], n_pieces = name_pieces(name_bytes(bytes, name), offsets, sizes);
+        int n = snprintf(element.key, sizeof(element.key), "\"%.15s\"", bridge);
+
+        for (size_t i = 0; i < n_pieces; i++) {
+                n += snprintf(element.key + n, sizeof(element.key) - (size_t) n, " . 0x");
+                for (size_t k = 0; k < sizes[i]; k++)
+                        n += snprintf(element.key + n, sizeof(element.key) - (size_t) n, "%02x",
+                                      bytes[offsets[i] + k]);
+        }
+        (void) snprintf(element.service, sizeof(element.service), "%s", service);
+        return element;
+}
+
+/* From a bridge, or whence ever it came. */
+static RedirectElement virtual_element(RedirectMap map, const char *bridge, const Service *service) {
+        RedirectElement element = { .map = map };
+
+        if (bridge)
+                (void) snprintf(element.key, sizeof(element.key), "\"%.15s\" . %s", bridge,
+                                service->virtual_address);
+        else
+                (void) snprintf(element.key, sizeof(element.key), "%s", service->virtual_address);
+        (void) snprintf(element.service, sizeof(element.service), "%s", service->name);
+        return element;
+}
+
+static void add_names(RedirectElement *elements, size_t *n, const Service *service,
+                      const RedirectBindings *bindings) {
+        for (size_t i = 0; i < bindings->n_networks; i++) {
+                const BindingNetwork *network = &bindings->networks[i];
+
+                elements[(*n)++] = virtual_element(REDIRECT_VIRTUAL4, network->bridge, service);
+                for (char **name = network->names; name && *name; name++) {
+                        elements[(*n)++] = redirect_name_element(network->bridge, *name, service->name);
+                        if (bindings->loopback)
+                                elements[(*n)++] = redirect_name_element("lo", *name, service->name);
+                }
+        }
+        if (bindings->n_networks > 0)
+                elements[(*n)++] = virtual_element(REDIRECT_VIRTUALS, NULL, service);
+}
+
+static size_t count_names(const RedirectBindings *bindings) {
+        size_t n = 1;
+
+        for (size_t i = 0; i < bindings->n_networks; i++)
+                n += 1 + 2 * strv_length(bindings->networks[i].names);
+        return n;
+}
+
+int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const Service *service, uint16_t port,
                           const RedirectBindings *bindings) {
         const struct {
                 RedirectMap map;
@@ -111,23 +219,26 @@ int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const char *serv
                       { REDIRECT_WILDCARD4, bindings->any_ipv4 },
                       { REDIRECT_WILDCARD6, bindings->any_ipv6 } };
         _cleanup_free_ RedirectElement *elements =
-                        new0(RedirectElement, ELEMENTSOF(whole) + strv_length(bindings->addresses));
+                        new0(RedirectElement,
+                             ELEMENTSOF(whole) + strv_length(bindings->addresses) + count_names(bindings));
         size_t n = 0;
 
         if (!elements)
                 return -ENOMEM;
-        for (size_t i = 0; i < ELEMENTSOF(whole); i++)
+        for (size_t i = 0; i < ELEMENTSOF(whole) && port > 0; i++)
                 if (whole[i].wanted)
-                        elements[n++] = redirect_element(whole[i].map, NULL, port, service);
-        for (char **address = bindings->addresses; address && *address; address++) {
+                        elements[n++] = redirect_element(whole[i].map, NULL, port, service->name);
+        for (char **address = bindings->addresses; port > 0 && address && *address; address++) {
                 bool ipv6 = strchr(*address, ':');
                 struct in6_addr binary;
 
                 if (inet_pton(ipv6 ? AF_INET6 : AF_INET, *address, &binary) <= 0)
                         return -EINVAL;
                 elements[n++] = redirect_element(ipv6 ? REDIRECT_ADDRESS6 : REDIRECT_ADDRESS4, *address, port,
-                                                 service);
+                                                 service->name);
         }
+        if (*service->virtual_address)
+                add_names(elements, &n, service, bindings);
 
         *ret = TAKE_PTR(elements);
         *ret_n = n;
@@ -141,6 +252,8 @@ typedef struct Reader {
         RedirectSnapshot *snapshot;
         unsigned n_rules[ELEMENTSOF(expected_chains)];
         unsigned maps; /* a bit for each that was seen */
+        uint64_t names; /* the same for each length of a name */
+        uint8_t n_name_rules[REDIRECT_NAME_MAX + 1];
         bool foreign; /* there is something that is none of ours: only a new table is rid of it */
 } Reader;
 
@@ -158,6 +271,14 @@ static const char *service_of(const char *chain) {
 }
 
 /* A chain or counter, or a rule of a chain. One entry for each time that the service is spoken of: they are made one at the end. */
+static unsigned length_of_names(const char *name) {
+        unsigned long n = strncmp(name, NAMES_OF, strlen(NAMES_OF)) == 0
+                                          ? strtoul(name + strlen(NAMES_OF), NULL, 10)
+                                          : 0;
+
+        return n <= REDIRECT_NAME_MAX ? (unsigned) n : 0;
+}
+
 static int read_service(Reader *reader, const char *kind, json_object *object) {
         const bool bridge = streq(get_string(object, "family"), "bridge"), rule = streq(kind, "rule"),
                    chain = streq(kind, "chain"), counter = streq(kind, "counter");
@@ -168,7 +289,9 @@ static int read_service(Reader *reader, const char *kind, json_object *object) {
 
         for (size_t i = 0; i < ELEMENTSOF(expected_chains); i++)
                 reader->n_rules[i] += rule && !bridge && streq(owner, expected_chains[i].chain);
-        if (isempty(name))
+        if (rule && !bridge)
+                reader->n_name_rules[length_of_names(owner)]++;
+        if (isempty(name) || (rule && streq(get_string(object, "comment"), NOT_A_CLIENT)))
                 return 0;
         if (strlen(name) >= sizeof(service->name)) {
                 reader->foreign |= !bridge;
@@ -188,11 +311,14 @@ static int read_service(Reader *reader, const char *kind, json_object *object) {
                 .new_connections = counter ? json_object_get_uint64(json_member(object, "packets")) : 0,
         };
         strcpy(service->name, name);
+        service->spares = rule && !bridge && streq(get_string(object, "comment"), SPARED);
         for (size_t i = 0; i < length_of(expressions) && !bridge; i++) {
                 json_object *expression = json_object_array_get_idx(expressions, i),
                             *redirect = json_member(expression, "redirect");
 
-                if (redirect)
+                if (redirect && json_member(object, "comment"))
+                        service->waits = true;
+                else if (redirect)
                         service->redirect_port = (uint16_t) json_object_get_int(json_member(redirect, "port"));
                 if (json_member(expression, "counter")) {
                         service->counts = true;
@@ -202,19 +328,44 @@ static int read_service(Reader *reader, const char *kind, json_object *object) {
         return 0;
 }
 
+/* One of a name, whose first piece is BRIDGE: numbers, or as texts where they are larger than JSON's. */
+static void read_name_key(RedirectElement *element, unsigned length, json_object *parts) {
+        size_t offsets[3], sizes[3], n_pieces = name_pieces(length + 2, offsets, sizes);
+        int n = snprintf(element->key, sizeof(element->key), "\"%.15s\"",
+                         strempty(json_object_get_string(json_object_array_get_idx(parts, 0))));
+
+        element->name_length = (uint8_t) length;
+        for (size_t i = 0; i < n_pieces; i++) {
+                json_object *piece = json_object_array_get_idx(parts, i + 1);
+                char text[40];
+
+                if (json_object_is_type(piece, json_type_int))
+                        (void) snprintf(text, sizeof(text), "%" PRIx64, json_object_get_uint64(piece));
+                else
+                        (void) snprintf(text, sizeof(text), "%.34s", strempty(json_object_get_string(piece)));
+                n += snprintf(element->key + n, sizeof(element->key) - (size_t) n, " . 0x%.*s%s",
+                              (int) MAX(2 * sizes[i] - MIN(strlen(strncmp(text, "0x", 2) == 0 ? text + 2 : text),
+                                                           2 * sizes[i]),
+                                        (size_t) 0),
+                              "00000000000000000000000000000000", strncmp(text, "0x", 2) == 0 ? text + 2 : text);
+        }
+}
+
 /* An element of a map is [KEY, {"goto": {"target": CHAIN}}], of the set {"elem": {"val": KEY, "comment": SERVICE}}; a key 9002, or
  * {"concat": ["192.168.1.5", 9002]}. */
 static int read_map(Reader *reader, const char *kind, json_object *object) {
         const bool bridge = streq(get_string(object, "family"), "bridge");
         json_object *elements = json_member(object, "elem");
         RedirectSnapshot *snapshot = reader->snapshot;
-        RedirectMap map = 0;
+        const unsigned length = bridge ? 0 : length_of_names(get_string(object, "name"));
+        RedirectMap map = length > 0 ? REDIRECT_NAMES : 0;
 
-        while (map < _REDIRECT_MAP_MAX && (redirect_maps[map].bridge != bridge ||
-                                           !streq(redirect_maps[map].name, get_string(object, "name"))))
+        while (map < REDIRECT_NAMES && (redirect_maps[map].bridge != bridge ||
+                                        !streq(redirect_maps[map].name, get_string(object, "name"))))
                 map++;
-        if (map == _REDIRECT_MAP_MAX)
+        if (map == REDIRECT_NAMES && length == 0)
                 return 0;
+        reader->names |= UINT64_C(1) << length;
         reader->maps |= 1U << map;
         for (size_t i = 0; i < length_of(elements); i++) {
                 json_object *key = json_object_array_get_idx(elements, i), *wrapped, *parts;
@@ -240,8 +391,11 @@ static int read_map(Reader *reader, const char *kind, json_object *object) {
                 snapshot->elements = larger;
                 element = &larger[snapshot->n_elements++];
                 *element = (RedirectElement){ .map = map };
-                if (length_of(parts) == 2)
-                        n = snprintf(element->key, sizeof(element->key), "%s . %s",
+                if (map == REDIRECT_NAMES)
+                        read_name_key(element, length, parts), n = 0;
+                else if (length_of(parts) == 2)
+                        n = snprintf(element->key, sizeof(element->key),
+                                     map == REDIRECT_VIRTUAL4 ? "\"%s\" . %s" : "%s . %s",
                                      strempty(json_object_get_string(json_object_array_get_idx(parts, 0))),
                                      strempty(json_object_get_string(json_object_array_get_idx(parts, 1))));
                 else
@@ -291,6 +445,8 @@ static void merge_services(RedirectSnapshot *snapshot) {
                 last->chain |= service->chain;
                 last->counter |= service->counter;
                 last->counts |= service->counts;
+                last->waits |= service->waits;
+                last->spares |= service->spares;
                 last->lifted_by_waker |= service->lifted_by_waker;
                 last->bridge_chain |= service->bridge_chain;
                 last->bridge_counter |= service->bridge_counter;
@@ -329,6 +485,8 @@ int redirect_snapshot_parse(RedirectSnapshot **ret, const char *text) {
         snapshot->complete = !reader.foreign && (reader.maps & EXPECTED_MAPS) == EXPECTED_MAPS;
         for (size_t i = 0; i < ELEMENTSOF(expected_chains); i++)
                 snapshot->complete &= reader.n_rules[i] >= expected_chains[i].n_rules;
+        for (unsigned length = 1; length <= REDIRECT_NAME_MAX; length++)
+                snapshot->complete &= !(reader.names >> length & 1) || reader.n_name_rules[length] >= 2;
         *ret = TAKE_PTR(snapshot);
         return 0;
 }
@@ -380,30 +538,76 @@ void redirect_write_structure(FILE *stream, bool bridge) {
                 redirect_write_removal(stream, bridge);
         fprintf(stream, "add table %s\nadd chain %s %s %s\nflush chain %s %s\n", table, table, chain,
                 bridge ? "{ type filter hook forward priority -10; }" : "", table, chain);
-        for (const struct RedirectMapKind *map = redirect_maps; map < redirect_maps + _REDIRECT_MAP_MAX; map++) {
-                if (map->bridge != bridge)
-                        continue;
-                fprintf(stream, "add %s %s %s { type %s%s; }\n", map->looked_up ? "map" : "set", table, map->name,
-                        map->type, map->looked_up ? " : verdict" : "");
-                if (map->looked_up)
+        for (const struct RedirectMapKind *map = redirect_maps; map < redirect_maps + REDIRECT_NAMES; map++)
+                if (map->bridge == bridge)
+                        fprintf(stream, "add %s %s %s { type %s%s; }\n", map->looked_up ? "map" : "set", table,
+                                map->name, map->type, map->looked_up ? " : verdict" : "");
+        for (const struct RedirectMapKind *map = redirect_maps; map < redirect_maps + REDIRECT_NAMES; map++)
+                if (map->bridge == bridge && map->looked_up)
                         fprintf(stream, "add rule %s %s %s vmap @%s\n", table, chain, map->looked_up, map->name);
-        }
         if (bridge)
                 return;
+        fprintf(stream,
+                "add map %1$s lengths { typeof @th,%2$u,8 : verdict; }\n"
+                "add chain %1$s " NAMES "\n"
+                "add rule %1$s " NAMES " @th,%2$u,8 vmap @lengths\n",
+                table, QUESTION);
         if (group)
                 (void) snprintf(own, sizeof(own), "meta skgid %u return", group->gr_gid);
         else
                 log_debug("There is no group wakechain, so that its connections are redirected as anyone's.");
-        fprintf(stream, base_chains, own);
+        fprintf(stream, base_chains, own, REDIRECT_NAMES_PORT);
+}
+
+/* `masked`: as a packet's bytes are looked up; else what a map is made of. */
+static void write_name_key(FILE *stream, const char *interface, unsigned length, bool masked) {
+        size_t offsets[3], sizes[3], n_pieces = name_pieces(length + 2, offsets, sizes);
+
+        fputs(interface, stream);
+        for (size_t i = 0; i < n_pieces; i++) {
+                fprintf(stream, masked ? " . (@th,%zu,%zu" : " . @th,%zu,%zu", QUESTION + 8 * offsets[i],
+                        8 * sizes[i]);
+                if (masked)
+                        fputs(" & 0x", stream);
+                for (size_t k = offsets[i]; masked && k < offsets[i] + sizes[i]; k++)
+                        fputs(k == 0 || k == length + 1 ? "ff" : "df", stream);
+                if (masked)
+                        fputs(")", stream);
+        }
+}
+
+void redirect_write_names(FILE *stream, const RedirectElement *element) {
+        static const char *const interfaces[] = { "iifname", "oifname" };
+        const unsigned length = element->name_length;
+
+        fprintf(stream, "add map inet wakechain " NAMES_OF "%u { typeof ", length);
+        write_name_key(stream, interfaces[0], length, /* masked= */ false);
+        fprintf(stream,
+                " : verdict; }\n"
+                "add chain inet wakechain " NAMES_OF "%1$u\n"
+                "flush chain inet wakechain " NAMES_OF "%1$u\n",
+                length);
+        for (size_t i = 0; i < ELEMENTSOF(interfaces); i++) {
+                fprintf(stream, "add rule inet wakechain " NAMES_OF "%u ", length);
+                write_name_key(stream, interfaces[i], length, /* masked= */ true);
+                fprintf(stream, " vmap @" NAMES_OF "%u\n", length);
+        }
+        fprintf(stream, "add element inet wakechain lengths { 0x%1$02x : jump " NAMES_OF "%1$u }\n", length);
 }
 
 void redirect_write_element(FILE *stream, const RedirectElement *element, bool comes) {
-        fprintf(stream, "%s element %s %s { %s", comes ? "add" : "delete",
-                REDIRECT_TABLE(redirect_maps[element->map].bridge), redirect_maps[element->map].name,
-                element->key);
+        const struct RedirectMapKind *map = &redirect_maps[element->map];
+
+        fprintf(stream, "%s element %s ", comes ? "add" : "delete", REDIRECT_TABLE(map->bridge));
+        if (element->map == REDIRECT_NAMES)
+                fprintf(stream, NAMES_OF "%u", element->name_length);
+        else
+                fputs(map->name, stream);
+        fprintf(stream, " { %s", element->key);
         if (comes)
                 fprintf(stream,
-                        element->map == REDIRECT_TARGETS ? " comment \"%s\"" : " : goto " REDIRECT_CHAIN "%s",
+                        element->map == REDIRECT_NAMES || map->looked_up ? " : goto " REDIRECT_CHAIN "%s"
+                                                                         : " comment \"%s\"",
                         element->service);
         fputs(" }\n", stream);
 }
@@ -420,6 +624,10 @@ void redirect_write_chain(FILE *stream, bool bridge, const char *service) {
 void redirect_write_up(FILE *stream, const char *service, uint16_t redirect_port) {
         fprintf(stream, "add rule inet wakechain " REDIRECT_CHAIN "%s meta l4proto tcp redirect to :%u\n", service,
                 redirect_port);
+        fprintf(stream,
+                "add rule inet wakechain " REDIRECT_CHAIN
+                "%s meta l4proto udp redirect to :%u comment \"" NOT_A_CLIENT "\"\n",
+                service, REDIRECT_NAMES_PORT);
 }
 
 /* Connections of whoever is not counted go on like anybody's, behind the chain that this one was reached from. */
@@ -447,9 +655,89 @@ static void write_uncounted_group(FILE *stream, const char *service, const char 
         fputs(" return\n", stream);
 }
 
-void redirect_write_lifted(FILE *stream, bool bridge, const char *service, char *const *ignored,
-                           const Inner *inner, bool with_groups, bool by_waker) {
-        for (; ignored && *ignored; ignored++) {
+/* Of a stack that wakes. Its other containers find its names and ports as without us: they would wait for a stack that waits for them. */
+void redirect_write_spared(FILE *stream, const char *service, const AddressPrefix *own, size_t n) {
+        char text[ADDRESS_PREFIX_TEXT_MAX];
+
+        for (size_t i = 0; i < n; i++)
+                if (own[i].length > 0)
+                        fprintf(stream,
+                                "add rule inet wakechain " REDIRECT_CHAIN "%s %s saddr %s return comment \"" SPARED
+                                "\"\n",
+                                service, own[i].family == AF_INET ? "ip" : "ip6",
+                                address_prefix_to_string(&own[i], text));
+}
+
+static void write_waiting(FILE *stream, const RedirectLifted *lifted, const Inner *inner) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < inner->n_ports; i++) {
+                bool seen = !inner->ports[i].waits || inner->ports[i].published == 0;
+
+                for (size_t j = 0; j < i && !seen; j++)
+                        seen = inner->ports[j].waits && inner->ports[j].published == inner->ports[i].published;
+                if (seen)
+                        continue;
+                if (n++ == 0)
+                        fprintf(stream,
+                                "add rule inet wakechain " REDIRECT_CHAIN "%s fib daddr type local tcp dport { ",
+                                lifted->service);
+                else
+                        fputs(", ", stream);
+                fprintf(stream, "%u", inner->ports[i].published);
+        }
+        if (n > 0)
+                fprintf(stream, " } redirect to :%u comment \"waits\"\n", lifted->redirect_port);
+}
+
+/* To the container, where it is on the bridge that they come by. `saddr`: whom this is about, and is not counted; NULL: all. */
+static void write_virtual(FILE *stream, const RedirectLifted *lifted, const Inner *inner,
+                          const AddressPrefix *saddr) {
+        char text[ADDRESS_PREFIX_TEXT_MAX];
+
+        if (saddr && saddr->family != AF_INET)
+                return;
+        for (size_t i = 0; i < inner->n_links; i++) {
+                fprintf(stream, "add rule inet wakechain " REDIRECT_CHAIN "%s iifname \"%s\" ip daddr %s ",
+                        lifted->service, inner->links[i].bridge, lifted->virtual_address);
+                if (saddr && saddr->length > 0)
+                        fprintf(stream, "ip saddr %s ", address_prefix_to_string(saddr, text));
+                if (!saddr)
+                        fprintf(stream, "counter name \"" REDIRECT_CHAIN "%s\" ", lifted->service);
+                fprintf(stream, "dnat ip to %s comment \"" NOT_A_CLIENT "\"\n", inner->links[i].ipv4);
+        }
+}
+
+static void write_names_lifted(FILE *stream, const RedirectLifted *lifted, const Inner *inner) {
+        fprintf(stream,
+                "add rule inet wakechain " REDIRECT_CHAIN "%s meta l4proto udp return comment \"" NOT_A_CLIENT
+                "\"\n",
+                lifted->service);
+        if (isempty(lifted->virtual_address))
+                return;
+        for (char *const *ignored = lifted->ignored; inner && ignored && *ignored; ignored++) {
+                AddressPrefix prefix;
+
+                if (address_prefix_parse(&prefix, *ignored) >= 0)
+                        write_virtual(stream, lifted, inner, &prefix);
+        }
+        for (size_t i = 0; inner && i < inner->n_own; i++)
+                write_virtual(stream, lifted, inner, &inner->own[i]);
+        if (inner)
+                write_virtual(stream, lifted, inner, NULL);
+        fprintf(stream,
+                "add rule inet wakechain " REDIRECT_CHAIN
+                "%s ip daddr %s meta l4proto tcp redirect to :%u comment \"" NOT_A_CLIENT "\"\n",
+                lifted->service, lifted->virtual_address, lifted->redirect_port);
+}
+
+void redirect_write_lifted(FILE *stream, bool bridge, const RedirectLifted *lifted, const Inner *inner,
+                           bool with_groups, bool by_waker) {
+        const char *service = lifted->service;
+
+        if (!bridge)
+                write_names_lifted(stream, lifted, inner);
+        for (char *const *ignored = lifted->ignored; ignored && *ignored; ignored++) {
                 AddressPrefix prefix;
 
                 if (address_prefix_parse(&prefix, *ignored) >= 0)
@@ -464,6 +752,8 @@ void redirect_write_lifted(FILE *stream, bool bridge, const char *service, char 
                 write_uncounted_group(stream, service, with_groups ? inner->proxy_group : NULL,
                                       " fib daddr type != local");
         }
+        if (inner && !bridge)
+                write_waiting(stream, lifted, inner);
         fprintf(stream, "add rule %s " REDIRECT_CHAIN "%s counter name \"" REDIRECT_CHAIN "%s\"%s\n",
                 REDIRECT_TABLE(bridge), service, service, by_waker ? " comment \"waker\"" : "");
 }

@@ -12,7 +12,9 @@
 #define REDIRECT_TABLE(bridge) ((bridge) ? "bridge wakechain" : "inet wakechain")
 #define REDIRECT_CHAIN "service-" /* a service's chain and counter, in either table: its name follows */
 /* The number is that of the layout: a table of another one is made anew. */
-#define REDIRECT_DIVERT "divert-3"
+#define REDIRECT_DIVERT "divert-6"
+/* Where wakechain-names.socket listens: see its unit. */
+#define REDIRECT_NAMES_PORT 19853U
 
 /* In the order in which a packet is looked up. */
 typedef enum RedirectMap {
@@ -24,9 +26,12 @@ typedef enum RedirectMap {
         REDIRECT_LOOPBACK6,
         REDIRECT_INNER4, /* containers' own addresses, which are counted, never redirected */
         REDIRECT_INNER6,
+        REDIRECT_VIRTUAL4, /* virtual addresses from the bridges of their names, whatever the port */
         REDIRECT_TARGETS, /* a set: the redirect ports, each with its service */
+        REDIRECT_VIRTUALS, /* a set: the virtual addresses */
         REDIRECT_BRIDGE4, /* INNER4 and INNER6 in the other table */
         REDIRECT_BRIDGE6,
+        REDIRECT_NAMES, /* not one map, but one for each length of a name: bridges, and questions on them */
         _REDIRECT_MAP_MAX,
 } RedirectMap;
 
@@ -36,18 +41,25 @@ extern const struct RedirectMapKind {
         const char *type, *looked_up; /* NULL: it is a set */
 } redirect_maps[_REDIRECT_MAP_MAX];
 
+/* A bridge, and a name in pieces of 16 bytes. */
+#define REDIRECT_KEY_MAX (sizeof("\"123456789012345\"") + 3 * sizeof(" . 0x0123456789abcdef0123456789abcdef"))
+
 typedef struct RedirectElement {
         RedirectMap map;
-        char key[INET6_ADDRSTRLEN + sizeof(" . 65535")]; /* as in a command: "9002", "192.168.1.5 . 9002" */
+        char key[REDIRECT_KEY_MAX]; /* as in a command: "9002", "192.168.1.5 . 9002", "\"br-0\" . 0x0461626364…" */
         char service[SERVICE_NAME_MAX + 1]; /* whose it is; "" if that cannot be told */
+        uint8_t name_length; /* of REDIRECT_NAMES */
 } RedirectElement;
 
 /* By map and key; as qsort() wants it. */
 int redirect_element_compare(const void *a, const void *b);
 RedirectElement redirect_element(RedirectMap map, const char *address, uint16_t port, const char *service);
-/* What bindings ask for. The caller frees the array. -EINVAL if an address is none. */
-int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const char *service, uint16_t port,
+/* What bindings of a service's port (0: it has none) ask for, and the networks with them. The caller frees the array. -EINVAL if an address is
+ * none. */
+int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const Service *service, uint16_t port,
                           const RedirectBindings *bindings);
+/* The questions for a name on a network, which is one label. */
+RedirectElement redirect_name_element(const char *bridge, const char *name, const char *service);
 
 /* Reading */
 
@@ -57,6 +69,8 @@ typedef struct SnapshotService {
         uint64_t new_connections; /* of its counters, in both tables */
         bool chain, counter; /* which of both there are */
         bool counts; /* its chain has a rule that counts */
+        bool waits; /* … and one before it that redirects ports whose containers do not accept yet */
+        bool spares; /* own containers: it wakes, or its waker was killed as it did */
         bool lifted_by_waker; /* and that is a waker's, which knows who is not to be counted */
         bool bridge_chain, bridge_counter; /* in the other table */
 } SnapshotService;
@@ -88,10 +102,22 @@ void redirect_write_removal(FILE *stream, bool bridge);
 void redirect_write_element(FILE *stream, const RedirectElement *element, bool comes);
 /* A service's chain and counter as new and empty; the table has to be there. */
 void redirect_write_chain(FILE *stream, bool bridge, const char *service);
+/* Of a service: who is not counted, and where those go on to who keep its virtual address ("" or NULL: it has none), or want a port that waits. */
+typedef struct RedirectLifted {
+        const char *service;
+        char *const *ignored;
+        const char *virtual_address;
+        uint16_t redirect_port; /* 0: there is neither */
+} RedirectLifted;
+
 /* What an empty chain does: it redirects, or counts all but those who are no clients: `ignored` addresses, and what `inner` knows (NULL:
- * nothing), with control groups or without. */
+ * nothing), with control groups or without. Of its ports those that wait are redirected all the same. */
 void redirect_write_up(FILE *stream, const char *service, uint16_t redirect_port);
-void redirect_write_lifted(FILE *stream, bool bridge, const char *service, char *const *ignored,
-                           const Inner *inner, bool with_groups, bool by_waker);
+/* Before that: those addresses go on as if there was no redirect. */
+void redirect_write_spared(FILE *stream, const char *service, const AddressPrefix *own, size_t n);
+void redirect_write_lifted(FILE *stream, bool bridge, const RedirectLifted *lifted, const Inner *inner,
+                           bool with_groups, bool by_waker);
+/* What questions for names of this element's length are looked up in, new or as it is. */
+void redirect_write_names(FILE *stream, const RedirectElement *element);
 /* The chain and counter of a service that no element refers to any more. */
 void redirect_write_service_removal(FILE *stream, bool bridge, const SnapshotService *service);

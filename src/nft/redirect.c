@@ -312,6 +312,7 @@ typedef struct Change {
         size_t n_wanted;
         bool *changed;
         size_t n_changed;
+        uint64_t names; /* for which lengths of names there are maps: a bit each */
 } Change;
 
 static int compare_entries(const void *a, const void *b) {
@@ -368,6 +369,10 @@ static void change_elements(Change *change, bool comes) {
                     stays_lifted(change_find(change, found->service),
                                  redirect_snapshot_service(snapshot, found->service)))
                         continue;
+                if (comes && wanted->map == REDIRECT_NAMES && !(change->names >> wanted->name_length & 1)) {
+                        redirect_write_names(change->stream, wanted);
+                        change->names |= UINT64_C(1) << wanted->name_length;
+                }
                 redirect_write_element(change->stream, comes ? wanted : found, comes);
                 change_note(change, comes ? wanted->service : found->service);
         }
@@ -400,15 +405,18 @@ static void change_services(Change *change) {
                         continue;
                 }
                 if (found && snapshot->complete && found->chain && found->counter &&
-                    (lifted ? found->counts && found->redirect_port == 0
-                            : found->redirect_port == entry->redirect_port))
+                    (lifted ? found->counts && found->redirect_port == 0 &&
+                                                     (!found->waits || entry->aim != REDIRECT_LIFTED)
+                            : found->redirect_port == entry->redirect_port &&
+                                                     (!found->spares || entry->aim != REDIRECT_UP)))
                         continue;
                 /* What is kept of a table that is made anew is so in the new one. */
                 redirect_write_chain(change->stream, /* bridge= */ false, entry->service);
                 if (lifted)
-                        redirect_write_lifted(change->stream, /* bridge= */ false, entry->service,
-                                              entry->uncounted, NULL,
-                                              /* with_groups= */ false, /* by_waker= */ false);
+                        redirect_write_lifted(change->stream, /* bridge= */ false,
+                                              &(RedirectLifted){ entry->service, entry->uncounted,
+                                                                 entry->virtual_address, entry->redirect_port },
+                                              NULL, /* with_groups= */ false, /* by_waker= */ false);
                 else
                         redirect_write_up(change->stream, entry->service, entry->redirect_port);
                 change_note(change, entry->service);
@@ -418,7 +426,7 @@ static void change_services(Change *change) {
 int redirect_settle(Redirect *redirect, const RedirectSnapshot *snapshot, const RedirectEntry *entries,
                     size_t n_entries, const RedirectElement *elements, size_t n_elements, bool *changed) {
         _cleanup_text_ Text commands = {};
-        Change change = { NULL, snapshot, entries, n_entries, elements, n_elements, changed, 0 };
+        Change change = { NULL, snapshot, entries, n_entries, elements, n_elements, changed, 0, 0 };
         int r;
 
         for (size_t i = 0; i < n_entries; i++)
@@ -433,6 +441,9 @@ int redirect_settle(Redirect *redirect, const RedirectSnapshot *snapshot, const 
         change.stream = commands.stream;
         if (!snapshot->complete)
                 redirect_write_structure(change.stream, /* bridge= */ false);
+        for (size_t i = 0; i < snapshot->n_elements && snapshot->complete; i++)
+                if (snapshot->elements[i].map == REDIRECT_NAMES)
+                        change.names |= UINT64_C(1) << snapshot->elements[i].name_length;
         change_elements(&change, /* comes= */ false);
         change_services(&change);
         change_elements(&change, /* comes= */ true);
@@ -488,59 +499,77 @@ static int redirect_leave_inner(Redirect *redirect, const Service *service) {
         return redirect_commit(redirect, &commands);
 }
 
+/* -ENOENT: it has none. */
+static int redirect_target(Redirect *redirect, const Service *service, uint16_t *ret) {
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+        int r;
+
+        r = redirect_query(redirect, "list set inet wakechain targets\n", &snapshot);
+        if (r < 0)
+                return r;
+        *ret = redirect_snapshot_target(snapshot, service->name);
+        return *ret > 0 ? 0 : -ENOENT;
+}
+
 /* What leads the container's own addresses to the chain goes before the chain is changed, for else it would lead the engine's proxy, with the
  * clients that it has taken already, to the front, where they would wait for a stack that waits for them. Not in one transaction: the kernel
  * reads the state of a map and that of a chain one after the other, and packets were seen to get an old one of one and a new one of the other. */
-int redirect_up(Redirect *redirect, const Service *service) {
-        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+int redirect_up(Redirect *redirect, const Service *service, const Inner *inner) {
         _cleanup_text_ Text commands = {};
         uint16_t port;
         int r;
 
         if (!service_name_is_valid(service->name))
                 return -EINVAL;
-        r = redirect_query(redirect, "list set inet wakechain targets\n", &snapshot);
+        r = redirect_target(redirect, service, &port);
         if (r < 0)
                 return r;
-        port = redirect_snapshot_target(snapshot, service->name);
-        if (port == 0)
-                return -ENOENT;
         if (redirect_leave_inner(redirect, service) < 0)
                 log_debug("Failed to stop counting elsewhere, ignoring: %s", redirect_error(redirect));
         if (!text_begin(&commands))
                 return -ENOMEM;
         write_flush(commands.stream, service);
+        if (inner)
+                redirect_write_spared(commands.stream, service->name, inner->own, inner->n_own);
         redirect_write_up(commands.stream, service->name, port);
         return redirect_commit(redirect, &commands);
 }
 
 /* The service's chain, and what goes with it. */
 static int redirect_lift_chain(Redirect *redirect, const Service *service, const Inner *inner, bool with_groups) {
+        RedirectLifted lifted = { service->name, service->ignore_addresses, service->virtual_address, 0 };
+        bool redirects = *service->virtual_address;
         _cleanup_text_ Text commands = {};
+        int r;
 
+        for (size_t i = 0; inner && i < inner->n_ports; i++)
+                redirects |= inner->ports[i].waits;
+        r = redirects ? redirect_target(redirect, service, &lifted.redirect_port) : 0;
+        if (r < 0)
+                return r;
         if (!text_begin(&commands))
                 return -ENOMEM;
         /* First of all, and in vain where it is not in the table. */
         write_flush(commands.stream, service);
         redirect_write_chain(commands.stream, /* bridge= */ false, service->name);
-        redirect_write_lifted(commands.stream, /* bridge= */ false, service->name, service->ignore_addresses,
-                              inner, with_groups, /* by_waker= */ true);
+        redirect_write_lifted(commands.stream, /* bridge= */ false, &lifted, inner, with_groups,
+                              /* by_waker= */ true);
         return redirect_commit(redirect, &commands);
 }
 
 /* An address that two services lead to is counted for the first of them. */
 static void write_inner(FILE *stream, const RedirectSnapshot *snapshot, bool bridge, const Service *service,
-                        const Inner *inner) {
-        for (size_t i = 0; i < inner->n_addresses; i++) {
-                const bool ipv6 = inner->addresses[i].family == AF_INET6;
+                        const InnerPort *port) {
+        for (size_t i = 0; i < port->n_addresses; i++) {
+                const bool ipv6 = port->addresses[i].family == AF_INET6;
                 const RedirectMap map = bridge ? (ipv6 ? REDIRECT_BRIDGE6 : REDIRECT_BRIDGE4)
                                                : (ipv6 ? REDIRECT_INNER6 : REDIRECT_INNER4);
                 RedirectElement wanted;
                 const RedirectElement *found;
                 char text[INET6_ADDRSTRLEN];
 
-                (void) inet_ntop(inner->addresses[i].family, &inner->addresses[i].ipv6, text, sizeof(text));
-                wanted = redirect_element(map, text, inner->port, service->name);
+                (void) inet_ntop(port->addresses[i].family, &port->addresses[i].ipv6, text, sizeof(text));
+                wanted = redirect_element(map, text, port->port, service->name);
                 found = redirect_snapshot_element(snapshot, &wanted);
                 if (!found || streq(found->service, service->name))
                         redirect_write_element(stream, &wanted, /* comes= */ true);
@@ -561,19 +590,22 @@ static int redirect_count_inner(Redirect *redirect, const Service *service, cons
         if (bridges) {
                 redirect_write_structure(commands.stream, /* bridge= */ true);
                 redirect_write_chain(commands.stream, /* bridge= */ true, service->name);
-                redirect_write_lifted(commands.stream, /* bridge= */ true, service->name,
-                                      service->ignore_addresses, inner, /* with_groups= */ false,
-                                      /* by_waker= */ true);
+                redirect_write_lifted(commands.stream, /* bridge= */ true,
+                                      &(RedirectLifted){ service->name, service->ignore_addresses, NULL, 0 },
+                                      inner, /* with_groups= */ false, /* by_waker= */ true);
         }
         write_inner_removal(commands.stream, snapshot, service->name);
-        write_inner(commands.stream, snapshot, /* bridge= */ false, service, inner);
-        if (bridges)
-                write_inner(commands.stream, snapshot, /* bridge= */ true, service, inner);
+        for (size_t i = 0; i < inner->n_ports; i++) {
+                write_inner(commands.stream, snapshot, /* bridge= */ false, service, &inner->ports[i]);
+                if (bridges)
+                        write_inner(commands.stream, snapshot, /* bridge= */ true, service, &inner->ports[i]);
+        }
         return redirect_commit(redirect, &commands);
 }
 
 /* What leads to the chain comes when that redirects no more, and goes before it does again: see redirect_up(). */
 int redirect_lift(Redirect *redirect, const Service *service, const Inner *inner) {
+        bool bridges = false;
         int r;
 
         if (!service_name_is_valid(service->name))
@@ -582,7 +614,9 @@ int redirect_lift(Redirect *redirect, const Service *service, const Inner *inner
         /* Not every kernel knows groups, and one may have ended with its container. */
         if (r < 0 && inner && (inner->groups || inner->proxy_group))
                 r = redirect_lift_chain(redirect, service, inner, /* with_groups= */ false);
-        if (r >= 0 && inner && redirect_count_inner(redirect, service, inner, inner->n_addresses > 0) < 0 &&
+        for (size_t i = 0; inner && i < inner->n_ports; i++)
+                bridges |= inner->ports[i].n_addresses > 0;
+        if (r >= 0 && inner && redirect_count_inner(redirect, service, inner, bridges) < 0 &&
             redirect_count_inner(redirect, service, inner, /* bridges= */ false) < 0)
                 log_debug("Failed to count elsewhere, ignoring: %s", redirect_error(redirect));
         return r;

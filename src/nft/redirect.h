@@ -33,6 +33,7 @@ typedef struct RedirectEntry {
         const char *service;
         RedirectAim aim;
         uint16_t redirect_port;
+        const char *virtual_address; /* of its names; NULL or "": it has none */
         char *const *uncounted; /* whose connections are not counted while it is lifted: addresses, CIDR; or NULL */
 } RedirectEntry;
 
@@ -53,8 +54,8 @@ int redirect_clear(Redirect *redirect);
 
 /* New connections to the service go to its redirect port: the one that the table has, since the file may say another one than its socket
  * was started with, even one of another service. -ENOENT: it is not in the table, since nobody listens there; then there is nothing to
- * be done. */
-int redirect_up(Redirect *redirect, const Service *service);
+ * be done. Those of `inner`'s own, which may be NULL, go on as if there was no redirect. */
+int redirect_up(Redirect *redirect, const Service *service, const Inner *inner);
 /* New connections to the service go to the container, and are counted from 0, as are those to the container's own addresses, but for those
  * of its `ignore` and of `inner`'s own, which may be NULL. Direct use of the redirect port is still dropped. -ENOENT as above. */
 int redirect_lift(Redirect *redirect, const Service *service, const Inner *inner);

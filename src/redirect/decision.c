@@ -133,6 +133,7 @@ typedef struct Bid {
         RedirectElement element;
         size_t service;
         bool runs;
+        bool further; /* … beside its port */
 } Bid;
 
 static int compare_bids(const void *a, const void *b) {
@@ -141,30 +142,57 @@ static int compare_bids(const void *a, const void *b) {
 
         if (r == 0)
                 r = bid_b->runs - bid_a->runs;
+        if (r == 0)
+                r = bid_a->further - bid_b->further;
         return r != 0 ? r : bid_a->service < bid_b->service ? -1 : bid_a->service > bid_b->service;
 }
 
-static int add_bids(Bid **bids, size_t *n, size_t service, const ServiceFacts *facts) {
-        _cleanup_free_ RedirectElement *elements = NULL;
-        const RedirectElement *wanted = facts->elements;
-        size_t n_wanted = facts->n_elements;
-        Bid *larger;
-        int r;
+static int append_bids(Bid **bids, size_t *n, const RedirectElement *wanted, size_t n_wanted, Bid bid) {
+        Bid *larger = reallocarray(*bids, *n + n_wanted + 1, sizeof(**bids));
 
-        if (n_wanted == 0 && facts->service) {
-                r = redirect_elements_new(&elements, &n_wanted, facts->name, facts->service->port,
-                                          &facts->bindings);
-                if (r < 0)
-                        return r;
-                wanted = elements;
-        }
-        larger = reallocarray(*bids, *n + n_wanted + 1, sizeof(**bids));
         if (!larger)
                 return -ENOMEM;
         *bids = larger;
-        for (size_t i = 0; i < n_wanted; i++)
-                larger[(*n)++] = (Bid){ wanted[i], service, facts->direct };
+        for (size_t i = 0; i < n_wanted; i++) {
+                bid.element = wanted[i];
+                larger[(*n)++] = bid;
+        }
         return 0;
+}
+
+/* What runs beside a stack that sleeps, since it is to be kept or somebody has started it, is reached by itself. */
+static bool is_to_be_led(const ServiceFacts *facts, const FurtherPort *further) {
+        return !further->rival && (!further->runs || facts->waker || facts->reached == REACHED_RUNNING);
+}
+
+static int add_port_bids(Bid **bids, size_t *n, size_t service, const ServiceFacts *facts, uint16_t port,
+                         const RedirectBindings *bindings, bool further) {
+        _cleanup_free_ RedirectElement *elements = NULL;
+        size_t n_elements;
+        int r;
+
+        r = redirect_elements_new(&elements, &n_elements, facts->service, port, bindings);
+        if (r < 0)
+                return r;
+        return append_bids(bids, n, elements, n_elements,
+                           (Bid){ .service = service, .runs = facts->direct, .further = further });
+}
+
+static int add_bids(Bid **bids, size_t *n, size_t service, const ServiceFacts *facts) {
+        int r = 0;
+
+        if (facts->n_elements > 0)
+                return append_bids(bids, n, facts->elements, facts->n_elements,
+                                   (Bid){ .service = service, .runs = facts->direct });
+        if (facts->service)
+                r = add_port_bids(bids, n, service, facts, facts->service->port, &facts->bindings, false);
+        for (size_t i = 0; facts->service && i < facts->bindings.n_further && r >= 0; i++) {
+                const FurtherPort *further = &facts->bindings.further[i];
+
+                if (is_to_be_led(facts, further))
+                        r = add_port_bids(bids, n, service, facts, further->port, &further->bindings, true);
+        }
+        return r;
 }
 
 void places_done(Places *places) {
@@ -190,6 +218,7 @@ int places_find(Places *ret, const ServiceFacts *services, const Decision *decis
                         .service = services[i].name,
                         .aim = decisions[i].aim,
                         .redirect_port = services[i].redirect_port,
+                        .virtual_address = services[i].service ? services[i].service->virtual_address : NULL,
                         .uncounted = services[i].service ? services[i].service->ignore_addresses : NULL,
                 };
                 if (decisions[i].aim == REDIRECT_GONE)
@@ -210,7 +239,8 @@ int places_find(Places *ret, const ServiceFacts *services, const Decision *decis
                 if (i == 0 || redirect_element_compare(&bids[first].element, &bids[i].element) != 0) {
                         places.elements[places.n_elements++] = bids[i].element;
                         first = i;
-                } else if (services[bids[i].service].bindings.known)
+                } else if (services[bids[i].service].bindings.known && !bids[i].further &&
+                           bids[i].element.map < REDIRECT_VIRTUAL4 && bids[i].service != bids[first].service)
                         places.rivals[bids[i].service] = services[bids[first].service].name;
         for (size_t i = 0; i < n; i++)
                 if (decisions[i].aim != REDIRECT_GONE)

@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 #include "control/status-file.h"
 #include "redirect/facts.h"
 #include "redirect/runtime.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/time.h"
 
@@ -21,6 +23,7 @@
 #define WAKER_AGAIN (5 * USEC_PER_MINUTE) /* the same of a waker, for a stack that runs */
 #define ID_SHOWN 12
 #define PATH_SIZE 512
+#define RESOLV_SIZE_MAX ((size_t) 64 * 1024)
 
 void facts_done(Facts *facts) {
         for (size_t i = 0; i < facts->n; i++) {
@@ -78,15 +81,103 @@ static char *ids_of(const Survey *survey, const Service *service) {
                                                                    : NULL;
 
                 if (container)
-                        fprintf(stream, "%.*s,", ID_SHOWN, container->id);
+                        fprintf(stream, "%.*s:%" PRIx64 "%s,", ID_SHOWN, container->id, container->networks,
+                                dependency->keep ? "+" : "");
         }
-        fprintf(stream, "%u", service->port);
+        /* And by what is asked about them. */
+        fprintf(stream, "%u%s%s", service->port, service_has_names(service) ? " names" : "",
+                service->ports_given ? "" : "+");
+        for (size_t i = 0; i < service->n_ports; i++)
+                fprintf(stream, "+%u", service->ports[i].port);
         return fclose(stream) == 0 ? text : mfree(text);
+}
+
+static bool is_of_service(const Service *service, uint16_t port) {
+        bool named = port == service->port;
+
+        for (size_t i = 0; i < service->n_ports && !named; i++)
+                named = service->ports[i].port == port;
+        return named;
+}
+
+static int learn_further_port(RedirectBindings *ret, const Dependency *dependency, const ContainerInfo *info,
+                              uint16_t port) {
+        _cleanup_(redirect_bindings_done) RedirectBindings own = {};
+        int r;
+
+        if (redirect_bindings_further(ret, port))
+                return 0;
+        r = redirect_bindings_from_ports(&own, info->bindings, info->n_bindings, port);
+        if (r <= 0)
+                return r;
+        own.publisher = strdup(dependency->name);
+        r = own.publisher ? redirect_bindings_add_further(ret, port, &own) : -ENOMEM;
+        if (r == -E2BIG)
+                log_debug("'%s' publishes too many ports, leaving out %u.", dependency->name, port);
+        return r == -E2BIG ? 0 : r;
+}
+
+/* Of a container that is to be made anew. */
+static int keep_further_ports(RedirectBindings *ret, const RedirectBindings *old, const char *container) {
+        int r = 0;
+
+        for (size_t i = 0; i < old->n_further && r >= 0; i++) {
+                const FurtherPort *further = &old->further[i];
+                _cleanup_(redirect_bindings_done) RedirectBindings own = {
+                        .known = further->bindings.known,
+                        .any_ipv4 = further->bindings.any_ipv4,
+                        .any_ipv6 = further->bindings.any_ipv6,
+                };
+
+                if (!streq(strempty(further->bindings.publisher), container) ||
+                    redirect_bindings_further(ret, further->port))
+                        continue;
+                own.publisher = strdup(container);
+                r = own.publisher ? 0 : -ENOMEM;
+                for (char **address = further->bindings.addresses; address && *address && r >= 0; address++)
+                        r = strv_append(&own.addresses, *address);
+                if (r >= 0)
+                        r = redirect_bindings_add_further(ret, further->port, &own);
+        }
+        return r == -E2BIG ? 0 : r;
+}
+
+/* Those that the file names; else all, but for ranges, of which the engine takes another port each time, and for what is to be kept, which
+ * nobody needs to wake. */
+static int learn_further(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey,
+                         const Service *service) {
+        int r = 0;
+
+        for (size_t i = 0; i < service->n_dependencies && r >= 0; i++) {
+                const Dependency *dependency = &service->dependencies[i];
+                const ContainerInfo *info = dependency->kind == DEPENDENCY_CONTAINER
+                                                            ? survey_find(survey, dependency->name)
+                                                            : NULL;
+
+                if (!info && dependency->kind == DEPENDENCY_CONTAINER)
+                        r = keep_further_ports(ret, old, dependency->name);
+                for (size_t j = 0;
+                     info && !service->ports_given && !dependency->keep && j < info->n_bindings && r >= 0; j++) {
+                        const PortBinding *binding = &info->bindings[j];
+
+                        if (binding->tcp && binding->host_port > 0 &&
+                            binding->host_port == binding->host_port_last && binding->host_port != service->port)
+                                r = learn_further_port(ret, dependency, info, binding->host_port);
+                }
+                for (size_t j = 0; info && j < service->n_ports && r >= 0; j++)
+                        r = learn_further_port(ret, dependency, info, service->ports[j].port);
+        }
+        /* What is named and nobody publishes is reached on loopback, like `port`. */
+        for (size_t j = 0; j < service->n_ports && r >= 0; j++)
+                if (!redirect_bindings_further(ret, service->ports[j].port))
+                        r = redirect_bindings_add_further(ret, service->ports[j].port, &(RedirectBindings){});
+        return r;
 }
 
 /* The first one in the order of the file that publishes the port decides. That nobody publishes it is believed only if all of a
  * service's containers are there and have answered: those that are to be made anew will be published as they were. 1: learned. */
-static int learn(RedirectBindings *ret, const Survey *survey, const Service *service) {
+static int learn_port(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey,
+                      const Service *service) {
         bool unanswered = false, on_host = false;
 
         for (size_t i = 0; i < service->n_dependencies; i++) {
@@ -106,8 +197,10 @@ static int learn(RedirectBindings *ret, const Survey *survey, const Service *ser
                 r = redirect_bindings_from_ports(ret, info->bindings, info->n_bindings, service->port);
                 if (r > 0)
                         ret->publisher = strdup(dependency->name);
+                if (r > 0 && ret->publisher)
+                        return learn_further(ret, old, survey, service) < 0 ? -ENOMEM : 1;
                 if (r != 0)
-                        return r < 0 || ret->publisher ? r : -ENOMEM;
+                        return r < 0 ? r : -ENOMEM;
         }
         if (unanswered)
                 return 0;
@@ -116,7 +209,64 @@ static int learn(RedirectBindings *ret, const Survey *survey, const Service *ser
         *ret = (RedirectBindings){ .known = on_host, .any_ipv4 = on_host, .any_ipv6 = on_host };
         if (on_host)
                 ret->publisher = strdup(service_main(service)->name);
-        return on_host && !ret->publisher ? -ENOMEM : 1;
+        if (on_host && !ret->publisher)
+                return -ENOMEM;
+        return learn_further(ret, old, survey, service) < 0 ? -ENOMEM : 1;
+}
+
+/* One that was never started does not know their ids. */
+static bool has_new_networks(const ContainerInfo *info) {
+        for (size_t i = 0; info && i < info->n_networks; i++)
+                if (*info->networks[i].id == '\0')
+                        return true;
+        return false;
+}
+
+static bool have_new_networks(const Survey *survey, char *const *containers) {
+        for (; *containers; containers++)
+                if (has_new_networks(survey_find(survey, *containers)))
+                        return true;
+        return false;
+}
+
+/* Whose names are those of the service: the one that clients are forwarded to. NULL: none of the engine's. */
+static const char *named_container(const RedirectBindings *bindings, const Service *service) {
+        size_t n = strcspn(strempty(service->backend), ":");
+
+        for (size_t i = 0; i < service->n_dependencies && service->backend; i++)
+                if (service->dependencies[i].kind == DEPENDENCY_CONTAINER &&
+                    strlen(service->dependencies[i].name) == n &&
+                    strncmp(service->backend, service->dependencies[i].name, n) == 0)
+                        return service->dependencies[i].name;
+        if (service->backend)
+                return NULL;
+        return bindings->publisher ?: service_main(service)->name;
+}
+
+static int learn(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey, const Service *service,
+                 char *const *networks) {
+        const ContainerInfo *info = NULL;
+        const char *name;
+        int r = 1;
+
+        if (service->port > 0)
+                r = learn_port(ret, old, survey, service);
+        if (r <= 0 || !service_has_names(service))
+                return r;
+        name = named_container(ret, service);
+        if (name)
+                info = survey_find(survey, name);
+        /* One that is to be made anew has the names that it had. */
+        if (name && (!info || (!networks && has_new_networks(info))))
+                return 0;
+        if (service->port == 0) {
+                ret->known = true;
+                ret->publisher = strdup(name ?: service_main(service)->name);
+                if (!ret->publisher)
+                        return -ENOMEM;
+        }
+        r = info ? redirect_bindings_add_names(ret, info, networks) : 0;
+        return r < 0 ? r : 1;
 }
 
 /* Only about containers that are not those of the last time: what one publishes is fixed when it is made. What cannot be kept counts
@@ -124,6 +274,7 @@ static int learn(RedirectBindings *ret, const Survey *survey, const Service *ser
 static int learn_bindings(const Facts *facts, const char *root) {
         const size_t n = facts->config->n_services;
         _cleanup_free_ char **ids = new0(char *, n + 1), **names = NULL; /* names are borrowed */
+        _cleanup_(strv_freep) char **networks = NULL;
         size_t n_names = 0;
         int r;
 
@@ -134,7 +285,7 @@ static int learn_bindings(const Facts *facts, const char *root) {
         for (size_t i = n_names = 0; i < n && r >= 0; i++) {
                 const Service *service = &facts->config->services[i];
 
-                if (service->port == 0)
+                if (!service_has_front(service))
                         continue;
                 ids[i] = ids_of(facts->survey, service);
                 if (!ids[i])
@@ -148,6 +299,9 @@ static int learn_bindings(const Facts *facts, const char *root) {
         }
         if (r >= 0)
                 r = survey_inspect(facts->survey, names);
+        if (r >= 0 && have_new_networks(facts->survey, names) &&
+            survey_names(facts->survey, ENGINE_NETWORKS, &networks) < 0)
+                log_debug("The engine does not tell of its networks, asking again later.");
 
         for (size_t i = 0; ids && i < n; i++) {
                 _cleanup_free_ char *seen = ids[i];
@@ -156,9 +310,10 @@ static int learn_bindings(const Facts *facts, const char *root) {
 
                 if (!seen || r < 0)
                         continue;
-                k = learn(&learned, facts->survey, &facts->config->services[i]);
+                k = learn(&learned, &facts->bindings[i], facts->survey, &facts->config->services[i], networks);
                 if (k > 0) {
                         learned.seen = TAKE_PTR(seen);
+                        learned.loopback = facts->bindings[i].loopback;
                         k = redirect_bindings_save(&learned, root, facts->config->services[i].name);
                         redirect_bindings_done(&facts->bindings[i]);
                         facts->bindings[i] = learned;
@@ -172,6 +327,58 @@ static int learn_bindings(const Facts *facts, const char *root) {
         return r;
 }
 
+/* Whose a port is */
+
+static bool takes_port(const Service *service, const RedirectBindings *bindings, const FurtherPort *wanted) {
+        const FurtherPort *further = redirect_bindings_further(bindings, wanted->port);
+
+        if (is_of_service(service, wanted->port))
+                return true;
+        for (char **text = service->listen; text && *text; text++) {
+                ListenAddress address;
+
+                if (listen_address_from_string(&address, *text) >= 0 && address.family != AF_UNIX &&
+                    !address.udp && address.port == wanted->port)
+                        return true;
+        }
+        return (further && redirect_bindings_meet(&further->bindings, &wanted->bindings)) ||
+               find_dependency(service, strempty(wanted->bindings.publisher));
+}
+
+/* What is learned, and not named, belongs to its service as long as no other one has it, too: by name, or by a container. */
+static int find_rival(Facts *facts, size_t i, FurtherPort *further, bool *changed) {
+        const Config *config = facts->config;
+        const char *rival = NULL;
+
+        for (size_t j = 0; j < config->n_services && !rival && !config->services[i].ports_given; j++)
+                if (i != j && takes_port(&config->services[j], &facts->bindings[j], further))
+                        rival = config->services[j].name;
+        if (streq(strempty(rival), strempty(further->rival)))
+                return 0;
+        *changed = true;
+        free(further->rival);
+        further->rival = rival ? strdup(rival) : NULL;
+        return rival && !further->rival ? -ENOMEM : 0;
+}
+
+static int find_rivals(Facts *facts, const char *root) {
+        int r = 0;
+
+        for (size_t i = 0; i < facts->config->n_services && r >= 0; i++) {
+                RedirectBindings *bindings = &facts->bindings[i];
+                const Service *service = &facts->config->services[i];
+                bool changed = false;
+
+                for (size_t j = 0; j < bindings->n_further && r >= 0; j++)
+                        r = find_rival(facts, i, &bindings->further[j], &changed);
+                if (!changed || r < 0)
+                        continue;
+                if (redirect_bindings_save(bindings, root, service->name) < 0)
+                        log_warning("Failed to keep which ports are those of '%s', ignoring.", service->name);
+        }
+        return r;
+}
+
 /* systemd starts it for whoever connects to its socket. But somebody has stopped it, or it is still to come: when it has started, this
  * is run again. */
 static bool engine_is_stopped(const Config *config) {
@@ -181,8 +388,34 @@ static bool engine_is_stopped(const Config *config) {
                units_is_stopped("docker.service");
 }
 
+/* Whether the engine passes questions on to a nameserver of this host: by loopback then. Docker takes the file of systemd-resolved's own
+ * nameservers where nothing but its stub is named. */
+static bool asks_loopback(const char *root) {
+        static const char *const files[] = { "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf" };
+        bool loopback = false, stub = true;
+
+        for (size_t i = 0; i < ELEMENTSOF(files) && stub; i++) {
+                _cleanup_free_ char *path = NULL, *text = NULL;
+                char address[INET6_ADDRSTRLEN];
+
+                if (asprintf(&path, "%s%s", strempty(root), files[i]) < 0)
+                        path = NULL;
+                if (!path || file_read(path, RESOLV_SIZE_MAX, &text, NULL) < 0)
+                        break;
+                stub = loopback = false;
+                for (const char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+                        if (sscanf(line, "nameserver %45s", address) != 1)
+                                continue;
+                        stub |= i == 0 && streq(address, "127.0.0.53");
+                        loopback |= strncmp(address, "127.", 4) == 0 || streq(address, "::1");
+                }
+        }
+        return loopback;
+}
+
 int facts_ask(Facts *facts, const char *root) {
         _cleanup_(problem_list_done) ProblemList problems = {};
+        bool loopback;
         int r;
 
         /* Whatever the generator has made units of. */
@@ -198,15 +431,20 @@ int facts_ask(Facts *facts, const char *root) {
         facts->bindings = new0(RedirectBindings, facts->config->n_services + 1);
         if (!facts->bindings)
                 return log_oom();
-        for (size_t i = 0; i < facts->config->n_services; i++)
+        loopback = asks_loopback(root);
+        for (size_t i = 0; i < facts->config->n_services; i++) {
                 if (redirect_bindings_load(&facts->bindings[i], root, facts->config->services[i].name) < 0)
                         return log_oom();
+                facts->bindings[i].loopback = loopback;
+        }
         if (engine_is_stopped(facts->config))
                 return 0;
         facts->asked_usec = time_now(CLOCK_MONOTONIC);
         r = survey_new(&facts->survey, facts->config->engine_socket, ENGINE_TIMEOUT);
         if (r >= 0)
                 r = learn_bindings(facts, root);
+        if (find_rivals(facts, root) < 0)
+                return log_oom();
         if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
                 return log_error_errno(r, "Failed to ask the container engine: %m");
         facts->engine_is_silent = r == -EHOSTDOWN;
@@ -531,12 +769,20 @@ static void look_at_containers(Facts *facts, ServiceFacts *service, const char *
         else {
                 service->reached = REACHED_RUNNING;
                 /* Nothing is listed of what is on the host's network. */
-                service->direct = service->bindings.known && reached->n_ports == 0;
+                service->direct = service->bindings.known &&
+                                  (reached->n_ports == 0 || (service->service && service->service->port == 0));
                 for (size_t i = 0; i < reached->n_ports; i++)
                         service->direct |= service->bindings.known && reached->ports[i] == service->service->port;
                 service->ours = is_ours(facts, service->service, reached);
         }
 
+        for (size_t i = 0; i < service->bindings.n_further; i++) {
+                FurtherPort *further = &service->bindings.further[i];
+                const ListedContainer *publisher =
+                                survey_listed(facts->survey, strempty(further->bindings.publisher));
+
+                further->runs = publisher && publisher->running;
+        }
         for (size_t i = 0; i < service->service->n_dependencies; i++) {
                 const Dependency *dependency = &service->service->dependencies[i];
 
@@ -604,6 +850,9 @@ static int look_at_services(Facts *facts, const char *root) {
                 ServiceFacts *service = &facts->services[i];
 
                 service->whole = whole;
+                /* What nobody answers is not to be asked here. */
+                if (!facts->names.listens)
+                        service->bindings.n_networks = 0;
                 service->chain = facts->table ? redirect_snapshot_service(facts->table, service->name) : NULL;
                 if (!service->service)
                         r = look_at_what_was(facts, service, root);
@@ -631,8 +880,9 @@ static int look_at_services(Facts *facts, const char *root) {
 }
 
 int facts_look(Facts *facts, const char *root, Redirect *redirect) {
-        static const char *const names[] = { "wakechain-page.socket", "wakechain-web.socket" };
-        SocketFacts *const sockets[] = { &facts->pages, &facts->api };
+        static const char *const names[] = { "wakechain-page.socket", "wakechain-web.socket",
+                                             "wakechain-names.socket" };
+        SocketFacts *const sockets[] = { &facts->pages, &facts->api, &facts->names };
         int r;
 
         r = units_read(&facts->units);

@@ -70,6 +70,7 @@ typedef struct Facts {
         uint64_t asked_usec; /* when that was begun, CLOCK_MONOTONIC */
         uint64_t begun_usec; /* when all of this was, 0: only to look; what has failed since is our doing */
         SocketFacts pages, api; /* the web service's */
+        SocketFacts names; /* where questions for names are redirected to */
         Units units;
         Listeners listeners;
         RedirectSnapshot *table; /* NULL: nftables cannot be used */

@@ -27,6 +27,7 @@
 #define UNUSABLE "/run/wakechain/nftables-unusable"
 /* What systemd's units and the engines' folders were when it was last settled, as a number. */
 #define SEEN "/run/wakechain/seen"
+#define NAMES "/run/wakechain/names"
 
 typedef struct Settling {
         const char *root;
@@ -191,6 +192,52 @@ static int settle_table(const Settling *settling) {
         return 0;
 }
 
+/* Names, as wakechain-names(8) reads them: of two services that have the same one on a network, it is that of whom the table has it. */
+
+static void write_names(FILE *stream, const Settling *settling, const ServiceFacts *service) {
+        const Places *places = &settling->places;
+
+        for (size_t i = 0; service->service && i < service->bindings.n_networks; i++) {
+                const BindingNetwork *network = &service->bindings.networks[i];
+                const char *const interfaces[] = { network->bridge, "lo" };
+
+                for (char **name = network->names; name && *name; name++)
+                        for (size_t k = 0; k < ELEMENTSOF(interfaces); k++) {
+                                const RedirectElement wanted = redirect_name_element(interfaces[k], *name, ""),
+                                                      *found = bsearch(&wanted, places->elements,
+                                                                       places->n_elements, sizeof(wanted),
+                                                                       redirect_element_compare);
+
+                                if (found && streq(found->service, service->name))
+                                        fprintf(stream, "%s %s %s\n", interfaces[k], *name,
+                                                service->service->virtual_address);
+                        }
+        }
+}
+
+static void settle_names(const Settling *settling) {
+        _cleanup_free_ char *text = NULL, *old = NULL;
+        char path[PATH_SIZE];
+        size_t size = 0;
+        FILE *stream = open_memstream(&text, &size);
+        int r;
+
+        for (size_t i = 0; stream && i < settling->facts.n; i++)
+                if (settling->places.n_elements > 0)
+                        write_names(stream, settling, &settling->facts.services[i]);
+        if (!stream || fclose(stream) != 0) {
+                (void) log_oom();
+                return;
+        }
+        (void) snprintf(path, sizeof(path), "%s" NAMES, settling->root);
+        r = file_read(path, SIZE_MAX - 1, &old, NULL);
+        if (r >= 0 ? streq(old, text) : r == -ENOENT && size == 0)
+                return;
+        r = file_replace(path, text, size, 0644, /* sync= */ false);
+        if (r < 0)
+                log_warning_errno(r, "Failed to write '%s', names of sleeping stacks are not known: %m", path);
+}
+
 /* Status files */
 
 /* The folders are the wakers', who might have put a link in the place of one. */
@@ -298,13 +345,15 @@ static size_t settle_sockets(const Settling *settling, bool ends) {
 
 /* Returns how many sockets it acts on. Those that are to end are first, and alone: another one may have their port in the next round. */
 static size_t settle_units(const Settling *settling) {
-        const SocketFacts *pages = &settling->facts.pages, *api = &settling->facts.api;
+        const SocketFacts *pages = &settling->facts.pages, *api = &settling->facts.api,
+                          *names = &settling->facts.names;
         size_t n = settle_sockets(settling, /* ends= */ true);
 
         if (n > 0)
                 return n;
         n += settle_socket(settling, pages, decide_socket(pages), "/run/wakechain", "page");
         n += settle_socket(settling, api, decide_socket(api), "/run/wakechain", "web");
+        n += settle_socket(settling, names, decide_socket(names), NULL, NULL);
         return n + settle_sockets(settling, /* ends= */ false);
 }
 
@@ -416,6 +465,8 @@ static int settle_round(const char *root, bool report, uint64_t begun_usec) {
                 return r;
         restore_places(&settling);
         k = settle_table(&settling);
+        if (k >= 0)
+                settle_names(&settling);
         settle_statuses(&settling);
         n = settle_units(&settling);
         settling.lock = fd_close(settling.lock);
@@ -463,10 +514,31 @@ static void print_ports(const ServiceFacts *service, const char *rival) {
 
         if (service->n_elements > 0)
                 printf(" %5s -> %5u  %-8s", port ? port + strlen(" . ") : key, service->redirect_port, word);
+        else if (service->service && service_is_redirected(service->service) && service->service->port == 0)
+                printf(" names -> %5u  %-8s", service->redirect_port, word);
         else if (service->service && service_is_redirected(service->service))
                 printf(" %5u -> %5u  %-8s", service->service->port, service->redirect_port, word);
         else
                 printf(" %5s    %5s  %-8s", "", "", "");
+}
+
+/* A line for each network. */
+static void print_names(const ServiceFacts *service) {
+        for (size_t i = 0; service->service && i < service->bindings.n_networks; i++) {
+                printf("  %s is, on %s:", service->service->virtual_address, service->bindings.networks[i].bridge);
+                for (char **name = service->bindings.networks[i].names; name && *name; name++)
+                        printf(" %s", *name);
+                putchar('\n');
+        }
+}
+
+static void print_further(const ServiceFacts *service) {
+        for (size_t i = 0; i < service->bindings.n_further; i++) {
+                const FurtherPort *further = &service->bindings.further[i];
+
+                printf("%-24s %5u %s%s\n", "", further->port, further->rival ? "not taken: so has " : "too",
+                       strempty(further->rival));
+        }
 }
 
 static bool print_service(const Settling *settling, size_t i, bool changed, const char *rival) {
@@ -485,6 +557,9 @@ static bool print_service(const Settling *settling, size_t i, bool changed, cons
         print_ports(service, rival);
         printf(" %s%s%s%s%s\n", service_state_to_string(service->status ? service->status->state : SERVICE_ASLEEP),
                remark ? "  " : "", strempty(remark), rival ? " " : "", strempty(rival));
+        if (service->service && service_is_redirected(service->service))
+                print_further(service);
+        print_names(service);
         return well;
 }
 

@@ -105,7 +105,7 @@ static int port_redirect_try(PortRedirect *redirect) {
         if (lock < 0)
                 log_debug_errno(lock, "Failed to lock the redirects, going on without: %m");
         r = redirect->lifting ? redirect_lift(redirect->table, redirect->service, &redirect->inner)
-                              : redirect_up(redirect->table, redirect->service);
+                              : redirect_up(redirect->table, redirect->service, &redirect->inner);
         if (r != -ENOENT)
                 return r;
         /* An administrator who stopped the socket wants a closed port, not a redirect to one. */
@@ -172,8 +172,15 @@ void port_redirect_lift(PortRedirect *redirect, Inner *inner) {
         port_redirect_start(redirect, true);
 }
 
-void port_redirect_restore(PortRedirect *redirect) {
+void port_redirect_restore(PortRedirect *redirect, Inner *inner) {
+        port_redirect_take_inner(redirect, inner ?: &(Inner){});
         port_redirect_start(redirect, false);
+}
+
+void port_redirect_spare(PortRedirect *redirect, Inner *inner) {
+        if (!inner_equal(inner, &redirect->inner))
+                port_redirect_restore(redirect, inner);
+        inner_done(inner);
 }
 
 /* Then clients of that one come by the front until this waker has ended. */
@@ -207,7 +214,6 @@ bool port_redirect_look(PortRedirect *redirect, Inner *inner) {
                 port_redirect_take_inner(redirect, inner);
         used = count.connections != redirect->seen_connections || count.connections == UINT64_MAX;
         redirect->seen_connections = count.connections;
-        return used ||
-               inner_is_used(&redirect->inner, redirect->service->port, redirect->service->ignore_addresses,
-                             port_redirect_silence(redirect->service)) != 0;
+        return used || inner_is_used(&redirect->inner, redirect->service->ignore_addresses,
+                                     port_redirect_silence(redirect->service)) != 0;
 }

@@ -21,9 +21,12 @@ DEFINE_CLEANUP(PortRedirect *, port_redirect_free);
 /* Loads what takes time. Worth doing while a container boots; otherwise the first move does it. */
 void port_redirect_prepare(PortRedirect *redirect);
 
-/* One move at a time; a new one replaces one that still waits for its lock. `inner` is the container's side, which is taken over. */
+/* One move at a time; a new one replaces one that still waits for its lock. `inner` is the container's side, which is taken over; of a restored one
+ * it is the stack's own containers, which are not redirected (NULL: all are). */
 void port_redirect_lift(PortRedirect *redirect, Inner *inner);
-void port_redirect_restore(PortRedirect *redirect);
+void port_redirect_restore(PortRedirect *redirect, Inner *inner);
+/* Restores it anew if those are others than they were. */
+void port_redirect_spare(PortRedirect *redirect, Inner *inner);
 
 /* How long a connection counts on which nothing moves, if nothing else can be known of the other end. */
 uint64_t port_redirect_silence(const Service *service);

@@ -12,6 +12,8 @@
 /* Stack: see the header. It holds the engine, whose events it hands to the containers that they are about, and compose. It has no phases of its
  * own: every question looks at the members as they are. */
 
+#define NAMED_PORTS_MAX 32U
+
 /* Making it */
 
 static const MemberConstructor constructors[_DEPENDENCY_KIND_MAX] = {
@@ -320,12 +322,37 @@ bool stack_is_direct(Stack *stack, uint16_t *ret_elsewhere) {
 }
 
 void stack_published(Stack *stack, Inner *ret) {
-        inner_init(ret, stack->service, stack_infos(stack), stack->backend.publisher,
-                   stack->backend.publisher_port);
+        const Backend *backend = &stack->backend;
+        const ContainerInfo *const *infos = stack_infos(stack);
+        const ContainerInfo *info = backend->publisher == BACKEND_NO_MEMBER ? NULL : infos[backend->publisher],
+                            *named = backend->member == BACKEND_NO_MEMBER ? NULL : infos[backend->member];
+
+        inner_init(ret, stack->service, infos, named);
+        if (info && inner_add(ret, info, backend->publisher_port, stack->service->port, /* waits= */ false) < 0)
+                log_debug("Failed to watch a port, for want of memory.");
+}
+
+void stack_add_named(Stack *stack, Inner *inner) {
+        const size_t member = stack->backend.member;
+        const ContainerInfo *named = member == BACKEND_NO_MEMBER ? NULL : stack_infos(stack)[member];
+        int r = 0;
+
+        if (!named || !*stack->service->virtual_address)
+                return;
+        r = inner_add(inner, named, stack->backend.port, /* published= */ 0, /* waits= */ false);
+        for (size_t i = 0; i < named->n_exposed && i < NAMED_PORTS_MAX && r >= 0; i++)
+                r = inner_add(inner, named, named->exposed[i], /* published= */ 0, /* waits= */ false);
+        if (r < 0)
+                log_debug("Failed to watch a port, for want of memory.");
 }
 
 void stack_forwarded(Stack *stack, Inner *ret) {
-        inner_init(ret, stack->service, stack_infos(stack), stack->backend.member, stack->backend.port);
+        const ContainerInfo *const *infos = stack_infos(stack), *info = infos[stack->backend.member];
+
+        inner_init(ret, stack->service, infos, info);
+        if (inner_add(ret, info, stack->backend.port, /* published= */ 0,
+                      /* waits= */ false) < 0)
+                log_debug("Failed to watch a port, for want of memory.");
 }
 
 size_t stack_reached(Stack *stack) {
@@ -411,6 +438,11 @@ int stack_describe(const Stack *stack, uint64_t begin_usec, Status *status) {
                 r = strv_append(&status->backends, *backend);
                 if (r < 0)
                         return r;
+        }
+        if (*service->virtual_address && stack->backend.member != BACKEND_NO_MEMBER) {
+                status->virtual_address = strdup(service->virtual_address);
+                if (!status->virtual_address)
+                        return -ENOMEM;
         }
         status->dependencies = new0(DependencyStatus, service->n_dependencies);
         if (!status->dependencies)

@@ -67,6 +67,8 @@ void stack_refresh_backends(Stack *stack);
 bool stack_is_direct(Stack *stack, uint16_t *ret_elsewhere);
 /* Of what publishes the port, or what clients are forwarded to. The caller calls inner_done(). */
 void stack_published(Stack *stack, Inner *ret);
+/* Adds what else clients reach by its names: the ports that the container says it has. */
+void stack_add_named(Stack *stack, Inner *inner);
 void stack_forwarded(Stack *stack, Inner *ret);
 /* The dependency that clients reach; where there are none, the main container. */
 size_t stack_reached(Stack *stack);

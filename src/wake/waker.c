@@ -13,6 +13,7 @@
 #include "util/text.h"
 #include "wake/busy.h"
 #include "wake/control.h"
+#include "wake/further.h"
 #include "wake/idle.h"
 #include "wake/member/container.h"
 #include "wake/member/journal.h"
@@ -71,7 +72,9 @@ struct Waker {
 
         Stack *stack;
         Control *control;
-        PortRedirect *redirect; /* of its port; NULL: proxy mode */
+        PortRedirect *redirect; /* of its ports; NULL: proxy mode */
+        Further *further; /* its other ports; NULL: it has no front */
+        bool further_changed; /* since the redirect was lifted */
         Idle *idle;
         Busy *busy;
         Activation *activation; /* LISTENING: who has started it? */
@@ -142,6 +145,8 @@ static int waker_describe(const Waker *waker, Status **ret) {
         if (!status->service || !status->wake_id || (waker->error && !status->error) || (busy && !status->busy))
                 return -ENOMEM;
         r = stack_describe(waker->stack, waker->begin_usec, status);
+        if (r >= 0 && waker->further)
+                r = further_describe(waker->further, status);
         if (r >= 0)
                 *ret = TAKE_PTR(status);
         return r;
@@ -437,6 +442,14 @@ static void waker_tell_begin(Waker *waker) {
                                 "%s is not yet supported, ignoring", *path);
 }
 
+/* Until it is lifted, the redirect is not for the stack's own containers: they would wait for a stack that waits for them. */
+static void waker_restore(Waker *waker) {
+        Inner inner;
+
+        inner_init(&inner, waker->service, stack_infos(waker->stack), NULL);
+        port_redirect_restore(waker->redirect, &inner);
+}
+
 /* It was awake before: is it still? */
 static void waker_check_resumed(Waker *waker) {
         if (!waker->resumed || stack_runs(waker->stack, stack_reached(waker->stack)))
@@ -444,7 +457,7 @@ static void waker_check_resumed(Waker *waker) {
         waker->resumed = false;
         /* Clients are held until it is back. */
         if (waker->redirect)
-                port_redirect_restore(waker->redirect);
+                waker_restore(waker);
         if (waker->trigger == TRIGGER_OUTSIDE)
                 waker->trigger = TRIGGER_MANUAL;
         waker_set_state(waker, SERVICE_WAKING);
@@ -458,8 +471,10 @@ static bool waker_resolve_backend(Waker *waker) {
         r = stack_resolve_backend(waker->stack, &text);
         if (r == -ENODATA || r == -ENOENT)
                 waker_fail(waker, r == -ENOENT ? FAILURE_NOT_FOUND : FAILURE_CONFIG_INVALID, "%s", text);
-        else if (r < 0)
-                waker_fail(waker, FAILURE_START_FAILED, "out of memory");
+        if (r >= 0 && waker->further)
+                r = further_resolve(waker->further);
+        if (r < 0 && r != -ENODATA && r != -ENOENT)
+                waker_fail(waker, FAILURE_START_FAILED, "cannot tell where its clients go: %s", strerror(-r));
         return r >= 0;
 }
 
@@ -624,6 +639,18 @@ static void waker_go_on_reaching(Waker *waker) {
 
 /* LIFTING. Where the port does not lead to a container, its clients go on coming to the front, which forwards them. */
 
+static void waker_on_further(Further *further, void *userdata) {
+        Waker *waker = ASSERT_PTR(userdata);
+
+        waker->further_changed = true;
+        waker_changed(waker);
+}
+
+static void waker_look_at_further(Waker *waker) {
+        if (waker->further)
+                further_look(waker->further, waker->resumed && !waker->was_ready);
+}
+
 static void waker_on_redirect_moved(PortRedirect *redirect, int error, void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
 
@@ -633,11 +660,30 @@ static void waker_on_redirect_moved(PortRedirect *redirect, int error, void *use
         waker_changed(waker);
 }
 
+/* All of its ports, and who uses them. */
+static void waker_published(Waker *waker, Inner *ret) {
+        stack_published(waker->stack, ret);
+        further_add_published(waker->further, ret);
+        stack_add_named(waker->stack, ret);
+}
+
+/* Those of its ports whose containers accept; the others' clients go on coming to the front, which holds them. */
 static void waker_lift(Waker *waker) {
         Inner inner;
 
-        stack_published(waker->stack, &inner);
+        waker_look_at_further(waker);
+        waker->further_changed = false;
+        waker_published(waker, &inner);
         port_redirect_lift(waker->redirect, &inner);
+}
+
+static void waker_follow_own(Waker *waker) {
+        Inner inner;
+
+        if (!waker->redirect || waker->resumed || waker->phase < WAKER_STEPPING || waker->phase > WAKER_REACHING)
+                return;
+        inner_init(&inner, waker->service, stack_infos(waker->stack), NULL);
+        port_redirect_spare(waker->redirect, &inner);
 }
 
 static void waker_tell_elsewhere(const Waker *waker, uint16_t port) {
@@ -663,7 +709,7 @@ static void waker_begin_lifting(Waker *waker) {
         else if (waker->redirect) {
                 if (waker->stack->backend.publisher != BACKEND_NO_MEMBER)
                         waker_tell_elsewhere(waker, elsewhere);
-                port_redirect_restore(waker->redirect);
+                port_redirect_restore(waker->redirect, NULL);
         }
         waker_changed(waker);
 }
@@ -756,7 +802,7 @@ static void waker_begin_recovering(Waker *waker, const Member *missing) {
         /* A client that meets the port in between has the container's answer, or none: it cannot be taken back. */
         waker->redirect_moved = !waker->redirect;
         if (waker->redirect)
-                port_redirect_restore(waker->redirect);
+                waker_restore(waker);
 }
 
 static void waker_go_on_recovering(Waker *waker) {
@@ -869,13 +915,20 @@ static void waker_on_busy(Busy *busy, bool changed, void *userdata) {
 static bool waker_is_used(Waker *waker) {
         uint16_t elsewhere;
         Inner inner;
+        bool used;
 
         if (waker_holders(waker) > 0)
                 return true;
-        if (!waker->redirect || !stack_is_direct(waker->stack, &elsewhere))
+        if (!waker->redirect)
                 return false;
-        stack_published(waker->stack, &inner);
-        return port_redirect_look(waker->redirect, &inner);
+        waker_published(waker, &inner);
+        if (stack_is_direct(waker->stack, &elsewhere))
+                return port_redirect_look(waker->redirect, &inner);
+        /* The front holds whoever comes by the port, and nobody else but those who come by a name. */
+        used = *waker->service->virtual_address &&
+               inner_is_used(&inner, waker->service->ignore_addresses, port_redirect_silence(waker->service)) != 0;
+        inner_done(&inner);
+        return used;
 }
 
 /* What else keeps it awake is asked for only where nobody is connected. The answer comes later. */
@@ -929,7 +982,7 @@ static void waker_begin_closing(Waker *waker) {
         else if (waker->runs_on && waker->stack->backend.publisher != BACKEND_NO_MEMBER)
                 waker_lift(waker);
         else
-                port_redirect_restore(waker->redirect);
+                port_redirect_restore(waker->redirect, NULL);
 }
 
 /* The port is ours again. A client that came between the last look and now has a connection to the container: it wins. */
@@ -956,15 +1009,17 @@ static void waker_go_on_closing(Waker *waker) {
 static void waker_begin_stopping(Waker *waker);
 
 static bool waker_is_quiet(Waker *waker) {
+        const uint64_t silence_usec = port_redirect_silence(waker->service);
         Inner inner;
         int r;
 
         stack_forwarded(waker->stack, &inner);
+        further_add_forwarded(waker->further, &inner);
         /* One that is ignored is let finish like any other. */
-        r = inner_is_used(&inner, /* published= */ 0, NULL, port_redirect_silence(waker->service));
+        r = inner_is_used(&inner, NULL, silence_usec);
         inner_done(&inner);
-        return r <= 0 && !(waker->redirect &&
-                           inner_is_on_its_way(waker->service->port, port_redirect_silence(waker->service)));
+        return r <= 0 && !(waker->redirect && (inner_is_on_its_way(waker->service->port, silence_usec) ||
+                                               further_is_on_its_way(waker->further, silence_usec)));
 }
 
 static int waker_on_drain(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -1105,6 +1160,18 @@ static void waker_check_needed(Waker *waker) {
                 waker_begin_recovering(waker, missing);
 }
 
+/* Which of them accept changes while it is awake. What was lifted is lifted anew then. */
+static void waker_follow_further(Waker *waker) {
+        uint16_t elsewhere;
+
+        if (waker->phase < WAKER_REACHING || waker->phase > WAKER_AWAKE)
+                return;
+        waker_look_at_further(waker);
+        if (waker->phase == WAKER_AWAKE && waker->further_changed && waker->redirect &&
+            stack_is_direct(waker->stack, &elsewhere))
+                waker_lift(waker);
+}
+
 static int waker_on_change(sd_event_source *source, void *userdata) {
         Waker *waker = ASSERT_PTR(userdata);
 
@@ -1116,6 +1183,8 @@ static int waker_on_change(sd_event_source *source, void *userdata) {
         }
         stack_refresh_backends(waker->stack);
         phase_handlers[waker->phase](waker);
+        waker_follow_further(waker);
+        waker_follow_own(waker);
         if (waker->phase != WAKER_ENDED)
                 waker_publish(waker);
         return 0;
@@ -1205,6 +1274,9 @@ int waker_new(Waker **ret, sd_event *event, const Config *config, const Service 
         if (r >= 0 && options->control_fd >= 0)
                 r = control_new(&waker->control, event, options->control_fd, service->name, waker_status_json,
                                 waker_on_control, waker);
+        if (r >= 0 && service_has_front(service))
+                r = further_new(&waker->further, event, waker->stack, options->root, options->environment,
+                                waker_on_further, waker);
         if (r >= 0 && service_is_redirected(service))
                 r = port_redirect_new(&waker->redirect, event, service, options->root, waker_on_redirect_moved,
                                       waker);
@@ -1229,6 +1301,7 @@ Waker *waker_free(Waker *waker) {
         probe_free(waker->reach_probe);
         idle_free(waker->idle);
         busy_free(waker->busy);
+        further_free(waker->further);
         port_redirect_free(waker->redirect);
         control_free(waker->control);
         stack_free(waker->stack);

@@ -104,7 +104,7 @@ class Awake(ServiceTest):
         m = self.machine
         m.docker("stop", "memvid-api")
         # Until the waker knows, the port is closed.
-        m.wait_for("nft list chain inet wakechain service-memvid | grep -q redirect", interval=0.01)
+        m.wait_for("nft list chain inet wakechain service-memvid | grep -v names | grep -q redirect", interval=0.01)
         self.assertEqual(self.ask(URL, timeout=60)[0], 200)
         self.assert_running("memvid-api", "redis-shared")
 

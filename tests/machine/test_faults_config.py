@@ -140,8 +140,8 @@ class Config(FaultTest):
             self.assert_sound()
 
     def test_another_port_and_reloaded(self):
-        """The socket listens there, and nowhere else."""
-        self.write(self.changed(port=8101, backend="memvid-api:8100"))
+        """The socket listens there, and nowhere else: the port that the container publishes is not to be one of its further ones."""
+        self.write(self.changed(port=8101, backend="memvid-api:8100", ports=[]))
         self.reload()
         self.settle()
         self.assertIn("wake@memvid.socket", self.sockets())

@@ -119,8 +119,7 @@ class Flush(_RedirectTest):
         m.run("kill -STOP $(docker inspect --format '{{.State.Pid}}' memvid-api)")
         stop = m.popen(["systemctl", "stop", "wake@memvid.service"])
         self.follow("STOPPING", "memvid", cursor)
-        chain = "nft list chain inet wakechain service-memvid"
-        m.wait_for(lambda: " redirect to " in m.out(chain), 20, what="the door to close")
+        m.wait_for("nft list chain inet wakechain service-memvid | grep -v names | grep -q redirect", 20, what="the door to close")
         m.run("nft flush ruleset")
         self.assertEqual(self.elements(), 0)
         stop.wait(60)

@@ -61,7 +61,13 @@ void port_redirect_lift(PortRedirect *redirect, Inner *inner) {
         port_redirect_move(redirect, "lift");
 }
 
-void port_redirect_restore(PortRedirect *redirect) {
+void port_redirect_spare(PortRedirect *redirect, Inner *inner) {
+        inner_done(inner);
+}
+
+void port_redirect_restore(PortRedirect *redirect, Inner *inner) {
+        if (inner)
+                inner_done(inner);
         fake_port_redirect.used = fake_port_redirect.used || fake_port_redirect.used_once_restored;
         port_redirect_move(redirect, "restore");
 }

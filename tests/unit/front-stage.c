@@ -370,6 +370,18 @@ void waker_status(int fd, const char *state, const char *backend) {
         send_all(fd, message, (size_t) n + 1);
 }
 
+void waker_status_with_port(int fd, const char *state, const char *backend, uint16_t port, bool accepts,
+                            const char *port_backend) {
+        char message[512];
+        int n;
+
+        n = snprintf(message, sizeof(message),
+                     "{\"parameters\":{\"status\":{\"service\":\"demo\",\"state\":\"%s\",\"backends\":[\"%s\"],"
+                     "\"ports\":[{\"port\":%u,\"accepts\":%s,\"backends\":[\"%s\"]}]}},\"continues\":true}",
+                     state, backend, port, accepts ? "true" : "false", port_backend);
+        send_all(fd, message, (size_t) n + 1);
+}
+
 void waker_fail(int fd) {
         static const char message[] = "{\"error\":\"io.wakechain.WakeFailed\",\"parameters\":{\"reason\":"
                                       "\"health_check_failed\",\"message\":\"secret-name did not answer\"}}";

@@ -72,6 +72,9 @@ void expect_503(int fd, bool body);
 /* The waker's side: takes the call of Hold. */
 int waker_accept(Stage *stage);
 void waker_status(int fd, const char *state, const char *backend);
+/* The same with a further port. */
+void waker_status_with_port(int fd, const char *state, const char *backend, uint16_t port, bool accepts,
+                            const char *port_backend);
 void waker_fail(int fd);
 
 /* The web service's side. Receives one client of "demo". */

@@ -318,6 +318,47 @@ static void test_udp_beside_tcp_has_the_same_port(void) {
         ASSERT_EQ(backend.port, 80);
 }
 
+static void assert_ports(const Service *service, const RedirectBindings *bindings, const char *expected) {
+        const ContainerInfo *infos[] = { &exposes_one, &publisher };
+        PortBackend *list = NULL;
+        char text[256] = "";
+        size_t n;
+
+        ASSERT_OK(port_backends_find(&list, &n, service, infos, bindings));
+        for (size_t i = 0; i < n; i++)
+                (void) snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s:%u=%s:%u%s",
+                                i > 0 ? " " : "", strempty(list[i].address), list[i].port,
+                                list[i].backend.address ?: dependencies[list[i].backend.member].name,
+                                list[i].backend.port,
+                                list[i].backend.publisher == BACKEND_NO_MEMBER ? "" : " direct");
+        port_backends_free(list, n);
+        ASSERT_STREQ(text, expected);
+}
+
+static void test_further_ports(void) {
+        ServicePort ports[] = { { .port = 9443 },
+                                { .port = 9002, .backend = (char *) "app:81" },
+                                { .port = 7 },
+                                { .port = 8, .backend = (char *) "10.0.0.1:9" } };
+        Service service = make_service(9000);
+        FurtherPort further[] = { { .port = 9002 }, { .port = 9443, .rival = (char *) "other" } };
+        const RedirectBindings bindings = { .further = further, .n_further = ELEMENTSOF(further) };
+
+        /* Those that settling has found to be its own. */
+        assert_ports(&service, &bindings, "127.0.0.1:9002=proxy:80 direct");
+        service.ports_given = true;
+        assert_ports(&service, &bindings, "");
+        service.ports = ports;
+        service.n_ports = ELEMENTSOF(ports);
+        assert_ports(&service, &bindings,
+                     ":9443=proxy:443 direct 127.0.0.1:9002=app:81 direct :7=app:7 :8=10.0.0.1:9:0");
+
+        service.listen = (char *[]){ (char *) "9000", NULL };
+        ports[0].listen = (char *[]){ (char *) "127.0.0.1:1443", (char *) "1444", (char *) "0.0.0.0:1445", NULL };
+        service.n_ports = 1;
+        assert_ports(&service, &bindings, "127.0.0.1:1443=proxy:443 :1444=proxy:443 0.0.0.0:1445=proxy:443");
+}
+
 int main(void) {
         test_range_of_ports();
         test_direct();
@@ -333,5 +374,6 @@ int main(void) {
         test_service_without_a_front_has_none();
         test_missing_container_may_be_the_one_that_publishes();
         test_stopped_container_has_no_address();
+        test_further_ports();
         return EXIT_SUCCESS;
 }

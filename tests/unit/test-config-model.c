@@ -386,8 +386,34 @@ static void test_byte_order_mark_is_skipped(void) {
         ASSERT_EQ(config->n_services, 0);
 }
 
+static void test_further_ports(void) {
+        _cleanup_(config_freep) Config *config =
+                        load_fine("{'services':{'a':{'name':'a','port':80},'b':{'name':'b','port':81,'ports':[]},"
+                                  "'c':{'name':'c','port':82,'ports':[22,{'port':5432,'backend':'c:5433'}]},"
+                                  "'d':{'name':'d','port':83,'listen':['127.0.0.1:83','[::1]:83','/run/d.sock'],"
+                                  "'ports':[23,{'port':24,'listen':'2424'}]}}}");
+        const Service *a = config_find(config, "a"), *b = config_find(config, "b"), *c = config_find(config, "c"),
+                      *d = config_find(config, "d");
+
+        ASSERT_TRUE(!a->ports_given && a->n_ports == 0);
+        ASSERT_TRUE(b->ports_given && b->n_ports == 0);
+        ASSERT_TRUE(c->ports_given && c->n_ports == 2);
+        ASSERT_EQ(c->ports[0].port, 22);
+        ASSERT_EQ(c->ports[1].port, 5432);
+        ASSERT_STREQ(c->ports[1].backend, "c:5433");
+
+        /* Each is open where the service's port is, unless it says otherwise. */
+        ASSERT_EQ(strv_length(d->ports[0].listen), 2);
+        ASSERT_STREQ(d->ports[0].listen[0], "127.0.0.1:23");
+        ASSERT_STREQ(d->ports[0].listen[1], "[::1]:23");
+        ASSERT_STREQ(d->ports[1].listen[0], "2424");
+        ASSERT_EQ(strv_length(d->listen), 6);
+        ASSERT_STREQ(d->listen[5], "2424");
+}
+
 int main(void) {
         test_users_file_loads_unchanged();
+        test_further_ports();
         test_example_of_a_graph();
         test_defaults_of_a_minimal_service();
         test_main_is_appended_as_the_last_step();

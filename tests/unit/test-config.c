@@ -273,6 +273,29 @@ static void test_texts(void) {
                      "\"@scanners\"");
 }
 
+static void test_further_ports(void) {
+        service_error("ports", "2222", "a list of at most 64 ports");
+        assert_error(SERVICE("'port':80,'ports':[0]"), "services.s.ports[0]", "0", "a TCP port");
+        assert_error(SERVICE("'port':80,'ports':['22']"), "services.s.ports[0]", "\"22\"", "a TCP port");
+        assert_error(SERVICE("'port':80,'ports':[{}]"), "services.s.ports[0].port", NULL, "missing");
+        assert_error(SERVICE("'port':80,'ports':[{'port':22,'prot':1}]"), "services.s.ports[0].prot", "1",
+                     "'port'");
+        assert_error(SERVICE("'port':80,'ports':[22,80]"), "services.s.ports[1]", "80", "'port' already");
+        assert_error(SERVICE("'port':80,'ports':[22,{'port':22}]"), "services.s.ports[1]", "{…}", "already");
+        assert_error(SERVICE("'ports':[22]"), "services.s.ports", "[…]", "needs 'port'");
+        assert_error(SERVICE("'port':80,'ports':[{'port':22,'backend':'example.org:22'}]"),
+                     "services.s.ports[0].backend", "\"example.org:22\"", "one of this service's containers");
+        assert_error(SERVICE("'port':80,'ports':[{'port':22,'listen':'22'}]"), "services.s.ports[0].listen",
+                     "\"22\"", "needs a 'listen' of the service");
+        assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'listen':'udp:53'}]"),
+                     "services.s.ports[0].listen", "\"udp:53\"", "of TCP");
+        assert_error(SERVICE("'port':80,'listen':'8080','ports':[22]"), "services.s.ports[0]", "22",
+                     "needs 'listen'");
+        assert_error("{'services':{'a':{'name':'a','port':80},'b':{'name':'b','port':81,'listen':'22'},"
+                     "'c':{'name':'c','port':82,'ports':[22]}}}",
+                     "services.c.ports", "22", "clashes with the 'listen' address");
+}
+
 static void test_health_checks(void) {
         dependency_error("healthCheck", "'curl'", "an object");
         health_error("command", "' '", "shell command");
@@ -514,6 +537,7 @@ int main(void) {
         test_durations();
         test_enums_and_booleans();
         test_texts();
+        test_further_ports();
         test_health_checks();
         test_address_lists();
         test_listen_addresses();

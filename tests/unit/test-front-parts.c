@@ -4,7 +4,9 @@
 #include "front/answer.h"
 #include "front/connector.h"
 #include "front/front.h"
+#include "front/ways.h"
 #include "test.h"
+#include "util/fd.h"
 
 static void test_answer(void) {
         _cleanup_(answer_unrefp) Answer *answer = NULL;
@@ -75,9 +77,82 @@ static void test_backends_are_compared(void) {
         ASSERT_FALSE(backends_equal(a, NULL));
 }
 
+static const Backends *find(const Ways *ways, const char *wanted) {
+        Address address;
+
+        ASSERT_OK(address_parse(&address, wanted));
+        return ways_find(ways, &address);
+}
+
+static void expect_way(const Ways *ways, const char *wanted, const char *backend) {
+        char *backends[] = { (char *) backend, NULL };
+        _cleanup_(backends_freep) Backends *expected = NULL;
+
+        ASSERT_OK(backends_new(&expected, backends));
+        if (!backends_equal(find(ways, wanted), expected))
+                TEST_FAIL("'%s' does not lead to '%s'", wanted, backend);
+}
+
+static void test_each_port_has_its_way(void) {
+        char *main_backends[] = { (char *) "172.18.0.4:80", NULL }, *ssh[] = { (char *) "172.18.0.4:22", NULL },
+             *lan[] = { (char *) "172.18.0.5:23", NULL }, *ipv6[] = { (char *) "172.18.0.6:24", NULL };
+        PortStatus ports[] = {
+                { .port = 2222, .accepts = true, .backends = ssh },
+                { .port = 2222, .address = (char *) "192.168.1.5", .accepts = true, .backends = lan },
+                { .port = 2222, .address = (char *) "::", .accepts = true, .backends = ipv6 },
+                { .port = 5432, .accepts = false },
+                { .port = 53, .udp = true, .accepts = true, .backends = ssh },
+                { .port = 54, .address = (char *) "localhost", .accepts = true, .backends = ssh },
+        };
+        Status status = { .backends = main_backends, .ports = ports, .n_ports = ELEMENTSOF(ports) };
+        _cleanup_(ways_freep) Ways *ways = NULL, *same = NULL, *other = NULL;
+
+        ASSERT_OK(ways_new(&ways, &status));
+        ASSERT_OK(ways_new(&same, &status));
+        expect_way(ways, "127.0.0.1:9002", "172.18.0.4:80");
+        expect_way(ways, "127.0.0.1:2222", "172.18.0.4:22");
+        expect_way(ways, "192.168.1.5:2222", "172.18.0.5:23");
+        expect_way(ways, "[fd00::1]:2222", "172.18.0.6:24");
+        /* Nobody accepts there yet. */
+        ASSERT_TRUE(find(ways, "127.0.0.1:5432") == NULL);
+        /* What is of another protocol, or makes no sense, is none. */
+        expect_way(ways, "127.0.0.1:53", "172.18.0.4:80");
+        expect_way(ways, "127.0.0.1:54", "172.18.0.4:80");
+
+        ASSERT_TRUE(ways_equal(ways, same));
+        ports[3].accepts = true;
+        ASSERT_OK(ways_new(&other, &status));
+        ASSERT_FALSE(ways_equal(ways, other));
+        ASSERT_FALSE(ways_equal(ways, NULL));
+}
+
+static void test_the_wanted_address_is_that_of_ipv4(void) {
+        _cleanup_close_ int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0),
+                            client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), accepted = -EBADF;
+        struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
+        struct sockaddr_in wanted = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+        _cleanup_close_ int local = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        Address address, expected = { .size = sizeof(wanted) };
+
+        ASSERT_OK(setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ 0 }, sizeof(int)));
+        ASSERT_OK(bind(listener, (struct sockaddr *) &any, sizeof(any)));
+        ASSERT_OK(listen(listener, 1));
+        ASSERT_OK(getsockname(listener, (struct sockaddr *) &any, &(socklen_t){ sizeof(any) }));
+        wanted.sin_port = any.sin6_port;
+        ASSERT_OK(connect(client, (struct sockaddr *) &wanted, sizeof(wanted)));
+        accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        ASSERT_OK(accepted);
+        ASSERT_TRUE(wanted_address(accepted, &address));
+        memcpy(&expected.storage, &wanted, sizeof(wanted));
+        ASSERT_TRUE(addresses_equal(&address, 1, &expected, 1));
+        ASSERT_FALSE(wanted_address(local, &address));
+}
+
 int main(void) {
         test_answer();
         test_addresses();
         test_backends_are_compared();
+        test_each_port_has_its_way();
+        test_the_wanted_address_is_that_of_ipv4();
         return 0;
 }

@@ -795,6 +795,59 @@ static void test_client_that_comes_while_it_drains(void) {
         stage_close(&stage);
 }
 
+static void test_port_has_backends_of_its_own(void) {
+        _cleanup_close_ int other = tcp_socket(true);
+        char address[64];
+        Stage stage;
+        int client, waker, backend;
+
+        (void) snprintf(address, sizeof(address), "127.0.0.1:%u", port_of(other));
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, NULL);
+        client = client_connect(&stage);
+        send_text(client, "early");
+        waker = waker_accept(&stage);
+        /* The stack is awake, and nobody accepts on that port yet. */
+        waker_status_with_port(waker, "awake", stage.backend_address, port_of(stage.listener), false, address);
+        waker_status_with_port(waker, "awake", stage.backend_address, port_of(stage.listener), true, address);
+        backend = accept_one(other);
+        expect_text(backend, "early");
+        expect_echo(client, backend);
+        ASSERT_TRUE(nobody_waits(stage.backend));
+        fd_close(client);
+        fd_close(backend);
+
+        /* Another port of the service than that has the service's backends. */
+        waker_status_with_port(waker, "awake", stage.backend_address, 1, true, address);
+        client = client_connect(&stage);
+        backend = accept_one(stage.backend);
+        expect_echo(client, backend);
+        fd_close(client);
+        fd_close(backend);
+
+        fd_close(waker);
+        stage_close(&stage);
+}
+
+static void test_who_waits_for_a_port_is_told_of_the_end(void) {
+        Stage stage;
+        int client, waker;
+
+        stage_open(&stage, false, true);
+        stage_start(&stage, 0, NULL);
+        client = client_connect(&stage);
+        send_text(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        waker = waker_accept(&stage);
+        waker_status_with_port(waker, "awake", stage.backend_address, port_of(stage.listener), false,
+                               stage.backend_address);
+        waker_status(waker, "stopping", NULL);
+        expect_503(client, true);
+        ASSERT_TRUE(nobody_waits(stage.backend));
+        fd_close(client);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
 static const struct {
         const char *name;
         void (*plain)(void);
@@ -818,6 +871,8 @@ static const struct {
         { "a client that comes while it drains", test_client_that_comes_while_it_drains, NULL },
         { "a backend that is replaced", test_backend_that_is_replaced, NULL },
         { "exits when unused", test_exits_when_unused, NULL },
+        { "a port has backends of its own", test_port_has_backends_of_its_own, NULL },
+        { "who waits for a port is told of the end", test_who_waits_for_a_port_is_told_of_the_end, NULL },
 };
 
 int main(int argc, char *argv[]) {

@@ -76,14 +76,19 @@ static void assert_kept(const char *root, const char *publisher, const char *see
 }
 
 static void test_bindings_file(const char *root) {
-        static const char *const bad[] = { "",
-                                           "{",
-                                           "[]",
-                                           "{\"ipv4\":true}",
-                                           "{\"ipv4\":1,\"ipv6\":false,\"addresses\":[]}",
-                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[\"localhost\"]}",
-                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[7]}",
-                                           "{\"ipv4\":true,\"ipv6\":false,\"addresses\":{}}" };
+        static const char *const bad[] = {
+                "",
+                "{",
+                "[]",
+                "{\"ipv4\":true}",
+                "{\"ipv4\":1,\"ipv6\":false,\"addresses\":[]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[\"localhost\"]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[7]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[],\"ports\":[{}]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[],\"ports\":[{\"port\":70000}]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":[],\"ports\":[{\"port\":1},{\"port\":1}]}",
+                "{\"ipv4\":true,\"ipv6\":false,\"addresses\":{}}"
+        };
         _cleanup_free_ char *path = NULL;
 
         assert_loads(root, &unknown);
@@ -103,6 +108,39 @@ static void test_bindings_file(const char *root) {
         }
         ASSERT_EQ(redirect_bindings_save(&everywhere, root, "clemence"), 1);
         assert_loads(root, &everywhere);
+}
+
+static void test_further_ports_are_kept(const char *root) {
+        RedirectBindings bindings = { .known = true, .any_ipv4 = true, .publisher = strdup("web") },
+                         ssh = { .known = true, .any_ipv6 = true, .publisher = strdup("ssh") },
+                         lan = { .known = true }, unknown_port = {}, loaded;
+
+        ASSERT_OK(strv_append(&lan.addresses, "192.168.1.5"));
+        ASSERT_OK(redirect_bindings_add_further(&bindings, 2222, &ssh));
+        ASSERT_OK(redirect_bindings_add_further(&bindings, 7, &unknown_port));
+        ASSERT_OK(redirect_bindings_add_further(&bindings, 5432, &lan));
+        bindings.further[2].rival = strdup("other");
+        ASSERT_EQ(redirect_bindings_save(&bindings, root, "clemence"), 1);
+        ASSERT_EQ(redirect_bindings_save(&bindings, root, "clemence"), 0);
+
+        ASSERT_OK(redirect_bindings_load(&loaded, root, "clemence"));
+        ASSERT_EQ(loaded.n_further, 3);
+        ASSERT_EQ(loaded.further[0].port, 7);
+        ASSERT_FALSE(loaded.further[0].bindings.known);
+        ASSERT_STREQ(redirect_bindings_further(&loaded, 2222)->bindings.publisher, "ssh");
+        ASSERT_TRUE(redirect_bindings_further(&loaded, 2222)->bindings.any_ipv6);
+        ASSERT_STREQ(redirect_bindings_further(&loaded, 5432)->rival, "other");
+        ASSERT_STREQ(redirect_bindings_further(&loaded, 5432)->bindings.addresses[0], "192.168.1.5");
+        ASSERT_NULL(redirect_bindings_further(&loaded, 1));
+
+        /* The same number on other addresses is another port. */
+        ASSERT_TRUE(redirect_bindings_meet(&loaded.further[1].bindings, &loaded.further[1].bindings));
+        ASSERT_TRUE(redirect_bindings_meet(&loaded.further[2].bindings, &loaded));
+        ASSERT_TRUE(redirect_bindings_meet(&loaded, &loaded.further[2].bindings));
+        ASSERT_FALSE(redirect_bindings_meet(&loaded.further[1].bindings, &loaded));
+        ASSERT_FALSE(redirect_bindings_meet(&loaded.further[0].bindings, &loaded));
+        redirect_bindings_done(&bindings);
+        redirect_bindings_done(&loaded);
 }
 
 static void test_lock(const char *root) {
@@ -161,14 +199,74 @@ static void test_link_in_the_place_of_the_folder(const char *root) {
         assert_loads(root, &unknown);
 }
 
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define NETWORK "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+
+/* Its own name, the compose service, aliases in small letters and once; no id, no domain name, nothing of networks that have no names. */
+static void test_names(const char *root) {
+        static const char body[] = "{\"Id\":\"" ID "\",\"Name\":\"/Shop-web-1\","
+                                   "\"State\":{\"Running\":false},"
+                                   "\"Config\":{\"Labels\":{\"com.docker.compose.service\":\"web\"}},"
+                                   "\"NetworkSettings\":{\"Networks\":{"
+                                   "\"bridge\":{\"NetworkID\":\"" ID "\",\"Aliases\":null},"
+                                   "\"gone\":{\"NetworkID\":\"\",\"Aliases\":[\"x\"]},"
+                                   "\"new\":{\"NetworkID\":\"\",\"Aliases\":[\"y\"]},"
+                                   "\"proxy\":{\"NetworkID\":\"" NETWORK "\",\"Aliases\":[\"web\",\"SHOP\","
+                                   "\"0123456789ab\",\"shop.example\",\"localhost\",\"a b\",\"_x\"]}}}}";
+        char *const networks[] = { (char *) NETWORK, (char *) "proxy", (char *) ID, (char *) "new", NULL };
+        static const char *const expected[] = { "shop-web-1", "web", "shop" };
+        _cleanup_(container_info_freep) ContainerInfo *info = NULL;
+        RedirectBindings bindings = { .known = true }, loaded;
+
+        ASSERT_OK(container_info_parse(&info, body, strlen(body)));
+        ASSERT_OK(redirect_bindings_add_names(&bindings, info, networks));
+        ASSERT_EQ(redirect_bindings_save(&bindings, root, "names"), 1);
+        ASSERT_EQ(redirect_bindings_save(&bindings, root, "names"), 0);
+        ASSERT_OK(redirect_bindings_load(&loaded, root, "names"));
+        ASSERT_EQ(loaded.n_networks, 2);
+        /* One that was never started does not know the network by its id. */
+        ASSERT_STREQ(loaded.networks[0].bridge, "br-0123456789ab");
+        ASSERT_STREQ(loaded.networks[0].names[2], "y");
+        ASSERT_STREQ(loaded.networks[1].bridge, "br-fedcba987654");
+        ASSERT_EQ(strv_length(loaded.networks[1].names), ELEMENTSOF(expected));
+        for (size_t i = 0; i < ELEMENTSOF(expected); i++)
+                ASSERT_STREQ(loaded.networks[1].names[i], expected[i]);
+        redirect_bindings_done(&loaded);
+        redirect_bindings_done(&bindings);
+}
+
+static void test_names_that_are_none(const char *root) {
+        static const char *const bad[] = { "[7]",
+                                           "[{}]",
+                                           "[{\"bridge\":\"br-0\"}]",
+                                           "[{\"bridge\":\"a b\",\"names\":[]}]",
+                                           "[{\"bridge\":\"br-0123456789abcd\",\"names\":[]}]",
+                                           "[{\"bridge\":\"\\\"\",\"names\":[]}]" };
+        _cleanup_free_ char *path = NULL;
+
+        ASSERT_TRUE(asprintf(&path, "%s/var/lib/wakechain/bindings/names.json", root) >= 0);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                _cleanup_free_ char *text = NULL;
+                RedirectBindings loaded;
+
+                ASSERT_TRUE(asprintf(&text, "{\"networks\":%s,\"seen\":\"x\"}", bad[i]) > 0);
+                ASSERT_OK(file_replace(path, text, strlen(text), 0644, false));
+                ASSERT_OK(redirect_bindings_load(&loaded, root, "names"));
+                ASSERT_TRUE(loaded.n_networks == 0 && !loaded.seen);
+        }
+}
+
 int main(void) {
         char root[] = "/tmp/test-redirect-bindings-XXXXXX", *command;
 
         ASSERT_TRUE(mkdtemp(root));
         test_bindings_from_ports();
         test_bindings_file(root);
+        test_further_ports_are_kept(root);
         test_lock(root);
         test_what_it_was_learned_from(root);
+        test_names(root);
+        test_names_that_are_none(root);
         test_link_in_the_place_of_the_folder(root);
 
         ASSERT_TRUE(asprintf(&command, "rm -r %s", root) >= 0);

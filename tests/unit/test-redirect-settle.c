@@ -571,8 +571,64 @@ static void test_addresses_follow_the_container(void) {
         /* It publishes another port now, as all of its containers say. */
         stage_engine(elsewhere, ELEMENTSOF(elsewhere));
         settle_all();
-        assert_table("a", "up loopback4:9002 loopback6:9002");
+        assert_table("a", "up wildcard4:9003 loopback4:9002 loopback6:9002");
         assert_settled();
+}
+
+/* All that the containers publish and no other service's do, unless the file says which. */
+static void test_further_ports(void) {
+        static const char web_bindings[] = "{\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"9002\"}],"
+                                           "\"22/tcp\":[{\"HostIp\":\"192.168.1.5\",\"HostPort\":\"2222\"}],"
+                                           "\"53/udp\":[{\"HostIp\":\"\",\"HostPort\":\"53\"}],"
+                                           "\"90/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"90-99\"}]}";
+        StageContainer containers[] = {
+                { "db", "d1", "exited", "{\"5432/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"5432\"}]}" },
+                { "other", "o1", "exited", "{\"1/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"5432\"}]}" },
+                { "web", "w1", "exited", web_bindings },
+        };
+
+        begin();
+        stage_engine(containers, ELEMENTSOF(containers));
+        settle_all();
+        assert_table("a", "up address4:192.168.1.5 . 2222 wildcard4:5432 wildcard4:9002");
+        assert_settled();
+
+        /* What runs beside a stack that sleeps is reached by itself. */
+        containers[0].state = "running";
+        stage_engine(containers, ELEMENTSOF(containers));
+        settle_all();
+        assert_table("a", "up address4:192.168.1.5 . 2222 wildcard4:9002");
+        containers[0].state = "exited";
+        stage_engine(containers, ELEMENTSOF(containers));
+
+        stage_config(ONE(",\"ports\":[]"));
+        settle_all();
+        assert_table("a", "up wildcard4:9002");
+        stage_config(ONE(",\"ports\":[5432,7]"));
+        settle_all();
+        assert_table("a", "up wildcard4:5432 wildcard4:9002 loopback4:7 loopback6:7");
+
+        /* Two of them publish it: it is nobody's, until one of them names it. */
+        stage_service("b", 29003);
+        stage_config("{\"services\":{\"a\":{\"name\":\"web\",\"port\":9002,\"dependencies\":[{\"container\":\"db\"},"
+                     "{\"container\":\"web\"}]},\"b\":{\"name\":\"other\",\"port\":9003}}}");
+        settle_all();
+        assert_table("a", "up address4:192.168.1.5 . 2222 wildcard4:9002");
+        assert_table("b", "up loopback4:9003 loopback6:9003");
+        stage_config("{\"services\":{\"a\":{\"name\":\"web\",\"port\":9002,\"dependencies\":[{\"container\":\"db\"},"
+                     "{\"container\":\"web\"}]},\"b\":{\"name\":\"other\",\"port\":9003,\"ports\":[5432]}}}");
+        settle_all();
+        assert_table("a", "up address4:192.168.1.5 . 2222 wildcard4:9002");
+        assert_table("b", "up wildcard4:5432 loopback4:9003 loopback6:9003");
+
+        /* One more, of a container that was made anew while it sleeps; one of a container that is to be made anew stays. */
+        stage_config(ONE(""));
+        containers[2].id = "w2";
+        containers[2].bindings = "{\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"9002\"}],"
+                                 "\"81/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"9100\"}]}";
+        stage_engine(containers + 1, 2);
+        settle_all();
+        assert_table("a", "up wildcard4:5432 wildcard4:9002 wildcard4:9100");
 }
 
 /* Containers that are not there, after `compose down` or between two of one name, say nothing of where they will be published. */
@@ -709,7 +765,8 @@ static void test_all_at_once(void) {
                         }
                         lock = redirect_lock_wait("", 10 * USEC_PER_SEC);
                         if (lock < 0 || redirect_new(&own) < 0 ||
-                            (j % 2 == 0 ? redirect_up(own, &service) : redirect_lift(own, &service, NULL)) < 0)
+                            (j % 2 == 0 ? redirect_up(own, &service, NULL) : redirect_lift(own, &service, NULL)) <
+                                            0)
                                 _exit(EXIT_FAILURE);
                         fd_close(lock);
                 }
@@ -775,6 +832,7 @@ static int test(void) {
         test_engine_that_does_not_tell();
         test_engine_that_was_stopped();
         test_addresses_follow_the_container();
+        test_further_ports();
         test_addresses_outlive_the_container();
         test_file_that_is_ahead_of_the_socket();
         test_file_in_which_ports_are_exchanged();

@@ -209,7 +209,7 @@ static void plan_init(Plan *plan, const Wish *wishes, size_t n) {
                         .redirect_port = service->redirect_port,
                         .uncounted = service->ignore_addresses,
                 };
-                ASSERT_OK(redirect_elements_new(&elements, &n_elements, service->name, service->port,
+                ASSERT_OK(redirect_elements_new(&elements, &n_elements, service, service->port,
                                                 plan->wishes[i]->bindings));
                 ASSERT_TRUE(n_elements < 8);
                 memcpy(&plan->elements[plan->n_elements], elements, n_elements * sizeof(*elements));
@@ -260,7 +260,7 @@ static int settle_clemence(RedirectAim aim, const RedirectBindings *bindings) {
 }
 
 static void up(void) {
-        ASSERT_OK(redirect_up(redirect, &clemence));
+        ASSERT_OK(redirect_up(redirect, &clemence, NULL));
 }
 
 static void lift(void) {
@@ -356,13 +356,13 @@ static void test_moves_of_what_is_not_there(void) {
 
         ASSERT_OK(redirect_clear(redirect));
         before = generation();
-        ASSERT_ERROR(redirect_up(redirect, &clemence), ENOENT);
+        ASSERT_ERROR(redirect_up(redirect, &clemence, NULL), ENOENT);
         ASSERT_ERROR(redirect_lift(redirect, &clemence, NULL), ENOENT);
         ASSERT_EQ(generation(), before);
 
         ASSERT_OK(SETTLE({ &other, &addresses_only, REDIRECT_UP }));
         before = generation();
-        ASSERT_ERROR(redirect_up(redirect, &clemence), ENOENT);
+        ASSERT_ERROR(redirect_up(redirect, &clemence, NULL), ENOENT);
         ASSERT_ERROR(redirect_lift(redirect, &clemence, NULL), ENOENT);
         ASSERT_EQ(generation(), before);
         ASSERT_TRUE(*redirect_error(redirect));
@@ -376,7 +376,7 @@ static void test_up_with_another_port_in_the_table(void) {
                                 .redirect_port = REDIRECT_PORT + 5 };
 
         ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &everywhere));
-        ASSERT_OK(redirect_up(redirect, &moved));
+        ASSERT_OK(redirect_up(redirect, &moved, NULL));
         assert_all_ways(FRONT);
         ASSERT_EQ(settle_clemence(REDIRECT_UP, &everywhere), 0);
         ASSERT_OK(redirect_lift(redirect, &moved, NULL));
@@ -390,7 +390,7 @@ static void test_up_with_the_port_of_another_service(void) {
                                 { &other, &addresses_only, REDIRECT_LIFTED } };
 
         ASSERT_OK(settle(wishes, ELEMENTSOF(wishes), NULL));
-        ASSERT_OK(redirect_up(redirect, &usurper));
+        ASSERT_OK(redirect_up(redirect, &usurper, NULL));
         ASSERT_EQ(settle((Wish[]){ wishes[0], { &other, &addresses_only, REDIRECT_UP } }, 2, NULL), 0);
 }
 
@@ -513,7 +513,7 @@ static void test_some_are_not_counted(void) {
         ASSERT_EQ(settle_clemence(REDIRECT_LIFTED, &everywhere), 0);
 
         /* Asleep, they come to the front, which knows them. */
-        ASSERT_OK(redirect_up(redirect, &ignoring));
+        ASSERT_OK(redirect_up(redirect, &ignoring, NULL));
         assert_all_ways(FRONT);
 }
 
@@ -521,13 +521,14 @@ static void test_some_are_not_counted(void) {
  * nothing of it is left, whoever puts the service to sleep. */
 static void test_own_addresses_of_the_container(void) {
         for (unsigned by_settling = 0; by_settling < 2; by_settling++) {
-                Inner inner = { .port = PORT, .n_addresses = 2 };
+                InnerPort port = { .port = PORT, .n_addresses = 2 };
+                Inner inner = { .ports = &port, .n_ports = 1 };
                 _cleanup_free_ char *rules = NULL;
 
                 ASSERT_OK(redirect_clear(redirect));
                 ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &loopback_only));
-                ASSERT_OK(address_prefix_parse(&inner.addresses[0], HERE4));
-                ASSERT_OK(address_prefix_parse(&inner.addresses[1], HERE6));
+                ASSERT_OK(address_prefix_parse(&port.addresses[0], HERE4));
+                ASSERT_OK(address_prefix_parse(&port.addresses[1], HERE6));
                 ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
                 ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
                 ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
@@ -540,7 +541,7 @@ static void test_own_addresses_of_the_container(void) {
                 if (by_settling)
                         ASSERT_EQ(settle_clemence(REDIRECT_UP, &loopback_only), 1);
                 else
-                        ASSERT_OK(redirect_up(redirect, &clemence));
+                        ASSERT_OK(redirect_up(redirect, &clemence, NULL));
                 ASSERT_EQ(reaches(HERE, "127.0.0.1", PORT), FRONT);
                 ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
                 ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
@@ -552,14 +553,15 @@ static void test_own_addresses_of_the_container(void) {
 
 /* By it comes also the engine's proxy, with clients that it has taken already: not even while the port moves may it reach the front. */
 static void test_own_address_reaches_the_container_while_the_port_moves(void) {
-        Inner inner = { .port = PORT, .n_addresses = 1 };
+        InnerPort port = { .port = PORT, .n_addresses = 1 };
+        Inner inner = { .ports = &port, .n_ports = 1 };
         int status, ends[2];
         char c = 'x';
         pid_t pid;
 
         ASSERT_OK(redirect_clear(redirect));
         ASSERT_OK(settle_clemence(REDIRECT_UP, &loopback_only));
-        ASSERT_OK(address_prefix_parse(&inner.addresses[0], HERE4));
+        ASSERT_OK(address_prefix_parse(&port.addresses[0], HERE4));
         ASSERT_OK(pipe2(ends, O_CLOEXEC | O_NONBLOCK));
         pid = fork();
         ASSERT_TRUE(pid >= 0);
@@ -572,7 +574,7 @@ static void test_own_address_reaches_the_container_while_the_port_moves(void) {
         }
         for (unsigned i = 0; i < 30; i++) {
                 ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
-                ASSERT_OK(redirect_up(redirect, &clemence));
+                ASSERT_OK(redirect_up(redirect, &clemence, NULL));
         }
         ASSERT_EQ(write(ends[1], &c, 1), 1);
         ASSERT_EQ(waitpid(pid, &status, 0), pid);
@@ -582,12 +584,43 @@ static void test_own_address_reaches_the_container_while_the_port_moves(void) {
         fd_close(ends[1]);
 }
 
+/* Its container does not accept yet: new connections go on to the front, while those to the container's own addresses, and to whatever else the
+ * service has, do not. */
+static void test_port_that_waits(void) {
+        InnerPort ports[] = { { .published = PORT, .waits = true },
+                              { .published = PORT, .waits = true },
+                              { .published = 1, .waits = true } };
+        Inner inner = { .ports = ports, .n_ports = ELEMENTSOF(ports) };
+
+        ASSERT_OK(redirect_clear(redirect));
+        ASSERT_OK(settle_clemence(REDIRECT_UP, &everywhere));
+        ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
+        assert_all_ways(FRONT);
+        assert_count(0, false);
+        /* Settling leaves that alone as long as there is a waker. */
+        ASSERT_EQ(settle_clemence(REDIRECT_KEPT, &everywhere), 0);
+        assert_all_ways(FRONT);
+        ports[0].waits = ports[1].waits = false;
+        ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+        assert_count(1, false);
+
+        ports[0].waits = true;
+        ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), FRONT);
+        ASSERT_EQ(settle_clemence(REDIRECT_LIFTED, &everywhere), 1);
+        ASSERT_EQ(reaches(THERE, HERE4, PORT), CONTAINER);
+        ASSERT_OK(redirect_up(redirect, &clemence, NULL));
+        assert_all_ways(FRONT);
+}
+
 /* Somebody has deleted both tables, and settling has made the first one again. */
 static void test_counting_again(void) {
-        Inner inner = { .port = PORT, .n_addresses = 1 };
+        InnerPort port = { .port = PORT, .n_addresses = 1 };
+        Inner inner = { .ports = &port, .n_ports = 1 };
         bool bridges = false;
 
-        ASSERT_OK(address_prefix_parse(&inner.addresses[0], HERE4));
+        ASSERT_OK(address_prefix_parse(&port.addresses[0], HERE4));
         ASSERT_OK(redirect_clear(redirect));
         for (unsigned i = 0; i < 3; i++) {
                 _cleanup_free_ char *rules = NULL;
@@ -780,7 +813,8 @@ static void test_recall(const char *root) {
         };
         _cleanup_(redirect_snapshot_freep) RedirectSnapshot *read = NULL, *recalled = NULL;
         _cleanup_(redirect_freep) Redirect *there = NULL;
-        Inner inner = { .port = PORT, .n_addresses = 1 };
+        InnerPort port = { .port = PORT, .n_addresses = 1 };
+        Inner inner = { .ports = &port, .n_ports = 1 };
         char variable[128];
         uint32_t settled;
         ino_t once;
@@ -811,7 +845,7 @@ static void test_recall(const char *root) {
         }
 
         ASSERT_OK(settle_clemence(REDIRECT_LIFTED, &loopback_only));
-        ASSERT_OK(address_prefix_parse(&inner.addresses[0], HERE4));
+        ASSERT_OK(address_prefix_parse(&port.addresses[0], HERE4));
         ASSERT_OK(redirect_lift(redirect, &clemence, &inner));
         ASSERT_OK(redirect_read(redirect, &read));
         for (unsigned i = 0; i < 3; i++)
@@ -893,7 +927,7 @@ static void test_heirs(void) {
         ASSERT_TRUE(settle((Wish[]){ { &heir, &everywhere, REDIRECT_UP } }, 1, changed) > 0);
         ASSERT_TRUE(changed[0]);
         assert_all_ways(FRONT);
-        ASSERT_ERROR(redirect_up(redirect, &clemence), ENOENT);
+        ASSERT_ERROR(redirect_up(redirect, &clemence, NULL), ENOENT);
 
         changed[0] = false;
         ASSERT_OK(SETTLE({ &other, &ipv6_only, REDIRECT_LIFTED }, { &clemence, &ipv4_only, REDIRECT_UP }));
@@ -1035,14 +1069,14 @@ static void test_names(void) {
                 ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
                 ASSERT_OK(redirect_lift(redirect, &service, NULL));
                 ASSERT_EQ(reaches(THERE, HERE6, PORT), CONTAINER);
-                ASSERT_OK(redirect_up(redirect, &service));
+                ASSERT_OK(redirect_up(redirect, &service, NULL));
                 ASSERT_EQ(reaches(THERE, HERE6, PORT), FRONT);
         }
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 Service service = { .name = (char *) bad[i], .port = PORT, .redirect_port = REDIRECT_PORT };
 
                 ASSERT_ERROR(SETTLE({ &service, &everywhere, REDIRECT_UP }), EINVAL);
-                ASSERT_ERROR(redirect_up(redirect, &service), EINVAL);
+                ASSERT_ERROR(redirect_up(redirect, &service, NULL), EINVAL);
                 ASSERT_ERROR(redirect_lift(redirect, &service, NULL), EINVAL);
         }
 }
@@ -1052,14 +1086,15 @@ static void test_elements(void) {
         RedirectElement *elements;
         size_t n;
 
-        ASSERT_ERROR(redirect_elements_new(&elements, &n, "a", PORT, &odd), EINVAL);
-        ASSERT_OK(redirect_elements_new(&elements, &n, "a", PORT, &addresses_only));
+        ASSERT_ERROR(redirect_elements_new(&elements, &n, &clemence, clemence.port, &odd), EINVAL);
+        ASSERT_OK(redirect_elements_new(&elements, &n, &clemence, clemence.port, &addresses_only));
         ASSERT_EQ(n, 2);
         ASSERT_TRUE(redirect_element_compare(&elements[0], &elements[1]) < 0 &&
                     redirect_element_compare(&elements[1], &elements[0]) > 0);
         ASSERT_EQ(redirect_element_compare(&elements[0], &elements[0]), 0);
         free(elements);
-        ASSERT_OK(redirect_elements_new(&elements, &n, "a", PORT, &(RedirectBindings){ .known = true }));
+        ASSERT_OK(redirect_elements_new(&elements, &n, &clemence, clemence.port,
+                                        &(RedirectBindings){ .known = true }));
         ASSERT_EQ(n, 0);
         free(elements);
 }
@@ -1113,7 +1148,7 @@ static int as_nobody(uint64_t capabilities) {
                         _exit(255);
                 r = redirect_new(&own);
                 if (r >= 0)
-                        r = redirect_up(own, &clemence);
+                        r = redirect_up(own, &clemence, NULL);
                 if (r >= 0)
                         r = redirect_lift(own, &clemence, NULL);
                 redirect_free(own);
@@ -1211,6 +1246,7 @@ int main(void) {
         test_some_are_not_counted();
         test_own_addresses_of_the_container();
         test_own_address_reaches_the_container_while_the_port_moves();
+        test_port_that_waits();
         test_counting_again();
         test_connections_under_way_are_left_alone();
         test_outgoing_connection_from_a_redirect_port();

@@ -1287,6 +1287,84 @@ static void test_idle_port_is_taken_back_before_the_stop(void) {
         world_close(&world);
 }
 
+static bool world_port_accepts(const World *world) {
+        _cleanup_(status_freep) Status *status = world_status(world);
+
+        ASSERT_EQ(status->n_ports, 1);
+        return status->ports[0].accepts;
+}
+
+/* The wake does not wait for it. */
+static void test_further_port_is_given_to_its_container_when_that_accepts(void) {
+        _cleanup_close_ int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        _cleanup_(status_freep) Status *status = NULL;
+        _cleanup_free_ char *text = NULL, *backend = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        uint16_t port, further;
+        World world;
+
+        fd = listen_somewhere(&port);
+        ASSERT_EQ(bind(other, (struct sockaddr *) &address, sizeof(address)), 0);
+        ASSERT_EQ(getsockname(other, (struct sockaddr *) &address, &(socklen_t){ sizeof(address) }), 0);
+        further = ntohs(address.sin_port);
+        fake_port_redirect_forget();
+        fake_port_redirect.used = true;
+        ASSERT_TRUE(asprintf(&text, "\"port\":%u,\"ports\":[%u],\"name\":\"web\",\"dependencies\":[%s]", port,
+                             further, REQUIRED("web", "1")) > 0);
+        world_open(&world, text);
+        fake_engine_find(world.engine, "web")->publishes = port;
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        ASSERT_STREQ(fake_port_redirect.moves, "lift");
+        ASSERT_FALSE(world_port_accepts(&world));
+        status = world_status(&world);
+        ASSERT_TRUE(asprintf(&backend, "127.0.0.1:%u", further) > 0);
+        ASSERT_EQ(status->ports[0].port, further);
+        ASSERT_STREQ(status->ports[0].backends[0], backend);
+
+        ASSERT_EQ(listen(other, 16), 0);
+        while (!world_port_accepts(&world))
+                world_turn(&world);
+        world_run_until_moved(&world, "lift lift");
+
+        /* It runs anew, and nobody knows whether it accepts. */
+        ASSERT_EQ(shutdown(other, SHUT_RD), 0);
+        fake_engine_kill(world.engine, "web", 1);
+        while (world_port_accepts(&world))
+                world_turn(&world);
+        world_put_to_sleep(&world);
+        world_close(&world);
+}
+
+/* In the end its clients are to see that nothing listens there. */
+static void test_further_port_at_which_nothing_listens_is_given_back(void) {
+        _cleanup_close_ int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -EBADF;
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        _cleanup_free_ char *text = NULL;
+        uint16_t port;
+        World world;
+
+        fd = listen_somewhere(&port);
+        ASSERT_EQ(bind(other, (struct sockaddr *) &address, sizeof(address)), 0);
+        ASSERT_EQ(getsockname(other, (struct sockaddr *) &address, &(socklen_t){ sizeof(address) }), 0);
+        fake_port_redirect_forget();
+        fake_port_redirect.used = true;
+        ASSERT_TRUE(asprintf(&text,
+                             "\"port\":%u,\"ports\":[%u],\"name\":\"web\",\"globalTimeout\":\"3s\",\"dependencies\":[%s]",
+                             port, ntohs(address.sin_port), REQUIRED("web", "1")) > 0);
+        world_open(&world, text);
+        fake_engine_find(world.engine, "web")->publishes = port;
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        ASSERT_FALSE(world_port_accepts(&world));
+        while (!world_port_accepts(&world))
+                world_turn(&world);
+        world_run_until_moved(&world, "lift lift");
+        world_put_to_sleep(&world);
+        world_close(&world);
+}
+
 /* It came after the look that found the stack unused, and before the port was taken back: it has a connection to the container. */
 static void test_client_between_the_two_looks_wins(void) {
         World world;
@@ -1910,6 +1988,8 @@ static void (*const tests[])(void) = {
         test_started_outside_and_known_sleeps_again,
         test_unknown_trigger_is_none,
         test_idle_port_is_taken_back_before_the_stop,
+        test_further_port_is_given_to_its_container_when_that_accepts,
+        test_further_port_at_which_nothing_listens_is_given_back,
         test_client_between_the_two_looks_wins,
         test_port_that_cannot_be_taken_back_keeps_awake,
         test_started_outside_and_gone_again_is_woken,

@@ -910,9 +910,11 @@ static void container_check_if_needed(Container *container) {
 
         if (condition == CONDITION_COMPLETED)
                 container_go(container, STAGE_COMPLETING);
-        else if (condition == CONDITION_READY && !record->ready)
+        else if (condition == CONDITION_READY && !record->ready) {
+                /* Its addresses are known by now. */
+                container->member.handler(&container->member, container->member.userdata);
                 container_go(container, STAGE_CHECKING);
-        else {
+        } else {
                 member_tell(&container->member, LOG_INFO, DEPENDENCY_READY, "%s",
                             record->ready ? "was ready already" : "is started");
                 container_set_ready(container);

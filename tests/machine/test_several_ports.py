@@ -1,0 +1,230 @@
+"""Services with several ports: each wakes the stack, and its clients reach the container and the port of it that its binding names."""
+
+import subprocess
+
+from service_test import ServiceTest
+from test_same_port import service
+
+REDIRECT = "/usr/lib/wakechain/wakechain-redirect"
+BROWSER = ("-H", "Accept: text/html")
+LATE = 4
+
+# On 80 it answers HTTP with its name, on 22 what is no HTTP is echoed; on 8080 another program answers, LATE seconds after the start.
+SCRIPT = f"mkdir -p /www; echo inner8080 >/www/index.html; (sleep {LATE}; httpd -p 8080 -h /www) & exec server"
+
+# Like SSH: neither side speaks HTTP, and the connection stays.
+ECHO = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60)
+s.settimeout(60)
+s.sendall(b"SSH-2.0-test\\r\\n")
+answer = b""
+while not answer.endswith(b"\\n"):
+    more = s.recv(100)
+    if not more:
+        break
+    answer += more
+print(answer.decode().strip(), flush=True)
+if len(sys.argv) > 3:
+    sys.stdin.read()
+"""
+
+
+def create(machine, container, *published):
+    if "same-port" not in machine.docker("network", "ls", "--format", "{{.Name}}").split():
+        machine.docker("network", "create", "same-port")
+    options = ["--network", "same-port", "--hostname", container, "-e", "PORT=80,22", "--stop-timeout", "1"]
+    ports = [option for port in published for option in ("-p", port)]
+    machine.docker("create", "--name", container, *options, *ports, "sim", "sh", "-c", SCRIPT)
+
+
+GIT = ("9800:80", "9822:22", "9880:8080")
+
+
+class SeveralPorts(ServiceTest):
+    per = "class"
+    config = {"services": {"git": service("c-git", 9800, page="auto")}}
+
+    @classmethod
+    def prepare(cls, machine):
+        create(machine, "c-git", *GIT)
+        machine.systemctl("restart", "wakechain-settle.service")
+
+    def setUp(self):
+        self.sleep("git")
+        self.settle()
+        self.assert_stopped("c-git")
+        self.cursor = self.machine.journal_cursor()
+
+    def echo(self, port, where=None):
+        where = where or self.machine
+        return where.python(ECHO, getattr(where, "machine_ipv4", "127.0.0.1"), str(port), timeout=90).strip()
+
+    def accepts(self):
+        """The further ports that the status names: whether their containers accept."""
+        return {port["port"]: port["accepts"] for port in self.status("git")["ports"]}
+
+    def wait_all_accept(self):
+        self.wait_state("git", "awake", 60)
+        self.machine.wait_for(lambda: all(self.accepts().values()), 60, what="all ports to accept")
+
+    def test_a_client_that_speaks_no_http_wakes_by_its_port(self):
+        self.assertEqual(self.echo(9822), "SSH-2.0-test")
+        self.assertEqual(len(self.records("WAKING", "git", self.cursor)), 1)
+        self.assertEqual(set(self.accepts()), {9822, 9880})
+
+    def test_the_wake_does_not_wait_for_a_late_port_and_its_clients_do(self):
+        late = self.asking("http://127.0.0.1:9880/")
+        self.wait_state("git", "awake", 60)
+        self.assertFalse(self.accepts()[9880])
+        # The others are served meanwhile.
+        self.assertEqual(self.ask("http://127.0.0.1:9800/")[1].split()[0], "c-git")
+        self.assertEqual(self.answered(late), (200, "inner8080\n"))
+        self.assertEqual(len(self.records("WAKING", "git", self.cursor)), 1)
+        self.wait_all_accept()
+
+    def test_a_browser_sees_the_page_on_each_port(self):
+        code, page = self.ask("http://127.0.0.1:9880/", *BROWSER)
+        self.assertEqual(code, 503)
+        self.assertIn("<html", page)
+        self.wait_all_accept()
+        self.assertEqual(self.ask("http://127.0.0.1:9880/", *BROWSER), (200, "inner8080\n"))
+
+    def test_awake_no_front_is_in_between(self):
+        m = self.machine
+        peer = m.add_peer_host()
+        self.assertEqual(self.echo(9822, peer), "SSH-2.0-test")
+        self.wait_all_accept()
+        m.run("systemctl stop wake-front@git.service")
+        started = m.show("wake-front@git.service", "InvocationID")
+        self.assertEqual(self.echo(9822, peer), "SSH-2.0-test")
+        self.assertEqual(self.ask(f"http://{peer.machine_ipv4}:9880/", where=peer), (200, "inner8080\n"))
+        page = self.ask(f"http://{peer.machine_ipv4}:9800/", where=peer)[1]
+        self.assertEqual(page.split()[:2], ["c-git", peer.ipv4])
+        self.assertEqual(m.show("wake-front@git.service", "InvocationID"), started)
+
+    def test_use_of_any_port_keeps_awake(self):
+        m = self.machine
+        changed = service("c-git", 9800, page="auto", idleTimeout="10s")
+        m.set_config({"services": {"git": changed}})
+        m.systemctl("daemon-reload")
+        self.addCleanup(lambda: (m.set_config(self.config), m.systemctl("daemon-reload")))
+        self.assertEqual(self.ask("http://127.0.0.1:9800/")[0], 200)
+        self.wait_all_accept()
+        client = m.netns_popen(
+            ["python3", "-c", ECHO, "127.0.0.1", "9822", "stay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.assertEqual(client.stdout.readline().strip(), "SSH-2.0-test")
+        self.remain(14, lambda: self.status("git")["state"] == "awake", "a connection to 9822 is use")
+        client.communicate(timeout=30)
+        self.wait_state("git", "asleep", 60)
+
+    def test_a_port_that_is_added_while_it_sleeps(self):
+        m = self.machine
+        unit = m.read("/run/systemd/generator/wake@git.socket")
+        m.docker("rm", "c-git")
+        create(m, "c-git", *GIT, "9890:8080", "127.0.0.1:9891:80")
+        self.settle()
+        self.assertEqual(self.ask("http://127.0.0.1:9890/"), (200, "inner8080\n"))
+        self.assertEqual(self.ask("http://127.0.0.1:9891/")[1].split()[0], "c-git")
+        self.assertEqual(m.read("/run/systemd/generator/wake@git.socket"), unit)
+        shown = m.run([REDIRECT, "check"], check=False).stdout
+        for port in ("9822", "9880", "9890", "9891"):
+            self.assertRegex(shown, rf"\n +{port} too")
+
+    def test_a_killed_front_goes_on_with_each_port(self):
+        late = self.asking("http://127.0.0.1:9880/")
+        self.wait_state("git", "awake", 60)
+        self.assertFalse(self.accepts()[9880])
+        self.kill_main("wake-front@git.service")
+        self.assertEqual(self.answered(late), (200, "inner8080\n"))
+
+    def test_a_killed_waker_gives_back_none(self):
+        self.assertEqual(self.echo(9822), "SSH-2.0-test")
+        self.wait_all_accept()
+        self.kill_main("wake@git.service")
+        self.wait_unit("wake@git.service", "active")
+        self.assertEqual(self.echo(9822), "SSH-2.0-test")
+        self.assertTrue(all(self.accepts().values()))
+
+
+class SharedNumber(ServiceTest):
+    """A number that containers of two services publish is nobody's, and that is said, until one of them names it."""
+
+    per = "class"
+    config = {"services": {"one": service("c-one", 9700), "two": service("c-two", 9701)}}
+
+    @classmethod
+    def prepare(cls, machine):
+        create(machine, "c-one", "9700:80", "9777:80")
+        create(machine, "c-two", "9701:80", "9777:80")
+        machine.systemctl("restart", "wakechain-settle.service")
+
+    def test_who_names_it_has_it(self):
+        m = self.machine
+        self.assertEqual(self.ask("http://127.0.0.1:9777/", timeout=5)[0], 0)
+        self.assert_stopped("c-one", "c-two")
+        said = m.run("wakectl check --engine", check=False)
+        self.assertRegex(said.stdout + said.stderr, "9777.*'two'.*'ports'")
+        self.assertRegex(m.run([REDIRECT, "check"], check=False).stdout, "9777 not taken.*two")
+
+        m.set_config({"services": {**self.config["services"], "two": service("c-two", 9701, ports=[9777])}})
+        m.systemctl("daemon-reload")
+        self.settle()
+        self.assertEqual(self.ask("http://127.0.0.1:9777/")[1].split()[0], "c-two")
+        self.assert_stopped("c-one")
+
+
+class ProxyMode(ServiceTest):
+    """Nothing is published: each port has its address, and its backend."""
+
+    per = "class"
+    config = {
+        "services": {
+            "proxy": service("c-proxy", 9850, listen="127.0.0.1:9850", backend="c-proxy:80", ports=[{"port": 9851, "backend": "c-proxy:8080"}])
+        }
+    }
+
+    @classmethod
+    def prepare(cls, machine):
+        create(machine, "c-proxy")
+
+    def test_each_port_has_its_backend(self):
+        for _ in range(2):
+            self.assertEqual(self.ask("http://127.0.0.1:9851/"), (200, "inner8080\n"))
+            self.assertEqual(self.ask("http://127.0.0.1:9850/")[1].split()[0], "c-proxy")
+            self.assertEqual(self.ask("http://127.0.0.1:9851/"), (200, "inner8080\n"))
+            self.sleep("proxy")
+            self.assert_stopped("c-proxy")
+
+
+class OwnContainers(ServiceTest):
+    """One of the stack that asks for another one's port by the host's address while both wake would wait for itself."""
+
+    per = "class"
+    asks = "docker exec c-asks wget -q -O /dev/null http://host.docker.internal:9761/"
+    config = {
+        "services": {
+            "pair": {
+                **{"name": "c-asks", "port": 9760, "page": "never", "idleTimeout": 0},
+                "dependencies": [
+                    {"container": "c-asked", "startOrder": 0, "healthCheck": {"tcp": 80, "interval": 200, "timeout": 60000}},
+                    {"container": "c-asks", "startOrder": 1, "healthCheck": {"command": asks, "interval": 500, "timeout": 60000}},
+                ],
+            }
+        }
+    }
+
+    @classmethod
+    def prepare(cls, machine):
+        create(machine, "c-asked", "9761:80")
+        options = ["--network", "same-port", "--add-host", "host.docker.internal:host-gateway", "-e", "PORT=80", "-p", "9760:80"]
+        machine.docker("create", "--name", "c-asks", "--hostname", "c-asks", *options, "sim", "server")
+        machine.systemctl("restart", "wakechain-settle.service")
+
+    def test_are_not_held(self):
+        for port, host in ((9760, "c-asks"), (9761, "c-asked")):
+            self.assertEqual(self.ask(f"http://127.0.0.1:{port}/")[1].split()[0], host)
+            self.sleep("pair")
+            self.settle()
+            self.assertNotIn("comment \"own\"", self.machine.out("nft list table inet wakechain"))

@@ -630,16 +630,23 @@ void redirect_write_up(FILE *stream, const char *service, uint16_t redirect_port
                 service, REDIRECT_NAMES_PORT);
 }
 
-/* Connections of whoever is not counted go on like anybody's, behind the chain that this one was reached from. */
-static void write_uncounted(FILE *stream, bool bridge, const char *service, const AddressPrefix *prefix) {
+/* Connections of whoever is not counted, or not redirected, go on like anybody's, behind the chain that this one was reached from. */
+static void write_uncounted(FILE *stream, bool bridge, const char *service, const AddressPrefix *prefix,
+                            const char *comment) {
         const char *family = prefix->family == AF_INET ? "ip" : "ip6";
         char text[ADDRESS_PREFIX_TEXT_MAX];
 
         fprintf(stream, "add rule %s " REDIRECT_CHAIN "%s ", REDIRECT_TABLE(bridge), service);
         if (prefix->length == 0)
-                fprintf(stream, "meta protocol %s return\n", family);
+                fprintf(stream, "meta protocol %s return%s\n", family, comment);
         else
-                fprintf(stream, "%s saddr %s return\n", family, address_prefix_to_string(prefix, text));
+                fprintf(stream, "%s saddr %s return%s\n", family, address_prefix_to_string(prefix, text), comment);
+}
+
+/* Of a stack that wakes. Its other containers find its names and ports as without us: they would wait for a stack that waits for them. */
+void redirect_write_spared(FILE *stream, const char *service, const AddressPrefix *own, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                write_uncounted(stream, /* bridge= */ false, service, &own[i], " comment \"" SPARED "\"");
 }
 
 /* Only where a packet leaves a program of this host, which is where it has an outgoing interface already: of those that come in, it is
@@ -653,19 +660,6 @@ static void write_uncounted_group(FILE *stream, const char *service, const char 
         if (group)
                 fprintf(stream, " socket cgroupv2 level %u \"%s\"", level, group);
         fputs(" return\n", stream);
-}
-
-/* Of a stack that wakes. Its other containers find its names and ports as without us: they would wait for a stack that waits for them. */
-void redirect_write_spared(FILE *stream, const char *service, const AddressPrefix *own, size_t n) {
-        char text[ADDRESS_PREFIX_TEXT_MAX];
-
-        for (size_t i = 0; i < n; i++)
-                if (own[i].length > 0)
-                        fprintf(stream,
-                                "add rule inet wakechain " REDIRECT_CHAIN "%s %s saddr %s return comment \"" SPARED
-                                "\"\n",
-                                service, own[i].family == AF_INET ? "ip" : "ip6",
-                                address_prefix_to_string(&own[i], text));
 }
 
 static void write_waiting(FILE *stream, const RedirectLifted *lifted, const Inner *inner) {
@@ -741,10 +735,10 @@ void redirect_write_lifted(FILE *stream, bool bridge, const RedirectLifted *lift
                 AddressPrefix prefix;
 
                 if (address_prefix_parse(&prefix, *ignored) >= 0)
-                        write_uncounted(stream, bridge, service, &prefix);
+                        write_uncounted(stream, bridge, service, &prefix, "");
         }
         for (size_t i = 0; inner && i < inner->n_own; i++)
-                write_uncounted(stream, bridge, service, &inner->own[i]);
+                write_uncounted(stream, bridge, service, &inner->own[i], "");
         if (inner && !bridge) {
                 for (char **group = inner->groups; with_groups && group && *group; group++)
                         write_uncounted_group(stream, service, *group, "");

@@ -270,7 +270,7 @@ static const char *service_of(const char *chain) {
         return strncmp(chain, REDIRECT_CHAIN, strlen(REDIRECT_CHAIN)) == 0 ? chain + strlen(REDIRECT_CHAIN) : "";
 }
 
-/* A chain or counter, or a rule of a chain. One entry for each time that the service is spoken of: they are made one at the end. */
+/* Of a chain or map of names of one length. 0: it is none. */
 static unsigned length_of_names(const char *name) {
         unsigned long n = strncmp(name, NAMES_OF, strlen(NAMES_OF)) == 0
                                           ? strtoul(name + strlen(NAMES_OF), NULL, 10)
@@ -279,6 +279,7 @@ static unsigned length_of_names(const char *name) {
         return n <= REDIRECT_NAME_MAX ? (unsigned) n : 0;
 }
 
+/* A chain or counter, or a rule of a chain. One entry for each time that the service is spoken of: they are made one at the end. */
 static int read_service(Reader *reader, const char *kind, json_object *object) {
         const bool bridge = streq(get_string(object, "family"), "bridge"), rule = streq(kind, "rule"),
                    chain = streq(kind, "chain"), counter = streq(kind, "counter");
@@ -328,8 +329,8 @@ static int read_service(Reader *reader, const char *kind, json_object *object) {
         return 0;
 }
 
-/* One of a name, whose first piece is BRIDGE: numbers, or as texts where they are larger than JSON's. */
-static void read_name_key(RedirectElement *element, unsigned length, json_object *parts) {
+/* One of a name, whose first piece is BRIDGE: numbers, or as texts where they are larger than JSON's. As snprintf() returns. */
+static int read_name_key(RedirectElement *element, unsigned length, json_object *parts) {
         size_t offsets[3], sizes[3], n_pieces = name_pieces(length + 2, offsets, sizes);
         int n = snprintf(element->key, sizeof(element->key), "\"%.15s\"",
                          strempty(json_object_get_string(json_object_array_get_idx(parts, 0))));
@@ -338,17 +339,19 @@ static void read_name_key(RedirectElement *element, unsigned length, json_object
         for (size_t i = 0; i < n_pieces; i++) {
                 json_object *piece = json_object_array_get_idx(parts, i + 1);
                 char text[40];
+                const char *digits = text;
 
                 if (json_object_is_type(piece, json_type_int))
                         (void) snprintf(text, sizeof(text), "%" PRIx64, json_object_get_uint64(piece));
                 else
                         (void) snprintf(text, sizeof(text), "%.34s", strempty(json_object_get_string(piece)));
+                if (strncmp(text, "0x", 2) == 0)
+                        digits += 2;
                 n += snprintf(element->key + n, sizeof(element->key) - (size_t) n, " . 0x%.*s%s",
-                              (int) MAX(2 * sizes[i] - MIN(strlen(strncmp(text, "0x", 2) == 0 ? text + 2 : text),
-                                                           2 * sizes[i]),
-                                        (size_t) 0),
-                              "00000000000000000000000000000000", strncmp(text, "0x", 2) == 0 ? text + 2 : text);
+                              (int) (2 * sizes[i] - MIN(strlen(digits), 2 * sizes[i])),
+                              "00000000000000000000000000000000", digits);
         }
+        return n;
 }
 
 /* An element of a map is [KEY, {"goto": {"target": CHAIN}}], of the set {"elem": {"val": KEY, "comment": SERVICE}}; a key 9002, or
@@ -392,7 +395,7 @@ static int read_map(Reader *reader, const char *kind, json_object *object) {
                 element = &larger[snapshot->n_elements++];
                 *element = (RedirectElement){ .map = map };
                 if (map == REDIRECT_NAMES)
-                        read_name_key(element, length, parts), n = 0;
+                        n = read_name_key(element, length, parts);
                 else if (length_of(parts) == 2)
                         n = snprintf(element->key, sizeof(element->key),
                                      map == REDIRECT_VIRTUAL4 ? "\"%s\" . %s" : "%s . %s",

@@ -121,20 +121,24 @@ static bool is_on_host(const ContainerInfo *info) {
         return info->network_mode && streq(info->network_mode, "host");
 }
 
+void inner_init_own(Inner *ret, const Service *service, const ContainerInfo *const *infos) {
+        *ret = (Inner){};
+        for (size_t i = 0; i < service->n_dependencies; i++)
+                if (infos[i])
+                        add_addresses(ret->own, &ret->n_own, INNER_OWN_MAX, infos[i]);
+}
+
 void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *infos,
                 const ContainerInfo *named) {
         _cleanup_free_ char *engine = NULL;
-        Inner inner = {};
+        Inner inner;
 
+        inner_init_own(&inner, service, infos);
         if (named)
                 add_links(&inner, named);
-        for (size_t i = 0; i < service->n_dependencies; i++) {
-                if (!infos[i])
-                        continue;
-                add_addresses(inner.own, &inner.n_own, INNER_OWN_MAX, infos[i]);
-                if (is_on_host(infos[i]) && infos[i]->pid > 0)
+        for (size_t i = 0; i < service->n_dependencies; i++)
+                if (infos[i] && is_on_host(infos[i]) && infos[i]->pid > 0)
                         add_group(&inner.groups, infos[i]->pid);
-        }
         add_group(&inner.groups, 0);
         if (file_read(ENGINE_PID, 64, &engine, NULL) >= 0) {
                 long pid = strtol(engine, NULL, 10);

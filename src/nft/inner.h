@@ -44,6 +44,8 @@ typedef struct Inner {
 /* Without ports: who of those that connect is no client of the service. `infos` has one entry for each dependency, NULL for those without a
  * container; `named` is the one that its names lead to, NULL if that does not run. */
 void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *infos, const ContainerInfo *named);
+/* The addresses of the stack's own containers, and nothing else: no file is read for them. */
+void inner_init_own(Inner *ret, const Service *service, const ContainerInfo *const *infos);
 /* A port of that container; one that is NULL does not run. `published` as above: one of 0 is not added beside another one of the same. */
 int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, uint16_t published, bool waits);
 void inner_done(Inner *inner);

@@ -335,7 +335,7 @@ void stack_published(Stack *stack, Inner *ret) {
 void stack_add_named(Stack *stack, Inner *inner) {
         const size_t member = stack->backend.member;
         const ContainerInfo *named = member == BACKEND_NO_MEMBER ? NULL : stack_infos(stack)[member];
-        int r = 0;
+        int r;
 
         if (!named || !*stack->service->virtual_address)
                 return;

@@ -446,7 +446,7 @@ static void waker_tell_begin(Waker *waker) {
 static void waker_restore(Waker *waker) {
         Inner inner;
 
-        inner_init(&inner, waker->service, stack_infos(waker->stack), NULL);
+        inner_init_own(&inner, waker->service, stack_infos(waker->stack));
         port_redirect_restore(waker->redirect, &inner);
 }
 
@@ -682,7 +682,7 @@ static void waker_follow_own(Waker *waker) {
 
         if (!waker->redirect || waker->resumed || waker->phase < WAKER_STEPPING || waker->phase > WAKER_REACHING)
                 return;
-        inner_init(&inner, waker->service, stack_infos(waker->stack), NULL);
+        inner_init_own(&inner, waker->service, stack_infos(waker->stack));
         port_redirect_spare(waker->redirect, &inner);
 }
 

@@ -1,33 +1,30 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "config/config.h"
-#include "test.h"
+#include "config-text.h"
 
 /* Redirect ports that nobody names: which ones, and that they stay when other services come and go. */
 
 #define PORT_MIN 20000
 
-/* `text`, in which ' stands for ", is what is within "services". */
-static Config *load_with(ProblemList *problems, const char *text) {
-        _cleanup_free_ char *json = NULL;
-        Config *config = NULL;
+/* What is within "services", as a whole. */
+static char *document_of(const char *text) {
+        char *document;
 
-        ASSERT_TRUE(asprintf(&json, "{'services':{%s}}", text) > 0);
-        for (char *c = json; *c; c++)
-                if (*c == '\'')
-                        *c = '"';
-        ASSERT_OK(config_parse(&config, "test.json", json, strlen(json), problems));
-        return config;
+        ASSERT_TRUE(asprintf(&document, "{'services':{%s}}", text) > 0);
+        return document;
 }
 
-static Config *load(const char *text) {
-        _cleanup_(problem_list_done) ProblemList problems = {};
-        Config *config = load_with(&problems, text);
+static Config *load_within_with(ProblemList *problems, const char *text) {
+        _cleanup_free_ char *document = document_of(text);
 
-        if (problems.n_problems > 0)
-                TEST_FAIL("%s: %s", problems.problems[0].path, problems.problems[0].text);
-        return config;
+        return load_with(problems, document);
+}
+
+static Config *load_within(const char *text) {
+        _cleanup_free_ char *document = document_of(text);
+
+        return load(document);
 }
 
 static uint16_t port_of(const Config *config, const char *name) {
@@ -38,7 +35,7 @@ static uint16_t port_of(const Config *config, const char *name) {
 }
 
 static uint16_t port_in(const char *text, const char *name) {
-        _cleanup_(config_freep) Config *config = load(text);
+        _cleanup_(config_freep) Config *config = load_within(text);
 
         return port_of(config, name);
 }
@@ -89,8 +86,9 @@ static void test_a_port_that_is_taken(void) {
 
 /* Such as those of two addresses of one machine. */
 static void test_several_with_the_same_port(void) {
-        _cleanup_(config_freep) Config *config = load("'c':{'name':'c','port':80},'a':{'name':'a','port':80},"
-                                                      "'b':{'name':'b','port':80}");
+        _cleanup_(config_freep) Config *config =
+                        load_within("'c':{'name':'c','port':80},'a':{'name':'a','port':80},"
+                                    "'b':{'name':'b','port':80}");
 
         ASSERT_EQ(port_of(config, "c"), 20080);
         ASSERT_TRUE(port_of(config, "a") >= PORT_MIN && port_of(config, "a") != 20080);
@@ -104,8 +102,8 @@ static void test_several_with_the_same_port(void) {
 #define N947 "'n947':{'name':'x','port':50000}"
 
 static void test_of_two_with_one_place_the_first_has_it(void) {
-        _cleanup_(config_freep) Config *one = load(N764 "," N1826), *other = load(N1826 "," N764),
-                                       *three = load(N764 "," N1826 "," N947);
+        _cleanup_(config_freep) Config *one = load_within(N764 "," N1826), *other = load_within(N1826 "," N764),
+                                       *three = load_within(N764 "," N1826 "," N947);
         uint16_t place = port_in(N764, "n764");
 
         ASSERT_EQ(port_in(N1826, "n1826"), place);
@@ -124,8 +122,8 @@ static void test_of_two_with_one_place_the_first_has_it(void) {
 static void test_broken_service_keeps_its_place(void) {
         _cleanup_(problem_list_done) ProblemList problems = {};
         _cleanup_(config_freep) Config *config =
-                        load_with(&problems,
-                                  "'a':{'name':'a','port':80,'idelTimeout':1},'b':{'name':'b','port':80}");
+                        load_within_with(&problems,
+                                         "'a':{'name':'a','port':80,'idelTimeout':1},'b':{'name':'b','port':80}");
 
         ASSERT_EQ(problems.n_errors, 1);
         ASSERT_EQ(config->n_services, 1);
@@ -158,7 +156,7 @@ static Config *load_services(const char *before, unsigned first, unsigned n, con
         print_services(text.file, first, n);
         fputs(behind, text.file);
         ASSERT_OK(fclose(text.file));
-        return load_with(problems, text.text);
+        return load_within_with(problems, text.text);
 }
 
 /* As many as there may be: all differ, and one that is added or taken out moves few of the others. */

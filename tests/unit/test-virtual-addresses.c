@@ -1,31 +1,8 @@
 #include <stdio.h>
 
-#include "config/config.h"
-#include "test.h"
+#include "config-text.h"
 
 /* Virtual addresses: which ones, and that they stay when other services come and go. */
-
-/* `text` has ' for ". */
-static Config *load_with(ProblemList *problems, const char *text) {
-        _cleanup_free_ char *json = strdup(text);
-        Config *config = NULL;
-
-        ASSERT_TRUE(json);
-        for (char *c = json; *c; c++)
-                if (*c == '\'')
-                        *c = '"';
-        ASSERT_OK(config_parse(&config, "test.json", json, strlen(json), problems));
-        return config;
-}
-
-static Config *load(const char *text) {
-        _cleanup_(problem_list_done) ProblemList problems = {};
-        Config *config = load_with(&problems, text);
-
-        if (problems.n_problems > 0)
-                TEST_FAIL("%s: %s", problems.problems[0].path, problems.problems[0].text);
-        return config;
-}
 
 static const char *address_of(const Config *config, const char *name) {
         const Service *service = config_find(config, name);

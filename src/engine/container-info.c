@@ -670,7 +670,7 @@ int container_info_parse(ContainerInfo **ret, const char *body, size_t size) {
         info->health_timeout_usec = HEALTH_TIMEOUT_DEFAULT_USEC;
         info->health_retries = HEALTH_RETRIES_DEFAULT;
 
-        object = engine_reply_parse(body, size, json_type_object);
+        object = engine_reply_parse(body, size);
         r = object ? container_info_fill(info, object) : -EBADMSG;
         json_object_put(object);
         if (r >= 0)
@@ -725,7 +725,7 @@ static int network_info_fill(NetworkInfo *info, json_object *containers) {
 }
 
 int network_info_parse(NetworkInfo **ret, const char *body, size_t size) {
-        json_object *object = engine_reply_parse(body, size, json_type_object), *containers = NULL;
+        json_object *object = engine_reply_parse(body, size), *containers = NULL;
         _cleanup_(network_info_freep) NetworkInfo *info = new0(NetworkInfo, 1);
         int r = !object ? -EBADMSG : !info ? -ENOMEM : 0;
 
@@ -829,30 +829,45 @@ const ListedContainer *listed_container_find(const ListedContainer *list, size_t
         return n > 0 ? bsearch(&wanted, list, n, sizeof(wanted), compare_listed) : NULL;
 }
 
+typedef struct ContainerList {
+        ListedContainer *containers;
+        size_t n;
+} ContainerList;
+
+static void container_list_done(ContainerList *list) {
+        listed_containers_free(list->containers, list->n);
+}
+
+static int container_list_add(json_object *container, void *userdata) {
+        const char *name = name_of_container(container);
+        ContainerList *list = userdata;
+        ListedContainer *larger;
+
+        if (!name)
+                return 0;
+        larger = reallocarray(list->containers, list->n + 1, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+        list->containers = larger;
+        return list_container(&larger[list->n++], container, name);
+}
+
 int listed_containers_parse(ListedContainer **ret, size_t *ret_n, const char *body, size_t size) {
-        json_object *array = engine_reply_parse(body, size, json_type_array);
-        size_t n_all = array ? json_object_array_length(array) : 0, n = 0;
-        ListedContainer *list = new0(ListedContainer, n_all + 1);
-        int r = !array ? -EBADMSG : !list ? -ENOMEM : 0;
+        _cleanup_(container_list_done) ContainerList list = { .containers = new0(ListedContainer, 1) };
+        int r;
 
         assert(ret);
         assert(ret_n);
 
-        for (size_t i = 0; r >= 0 && i < n_all; i++) {
-                json_object *container = json_object_array_get_idx(array, i);
-                const char *name = name_of_container(container);
-
-                if (name)
-                        r = list_container(&list[n++], container, name);
-        }
-        json_object_put(array);
-        if (r < 0) {
-                listed_containers_free(list, list ? n : 0);
+        if (!list.containers)
+                return -ENOMEM;
+        r = engine_reply_each(body, size, container_list_add, &list);
+        if (r < 0)
                 return r;
-        }
-        if (n > 0)
-                qsort(list, n, sizeof(*list), compare_listed);
-        *ret = list;
-        *ret_n = n;
+        if (list.n > 0)
+                qsort(list.containers, list.n, sizeof(*list.containers), compare_listed);
+        *ret = TAKE_PTR(list.containers);
+        *ret_n = list.n;
+        list.n = 0;
         return 0;
 }

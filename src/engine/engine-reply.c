@@ -21,6 +21,8 @@
 #define NAMES_MAX ((size_t) 16 * 1024)
 #define ANY 0
 
+DEFINE_CLEANUP(json_tokener *, json_tokener_free);
+
 static const struct {
         unsigned status;
         const char *text; /* case does not matter; NULL: any */
@@ -124,31 +126,64 @@ static bool is_modest(const char *body, size_t size, size_t values_max) {
         return n <= values_max;
 }
 
-json_object *engine_reply_parse(const char *body, size_t size, json_type type) {
-        json_tokener *tokener;
+json_object *engine_reply_parse(const char *body, size_t size) {
+        _cleanup_(json_tokener_freep) json_tokener *tokener = NULL;
         json_object *object;
 
         assert(body || size == 0);
 
-        if (size == 0 || size > INT_MAX ||
-            !is_modest(body, size, type == json_type_array ? LIST_VALUES_MAX : VALUES_MAX))
+        if (size == 0 || size > INT_MAX || !is_modest(body, size, VALUES_MAX))
                 return NULL;
 
         tokener = json_tokener_new_ex(DEPTH_MAX);
         if (!tokener)
                 return NULL;
         object = json_tokener_parse_ex(tokener, body, (int) size);
-        json_tokener_free(tokener);
-
-        if (!json_object_is_type(object, type)) {
+        if (!json_object_is_type(object, json_type_object)) {
                 json_object_put(object);
                 return NULL;
         }
         return object;
 }
 
+static const char *skip_space(const char *text, const char *end) {
+        while (text < end && strchr(" \t\r\n", *text) && *text)
+                text++;
+        return text;
+}
+
+int engine_reply_each(const char *body, size_t size, EngineItemHandler handler, void *userdata) {
+        _cleanup_(json_tokener_freep) json_tokener *tokener = json_tokener_new_ex(DEPTH_MAX - 1);
+        const char *text, *end = body + size;
+
+        assert(body || size == 0);
+
+        if (!tokener)
+                return -ENOMEM;
+        text = skip_space(body, end);
+        if (size > INT_MAX || text == end || *text++ != '[' || !is_modest(body, size, LIST_VALUES_MAX))
+                return -EBADMSG;
+        text = skip_space(text, end);
+        for (bool first = true; text < end && *text != ']'; first = false) {
+                _cleanup_(json_freep) json_object *item = NULL;
+                int r;
+
+                if (!first && *text++ != ',')
+                        return -EBADMSG;
+                item = json_tokener_parse_ex(tokener, text, (int) (end - text));
+                if (json_tokener_get_error(tokener) != json_tokener_success)
+                        return -EBADMSG;
+                text = skip_space(text + json_tokener_get_parse_end(tokener), end);
+                json_tokener_reset(tokener);
+                r = handler(item, userdata);
+                if (r < 0)
+                        return r;
+        }
+        return text < end && skip_space(text + 1, end) == end ? 0 : -EBADMSG;
+}
+
 char *engine_reply_message(const char *body, size_t size) {
-        _cleanup_(json_freep) json_object *object = engine_reply_parse(body, size, json_type_object);
+        _cleanup_(json_freep) json_object *object = engine_reply_parse(body, size);
         json_object *value = json_member_of(object, "message", json_type_string);
         char *message;
 
@@ -192,8 +227,12 @@ static bool is_done_without_a_word(EngineOperation operation) {
                operation == ENGINE_PAUSE || operation == ENGINE_UNPAUSE;
 }
 
+static bool is_success(unsigned status) {
+        return status >= 200 && status <= 299;
+}
+
 static EngineOutcome classify_status(EngineOperation operation, unsigned status, const char *message) {
-        if (status >= 200 && status <= 299)
+        if (is_success(status))
                 return status != 204 && is_done_without_a_word(operation) ? ENGINE_BROKEN : ENGINE_OK;
 
         for (size_t i = 0; i < ELEMENTSOF(outcomes); i++)
@@ -231,7 +270,8 @@ EngineOutcome engine_reply_classify(EngineOperation operation, const HttpRespons
         if (response->error < 0)
                 return classify_error(response, ret_message);
 
-        *ret_message = engine_reply_message(response->body, response->size);
+        /* A success has what was asked for, and no word about it. */
+        *ret_message = is_success(response->status) ? NULL : engine_reply_message(response->body, response->size);
         outcome = classify_status(operation, response->status, strempty(*ret_message));
 
         if (outcome <= ENGINE_ALREADY)
@@ -243,7 +283,7 @@ EngineOutcome engine_reply_classify(EngineOperation operation, const HttpRespons
 }
 
 int engine_reply_string(const char *body, size_t size, const char *name, char **ret) {
-        _cleanup_(json_freep) json_object *object = engine_reply_parse(body, size, json_type_object);
+        _cleanup_(json_freep) json_object *object = engine_reply_parse(body, size);
         const char *text = json_member_text(object, name);
         char *copy;
 
@@ -259,7 +299,7 @@ int engine_reply_string(const char *body, size_t size, const char *name, char **
 }
 
 int engine_reply_exit_code(const char *body, size_t size, int *ret) {
-        _cleanup_(json_freep) json_object *object = engine_reply_parse(body, size, json_type_object);
+        _cleanup_(json_freep) json_object *object = engine_reply_parse(body, size);
         json_object *running = json_member_of(object, "Running", json_type_boolean),
                     *code = json_member_of(object, "ExitCode", json_type_int);
 
@@ -291,7 +331,7 @@ int engine_reply_words(char ***words, json_object *array, size_t first) {
 }
 
 int engine_reply_exec_argv(const char *body, size_t size, char ***ret) {
-        _cleanup_(json_freep) json_object *object = engine_reply_parse(body, size, json_type_object);
+        _cleanup_(json_freep) json_object *object = engine_reply_parse(body, size);
         json_object *running = json_member_of(object, "Running", json_type_boolean),
                     *process = json_member(object, "ProcessConfig");
         _cleanup_(strv_freep) char **argv = NULL;
@@ -308,29 +348,31 @@ int engine_reply_exec_argv(const char *body, size_t size, char ***ret) {
         return r;
 }
 
-int engine_reply_names(const char *body, size_t size, char ***ret) {
+static int add_names(json_object *entry, void *userdata) {
         static const char *const keys[] = { "Id", "Name" };
-        _cleanup_(json_freep) json_object *array = engine_reply_parse(body, size, json_type_array);
-        size_t n = array ? json_object_array_length(array) : 0;
+        json_object *tags = json_member_of(entry, "RepoTags", json_type_array);
+        char ***list = userdata;
+        int r = strv_length(*list) < NAMES_MAX ? 0 : -EBADMSG;
+
+        for (size_t k = 0; r >= 0 && k < ELEMENTSOF(keys); k++)
+                if (engine_name_is_valid(json_member_text(entry, keys[k])))
+                        r = strv_append(list, json_member_text(entry, keys[k]));
+        for (size_t k = 0; r >= 0 && tags && k < json_object_array_length(tags); k++) {
+                const char *tag = json_text(json_object_array_get_idx(tags, k));
+
+                if (tag)
+                        r = strv_append(list, tag);
+        }
+        return r;
+}
+
+int engine_reply_names(const char *body, size_t size, char ***ret) {
         _cleanup_(strv_freep) char **list = NULL;
-        int r = array && n <= NAMES_MAX ? 0 : -EBADMSG;
+        int r;
 
         assert(ret);
 
-        for (size_t i = 0; r >= 0 && i < n; i++) {
-                json_object *entry = json_object_array_get_idx(array, i),
-                            *tags = json_member_of(entry, "RepoTags", json_type_array);
-
-                for (size_t k = 0; r >= 0 && k < ELEMENTSOF(keys); k++)
-                        if (engine_name_is_valid(json_member_text(entry, keys[k])))
-                                r = strv_append(&list, json_member_text(entry, keys[k]));
-                for (size_t k = 0; r >= 0 && tags && k < json_object_array_length(tags); k++) {
-                        const char *tag = json_text(json_object_array_get_idx(tags, k));
-
-                        if (tag)
-                                r = strv_append(&list, tag);
-                }
-        }
+        r = engine_reply_each(body, size, add_names, &list);
         if (r >= 0)
                 *ret = TAKE_PTR(list);
         return r;

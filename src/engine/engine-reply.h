@@ -37,9 +37,13 @@ bool engine_reply_is_wrong_version(const HttpResponse *response);
 /* The minor of the version to be spoken with an engine that says "1.MINOR" is its newest: 24 to 47. NULL: it
  * says nothing. */
 unsigned engine_reply_version(const char *text);
-/* NULL: it is none of this type, deeper than 32 levels, of more than 65536 values (a list: 1048576), or there is no memory. The
- * caller puts it. */
-json_object *engine_reply_parse(const char *body, size_t size, json_type type);
+/* NULL: it is no object, deeper than 32 levels, of more than 65536 values, or there is no memory. The caller puts it. */
+json_object *engine_reply_parse(const char *body, size_t size);
+/* Returns a negative errno to end it. */
+typedef int (*EngineItemHandler)(json_object *item, void *userdata);
+/* Hands over what the list has, one at a time: built as a whole, it would take twenty times its size. What the handler returns if that is
+ * negative; -EBADMSG if it is no list, as deep as above, of up to 1048576 values: some may have been handed over already. -ENOMEM. */
+int engine_reply_each(const char *body, size_t size, EngineItemHandler handler, void *userdata);
 /* A string member of a JSON object, as the caller's copy. -EBADMSG. */
 int engine_reply_string(const char *body, size_t size, const char *name, char **ret);
 /* The reply to GET /exec/ID/json. -EAGAIN while it runs, -EBADMSG. */

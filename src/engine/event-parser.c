@@ -168,8 +168,8 @@ int event_parser_next(EventParser *parser, ContainerEvent *ret) {
         assert(ret);
 
         while ((r = event_parser_find(parser)) > 0) {
-                json_object *object = engine_reply_parse(parser->data + parser->begin, parser->end - parser->begin,
-                                                         json_type_object);
+                json_object *object =
+                                engine_reply_parse(parser->data + parser->begin, parser->end - parser->begin);
 
                 if (!object)
                         return -EBADMSG;

@@ -2,6 +2,7 @@
 
 /* File descriptors: an unset one is -EBADF, closing keeps errno. */
 
+#include <dirent.h>
 #include <sys/types.h>
 #include <time.h>
 #include "util/macro.h"
@@ -13,6 +14,7 @@ static inline void fd_closep(int *fd) {
         (void) fd_close(*fd);
 }
 #define _cleanup_close_ _cleanup_(fd_closep)
+DEFINE_CLEANUP(DIR *, closedir);
 
 /* Moves it to where select() does not see it, and returns it: the descriptor itself if that cannot be had. A program that uses select(), as
  * libnftables does, is aborted by a descriptor of 1024 or more: those that it watches have to be low, so those that there may be many of, and

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -471,11 +470,6 @@ static int add_stray(Facts *facts, const char *name, size_t size) {
         return strv_append(&facts->strays, stray);
 }
 
-static void closedirp(DIR **folder) {
-        if (*folder)
-                (void) closedir(*folder);
-}
-
 /* Everybody whom the file does not have, and somebody else does. */
 static int find_strays(Facts *facts, const char *root) {
         static const char *const folders[] = { STATUS_FOLDER, BINDINGS_FOLDER };
@@ -753,12 +747,13 @@ static bool is_ours(const Facts *facts, const Service *service, const ListedCont
                 !survey_has_id(facts->survey, record->container_id));
 }
 
-static void look_at_containers(Facts *facts, ServiceFacts *service, const char *root) {
+static void look_at_containers(Facts *facts, ServiceFacts *service, char *const *begun) {
         const char *name = service->bindings.publisher ?: service_main(service->service)->name;
         const ListedContainer *reached = survey_listed(facts->survey, name);
 
         /* Somebody starts it just now, and nothing tells when it runs: one more look. */
-        if (reached && !reached->running && !reached->paused && !service->waker && runtime_has(root, reached->id))
+        if (reached && !reached->running && !reached->paused && !service->waker &&
+            strv_contains(begun, reached->id))
                 facts->sure_usec = time_now(CLOCK_MONOTONIC) + ENGINE_LAG;
 
         /* What runs for another service does not make this one awake. */
@@ -843,6 +838,7 @@ static bool waker_is_old(const Facts *facts, const ServiceFacts *service, const 
 
 static int look_at_services(Facts *facts, const char *root) {
         const bool whole = facts->table && (facts->table->complete || !is_there("%s" SETTLED, root));
+        _cleanup_(strv_freep) char **begun = NULL;
         int r;
 
         r = list_services(facts, root);
@@ -868,12 +864,13 @@ static int look_at_services(Facts *facts, const char *root) {
         if (r < 0 || !facts->survey)
                 return r;
 
+        begun = runtime_ids(root);
         r = lease_list(&facts->leases, root);
         while (r >= 0 && facts->leases[facts->n_leases].container)
                 facts->n_leases++;
         for (size_t i = 0; i < facts->n && r >= 0; i++)
                 if (facts->services[i].service)
-                        look_at_containers(facts, &facts->services[i], root);
+                        look_at_containers(facts, &facts->services[i], begun);
         for (size_t i = 0; i < facts->n && r >= 0; i++)
                 facts->services[i].waker_is_old = waker_is_old(facts, &facts->services[i], root);
         return r < 0 ? r : find_orphans(facts);

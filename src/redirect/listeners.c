@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/sock_diag.h>
@@ -20,11 +19,6 @@
 #define PASSED_MAX 64U
 #define TCP_LISTEN 10
 #define UNIX_LISTENS 0x10000 /* __SO_ACCEPTCON */
-
-static void closedirp(DIR **folder) {
-        if (*folder)
-                (void) closedir(*folder);
-}
 
 static int compare_inodes(const void *a, const void *b) {
         uint64_t x = *(const uint64_t *) a, y = *(const uint64_t *) b;

@@ -8,14 +8,16 @@
 #include "nft/redirect.h"
 #include "redirect/settle.h"
 #include "util/log.h"
+#include "util/time.h"
 
 /* wakechain-redirect: owns the truth about stacks that sleep. `settle` is run by units at whatever may have changed it; see decision.c. */
 
 /* The generator leaves it at each daemon-reload, and a path unit waits for it. */
 #define RELOADED "/run/systemd/generator/wakechain.reloaded"
+#define BARRIER_TIMEOUT (5 * USEC_PER_SEC)
 
 static const char *arg_root = "";
-static bool arg_report, arg_again;
+static bool arg_report;
 
 /* The configuration that systemd has just been given is the last good one from now on, if it is good. */
 static void remember(void) {
@@ -38,18 +40,24 @@ static void take_group(void) {
                 log_debug_errno(-errno, "Failed to become a member of group wakechain, ignoring: %m");
 }
 
+/* systemd starts nothing that is starting already, or active: whoever asks while this looks would not be heard. Of what says that it
+ * stops, the next start waits for its end. So what they ask for is either seen by the second look, or by the next run. */
+static void be_heard(void) {
+        if (sd_notify(false, "READY=1") > 0 && sd_notify(false, "STOPPING=1") > 0)
+                (void) sd_notify_barrier(false, BARRIER_TIMEOUT);
+}
+
 static int verb_settle(void) {
         int r;
 
         take_group();
-        if (arg_again)
-                return settle_again(arg_root);
         remember();
         (void) redirect_was_asked(arg_root);
         r = settle(arg_root, arg_report);
-        if (r >= 0)
-                (void) sd_notify(false, "READY=1");
-        return r;
+        if (r < 0)
+                return r;
+        be_heard();
+        return settle_again(arg_root);
 }
 
 static int verb_check(void) {
@@ -88,8 +96,7 @@ static int help(void) {
                "Sends new connections to stacks that sleep to where wakechain listens.\n\n");
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
                 printf("  %-8s %s\n", verbs[i].name, verbs[i].help);
-        printf("\n      --again        settle: only if units or containers have changed since\n"
-               "      --report       settle: say also what is not new\n"
+        printf("\n      --report       settle: say also what is not new\n"
                "      --root=FOLDER  look for all files below it\n"
                "  -h, --help\n");
         return 0;
@@ -98,7 +105,6 @@ static int help(void) {
 static int run(int argc, char *argv[]) {
         static const struct option options[] = {
                 { "root", required_argument, NULL, 'r' },
-                { "again", no_argument, NULL, 'a' },
                 { "report", no_argument, NULL, 'v' },
                 { "help", no_argument, NULL, 'h' },
                 {},
@@ -108,9 +114,6 @@ static int run(int argc, char *argv[]) {
                 switch (c) {
                 case 'r':
                         arg_root = optarg;
-                        break;
-                case 'a':
-                        arg_again = true;
                         break;
                 case 'v':
                         arg_report = true;

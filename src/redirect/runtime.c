@@ -1,9 +1,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "redirect/runtime.h"
-#include "util/macro.h"
+#include "util/fd.h"
+#include "util/strv.h"
 #include "util/time.h"
 
 /* Runtime: the engine's runtime has a folder for each container, from shortly before it runs until shortly after it has ended.
@@ -31,13 +31,18 @@ uint64_t runtime_hash(const char *root) {
         return hash;
 }
 
-bool runtime_has(const char *root, const char *id) {
+char **runtime_ids(const char *root) {
+        _cleanup_(strv_freep) char **ids = NULL;
+        int r = 0;
+
         for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
+                _cleanup_(closedirp) DIR *folder = NULL;
                 char path[PATH_SIZE];
 
-                (void) snprintf(path, sizeof(path), "%s%s/%s", root, folders[i], id);
-                if (access(path, F_OK) >= 0)
-                        return true;
+                (void) snprintf(path, sizeof(path), "%s%s", root, folders[i]);
+                folder = opendir(path);
+                for (struct dirent *entry; folder && r >= 0 && (entry = readdir(folder));)
+                        r = strv_append(&ids, entry->d_name);
         }
-        return false;
+        return r < 0 ? NULL : TAKE_PTR(ids);
 }

@@ -316,7 +316,7 @@ class Added(SettleTest):
 class Moves(SettleTest):
     """A service that moves and comes back, changes its name, or goes."""
 
-    services = {"one": service("c-one", 9710), "front": service("c-front", 9720, listen=["9721"], backend="c-front:80")}
+    services = {"one": service("c-one", 9710, ports=[]), "front": service("c-front", 9720, listen=["9721"], backend="c-front:80")}
     containers = {"c-one": ["9710:80", "9712:80"], "c-front": "9720:80", "c-two": "9710:80"}
     changes = (
         # what of `one` is changed, where it listens then, where clients come, and from where it has gone

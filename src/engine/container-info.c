@@ -400,10 +400,14 @@ static int parse_networks(json_object *value, void *target) {
                 network->aliased = aliases && json_object_array_length(aliases) > 0;
                 for (size_t i = 0; network->aliased && i < MIN(json_object_array_length(aliases), ALIASES_MAX);
                      i++) {
-                        const char *alias = json_text(json_object_array_get_idx(aliases, i));
+                        const char *text = json_text(json_object_array_get_idx(aliases, i));
+                        _cleanup_free_ char *alias = NULL;
 
-                        if (engine_name_is_valid(alias) && !strv_contains(network->names, alias) &&
-                            strv_append(&network->names, alias) < 0)
+                        if (isempty(text))
+                                continue;
+                        alias = printable_copy(text, strnlen(text, TEXT_MAX), false);
+                        if (!alias ||
+                            (!strv_contains(network->names, alias) && strv_append(&network->names, alias) < 0))
                                 return -ENOMEM;
                 }
         }

@@ -20,7 +20,7 @@ typedef struct ContainerNetwork {
         char *ipv4; /* NULL: none (a stopped container has none) */
         char *ipv6;
         char *wanted_ipv4, *wanted_ipv6; /* the static ones that it was made with, or NULL */
-        char **names; /* that it was given there besides its own, but for its id; NULL: none */
+        char **names; /* that it was given there besides its own, printable, whatever they are; NULL: none */
         bool aliased; /* it was given other names there, as compose does */
 } ContainerNetwork;
 

@@ -308,7 +308,7 @@ int engine_reply_exec_argv(const char *body, size_t size, char ***ret) {
         return r;
 }
 
-int engine_reply_names(const char *body, size_t size, char ***ret) {
+int engine_reply_names(const char *body, size_t size, bool internal, char ***ret) {
         static const char *const keys[] = { "Id", "Name" };
         _cleanup_(json_freep) json_object *array = engine_reply_parse(body, size, json_type_array);
         size_t n = array ? json_object_array_length(array) : 0;
@@ -321,6 +321,8 @@ int engine_reply_names(const char *body, size_t size, char ***ret) {
                 json_object *entry = json_object_array_get_idx(array, i),
                             *tags = json_member_of(entry, "RepoTags", json_type_array);
 
+                if (internal && !json_object_get_boolean(json_member(entry, "Internal")))
+                        continue;
                 for (size_t k = 0; r >= 0 && k < ELEMENTSOF(keys); k++)
                         if (engine_name_is_valid(json_member_text(entry, keys[k])))
                                 r = strv_append(&list, json_member_text(entry, keys[k]));

@@ -173,15 +173,15 @@ RedirectElement redirect_name_element(const char *bridge, const char *name, cons
 }
 
 /* From a bridge, or whence ever it came. */
-static RedirectElement virtual_element(RedirectMap map, const char *bridge, const Service *service) {
+static RedirectElement virtual_element(RedirectMap map, const char *bridge, const char *address,
+                                       const char *service) {
         RedirectElement element = { .map = map };
 
         if (bridge)
-                (void) snprintf(element.key, sizeof(element.key), "\"%.15s\" . %s", bridge,
-                                service->virtual_address);
+                (void) snprintf(element.key, sizeof(element.key), "\"%.15s\" . %s", bridge, address);
         else
-                (void) snprintf(element.key, sizeof(element.key), "%s", service->virtual_address);
-        (void) snprintf(element.service, sizeof(element.service), "%s", service->name);
+                (void) snprintf(element.key, sizeof(element.key), "%s", address);
+        (void) snprintf(element.service, sizeof(element.service), "%s", service);
         return element;
 }
 
@@ -189,23 +189,28 @@ static void add_names(RedirectElement *elements, size_t *n, const Service *servi
                       const RedirectBindings *bindings) {
         for (size_t i = 0; i < bindings->n_networks; i++) {
                 const BindingNetwork *network = &bindings->networks[i];
+                const char *address = service_virtual_address(service, network->container);
 
-                elements[(*n)++] = virtual_element(REDIRECT_VIRTUAL4, network->bridge, service);
+                /* The file has that container no more. */
+                if (isempty(address))
+                        continue;
+                elements[(*n)++] = virtual_element(REDIRECT_VIRTUAL4, network->bridge, address, service->name);
+                /* Those of one container lie together. */
+                if (i == 0 || !streq(service_virtual_address(service, network[-1].container), address))
+                        elements[(*n)++] = virtual_element(REDIRECT_VIRTUALS, NULL, address, service->name);
                 for (char **name = network->names; name && *name; name++) {
                         elements[(*n)++] = redirect_name_element(network->bridge, *name, service->name);
                         if (bindings->loopback)
                                 elements[(*n)++] = redirect_name_element("lo", *name, service->name);
                 }
         }
-        if (bindings->n_networks > 0)
-                elements[(*n)++] = virtual_element(REDIRECT_VIRTUALS, NULL, service);
 }
 
 static size_t count_names(const RedirectBindings *bindings) {
-        size_t n = 1;
+        size_t n = 0;
 
         for (size_t i = 0; i < bindings->n_networks; i++)
-                n += 1 + 2 * strv_length(bindings->networks[i].names);
+                n += 2 + 2 * strv_length(bindings->networks[i].names);
         return n;
 }
 
@@ -696,7 +701,7 @@ static void write_virtual(FILE *stream, const RedirectLifted *lifted, const Inne
                 return;
         for (size_t i = 0; i < inner->n_links; i++) {
                 fprintf(stream, "add rule inet wakechain " REDIRECT_CHAIN "%s iifname \"%s\" ip daddr %s ",
-                        lifted->service, inner->links[i].bridge, lifted->virtual_address);
+                        lifted->service, inner->links[i].bridge, inner->links[i].virtual_address);
                 if (saddr && saddr->length > 0)
                         fprintf(stream, "ip saddr %s ", address_prefix_to_string(saddr, text));
                 if (!saddr)
@@ -710,7 +715,7 @@ static void write_names_lifted(FILE *stream, const RedirectLifted *lifted, const
                 "add rule inet wakechain " REDIRECT_CHAIN "%s meta l4proto udp return comment \"" NOT_A_CLIENT
                 "\"\n",
                 lifted->service);
-        if (isempty(lifted->virtual_address))
+        if (!lifted->has_names)
                 return;
         for (char *const *ignored = lifted->ignored; inner && ignored && *ignored; ignored++) {
                 AddressPrefix prefix;
@@ -724,8 +729,8 @@ static void write_names_lifted(FILE *stream, const RedirectLifted *lifted, const
                 write_virtual(stream, lifted, inner, NULL);
         fprintf(stream,
                 "add rule inet wakechain " REDIRECT_CHAIN
-                "%s ip daddr %s meta l4proto tcp redirect to :%u comment \"" NOT_A_CLIENT "\"\n",
-                lifted->service, lifted->virtual_address, lifted->redirect_port);
+                "%s ip daddr @virtuals meta l4proto tcp redirect to :%u comment \"" NOT_A_CLIENT "\"\n",
+                lifted->service, lifted->redirect_port);
 }
 
 void redirect_write_lifted(FILE *stream, bool bridge, const RedirectLifted *lifted, const Inner *inner,

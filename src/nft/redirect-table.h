@@ -102,11 +102,11 @@ void redirect_write_removal(FILE *stream, bool bridge);
 void redirect_write_element(FILE *stream, const RedirectElement *element, bool comes);
 /* A service's chain and counter as new and empty; the table has to be there. */
 void redirect_write_chain(FILE *stream, bool bridge, const char *service);
-/* Of a service: who is not counted, and where those go on to who keep its virtual address ("" or NULL: it has none), or want a port that waits. */
+/* Of a service: who is not counted, and where those go on to who keep a virtual address of it, or want a port that waits. */
 typedef struct RedirectLifted {
         const char *service;
         char *const *ignored;
-        const char *virtual_address;
+        bool has_names;
         uint16_t redirect_port; /* 0: there is neither */
 } RedirectLifted;
 

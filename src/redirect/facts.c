@@ -87,6 +87,8 @@ static char *ids_of(const Survey *survey, const Service *service) {
         /* And by what is asked about them. */
         fprintf(stream, "%u%s%s", service->port, service_has_names(service) ? " names" : "",
                 service->ports_given ? "" : "+");
+        for (size_t i = 0; i < service->n_named; i++)
+                fprintf(stream, " %s", service->named[i].container);
         for (size_t i = 0; i < service->n_ports; i++)
                 fprintf(stream, "+%u", service->ports[i].port);
         return fclose(stream) == 0 ? text : mfree(text);
@@ -243,6 +245,26 @@ static const char *named_container(const RedirectBindings *bindings, const Servi
         return bindings->publisher ?: service_main(service)->name;
 }
 
+/* Of further containers. One that is to be made anew has those that it had. 0: its networks are not known yet. */
+static int learn_named(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey,
+                       const Service *service, const char *main, char *const *networks) {
+        int r = 1;
+
+        for (size_t i = 0; i < service->n_named && r > 0; i++) {
+                const char *container = service->named[i].container;
+                const ContainerInfo *info = survey_find(survey, container);
+
+                if (streq(container, strempty(main)))
+                        continue;
+                if (info && !networks && has_new_networks(info))
+                        return 0;
+                r = info ? redirect_bindings_add_names(ret, info, networks, container)
+                         : redirect_bindings_keep_names(ret, old, container);
+                r = r < 0 ? r : 1;
+        }
+        return r;
+}
+
 static int learn(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey, const Service *service,
                  char *const *networks) {
         const ContainerInfo *info = NULL;
@@ -265,8 +287,8 @@ static int learn(RedirectBindings *ret, const RedirectBindings *old, const Surve
                 if (!ret->publisher)
                         return -ENOMEM;
         }
-        r = info ? redirect_bindings_add_names(ret, info, networks) : 0;
-        return r < 0 ? r : 1;
+        r = info ? redirect_bindings_add_names(ret, info, networks, NULL) : 0;
+        return r < 0 ? r : learn_named(ret, old, survey, service, name, networks);
 }
 
 /* Only about containers that are not those of the last time: what one publishes is fixed when it is made. What cannot be kept counts

@@ -200,8 +200,9 @@ static void write_names(FILE *stream, const Settling *settling, const ServiceFac
         for (size_t i = 0; service->service && i < service->bindings.n_networks; i++) {
                 const BindingNetwork *network = &service->bindings.networks[i];
                 const char *const interfaces[] = { network->bridge, "lo" };
+                const char *address = service_virtual_address(service->service, network->container);
 
-                for (char **name = network->names; name && *name; name++)
+                for (char **name = network->names; name && *name && *address; name++)
                         for (size_t k = 0; k < ELEMENTSOF(interfaces); k++) {
                                 const RedirectElement wanted = redirect_name_element(interfaces[k], *name, ""),
                                                       *found = bsearch(&wanted, places->elements,
@@ -209,8 +210,7 @@ static void write_names(FILE *stream, const Settling *settling, const ServiceFac
                                                                        redirect_element_compare);
 
                                 if (found && streq(found->service, service->name))
-                                        fprintf(stream, "%s %s %s\n", interfaces[k], *name,
-                                                service->service->virtual_address);
+                                        fprintf(stream, "%s %s %s\n", interfaces[k], *name, address);
                         }
         }
 }
@@ -525,8 +525,11 @@ static void print_ports(const ServiceFacts *service, const char *rival) {
 /* A line for each network. */
 static void print_names(const ServiceFacts *service) {
         for (size_t i = 0; service->service && i < service->bindings.n_networks; i++) {
-                printf("  %s is, on %s:", service->service->virtual_address, service->bindings.networks[i].bridge);
-                for (char **name = service->bindings.networks[i].names; name && *name; name++)
+                const BindingNetwork *network = &service->bindings.networks[i];
+
+                printf("  %s is, on %s:", service_virtual_address(service->service, network->container),
+                       network->bridge);
+                for (char **name = network->names; name && *name; name++)
                         printf(" %s", *name);
                 putchar('\n');
         }

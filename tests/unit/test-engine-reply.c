@@ -224,20 +224,20 @@ static void test_names(void) {
                         "[{\"Id\":\"sha256:0a\",\"RepoTags\":[\"x:1\",7,\"y:2\"]},{\"RepoTags\":null},{\"RepoTags\":{}}]";
         char **list = NULL;
 
-        ASSERT_OK(engine_reply_names(networks, strlen(networks), &list));
+        ASSERT_OK(engine_reply_names(networks, strlen(networks), false, &list));
         ASSERT_EQ(strv_length(list), 2);
         ASSERT_STREQ(list[0], "0a1b");
         ASSERT_STREQ(list[1], "net");
         strv_free(list);
-        ASSERT_OK(engine_reply_names(images, strlen(images), &list));
+        ASSERT_OK(engine_reply_names(images, strlen(images), false, &list));
         ASSERT_EQ(strv_length(list), 2);
         ASSERT_STREQ(list[0], "x:1");
         ASSERT_STREQ(list[1], "y:2");
         strv_free(list);
-        ASSERT_OK(engine_reply_names("[]", 2, &list));
+        ASSERT_OK(engine_reply_names("[]", 2, false, &list));
         ASSERT_NULL(list);
-        ASSERT_ERROR(engine_reply_names("{}", 2, &list), EBADMSG);
-        ASSERT_ERROR(engine_reply_names("", 0, &list), EBADMSG);
+        ASSERT_ERROR(engine_reply_names("{}", 2, false, &list), EBADMSG);
+        ASSERT_ERROR(engine_reply_names("", 0, false, &list), EBADMSG);
 }
 
 /* A thousand stacks of some containers each fit, and more than that is not built at all. */

@@ -29,6 +29,7 @@ void redirect_bindings_done(RedirectBindings *bindings) {
         for (size_t i = 0; i < bindings->n_networks; i++) {
                 free(bindings->networks[i].container);
                 strv_free(bindings->networks[i].names);
+                strv_free(bindings->networks[i].guests);
         }
         free(bindings->networks);
         for (size_t i = 0; i < bindings->n_further; i++) {

@@ -13,6 +13,7 @@ typedef struct BindingNetwork {
         char *container; /* a further one, of `names`; NULL: the one that clients are forwarded to */
         char bridge[IFNAMSIZ]; /* its interface */
         char **names; /* labels of DNS in small letters, each once */
+        char **guests; /* addresses on other networks, by which containers of this one ask, too; found anew each time */
 } BindingNetwork;
 
 typedef struct FurtherPort FurtherPort;

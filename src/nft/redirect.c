@@ -374,7 +374,9 @@ static void change_elements(Change *change, bool comes) {
                         change->names |= UINT64_C(1) << wanted->name_length;
                 }
                 redirect_write_element(change->stream, comes ? wanted : found, comes);
-                change_note(change, comes ? wanted->service : found->service);
+                /* Nobody has to be told of guests, who are followed a moment later than they come. */
+                if (!redirect_element_is_of_guest(comes ? wanted : found))
+                        change_note(change, comes ? wanted->service : found->service);
         }
 }
 

@@ -349,6 +349,43 @@ static int learn_bindings(const Facts *facts, const char *root) {
         return r;
 }
 
+/* Who is on a network with names, but whose questions may come by another one: the resolver in a container asks by its default route. */
+
+static const ListedLink *link_on(const ListedContainer *container, const char *bridge) {
+        for (size_t i = 0; i < container->n_links; i++)
+                if (streq(container->links[i].bridge, bridge))
+                        return &container->links[i];
+        return NULL;
+}
+
+static int find_guests_of(BindingNetwork *network, const Service *service, const ListedContainer *list, size_t n) {
+        int r = 0;
+
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                const ListedLink *own = list[i].n_links > 1 ? link_on(&list[i], network->bridge) : NULL;
+
+                /* Those of the stack itself run while it is awake. */
+                if (own && find_dependency(service, list[i].name))
+                        continue;
+
+                for (size_t k = 0; own && k < list[i].n_links && r >= 0; k++)
+                        if (&list[i].links[k] != own)
+                                r = strv_append(&network->guests, list[i].links[k].ipv4);
+        }
+        return r;
+}
+
+static int find_guests(Facts *facts) {
+        size_t n;
+        const ListedContainer *list = survey_list(facts->survey, &n);
+        int r = 0;
+
+        for (size_t i = 0; i < facts->config->n_services && r >= 0; i++)
+                for (size_t k = 0; k < facts->bindings[i].n_networks && r >= 0; k++)
+                        r = find_guests_of(&facts->bindings[i].networks[k], &facts->config->services[i], list, n);
+        return r;
+}
+
 /* Whose a port is */
 
 static bool takes_port(const Service *service, const RedirectBindings *bindings, const FurtherPort *wanted) {
@@ -465,7 +502,7 @@ int facts_ask(Facts *facts, const char *root) {
         r = survey_new(&facts->survey, facts->config->engine_socket, ENGINE_TIMEOUT);
         if (r >= 0)
                 r = learn_bindings(facts, root);
-        if (find_rivals(facts, root) < 0)
+        if (find_rivals(facts, root) < 0 || (facts->survey && find_guests(facts) < 0))
                 return log_oom();
         if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
                 return log_error_errno(r, "Failed to ask the container engine: %m");

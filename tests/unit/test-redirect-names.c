@@ -305,6 +305,27 @@ static void test_virtual_address_from_elsewhere(void) {
         ASSERT_TRUE(reaches_front(80));
 }
 
+/* A container that is on that network, too, asks and comes by this one: it alone is led there. */
+static void test_guests(void) {
+        BindingNetwork elsewhere = { .bridge = ELSEWHERE,
+                                     .names = (char *[]){ (char *) "other", (char *) LONG63, NULL },
+                                     .guests = (char *[]){ (char *) THERE4, NULL } };
+        const RedirectBindings wanted = { .known = true, .networks = &elsewhere, .n_networks = 1 };
+
+        settle(REDIRECT_UP, &wanted);
+        ASSERT_EQ(asked(there, HERE4, "Other"), names);
+        ASSERT_EQ(asked(there, HERE4, LONG63), names);
+        ASSERT_EQ(asked(there, HERE4, "othe"), dns);
+        ASSERT_TRUE(reaches_front(80));
+        ASSERT_OK(redirect_lift(redirect, &shop, NULL));
+        ASSERT_EQ(asked(there, HERE4, "other"), dns);
+        ASSERT_TRUE(reaches_front(80));
+        elsewhere.guests = (char *[]){ (char *) "10.77.0.3", NULL };
+        settle(REDIRECT_UP, &wanted);
+        ASSERT_EQ(asked(there, HERE4, "other"), dns);
+        settle(REDIRECT_UP, &bindings);
+}
+
 #define N_MANY 1000
 
 static void test_many_names(void) {
@@ -388,6 +409,7 @@ int main(void) {
         test_direct_questions_are_dropped();
         test_own_containers_are_spared();
         test_virtual_address_from_elsewhere();
+        test_guests();
         test_many_names();
 
         redirect_free(redirect);

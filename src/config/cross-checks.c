@@ -113,7 +113,8 @@ static int compare_claims(const void *x, const void *y) {
         if (r == 0)
                 r = compare_addresses(&a->address, &b->address);
         if (r == 0)
-                r = (a->entry->order > b->entry->order) - (a->entry->order < b->entry->order);
+                r = (a->entry->service.order > b->entry->service.order) -
+                    (a->entry->service.order < b->entry->service.order);
         return r;
 }
 
@@ -144,7 +145,7 @@ static void claim_describe(const Claim *claim, char *buffer, size_t size) {
 }
 
 static void refuse_clash(Draft *draft, const Claim *a, const Claim *b) {
-        bool a_is_late = a->entry == b->entry ? b->published : a->entry->order > b->entry->order;
+        bool a_is_late = a->entry == b->entry ? b->published : a->entry->service.order > b->entry->service.order;
         const Claim *late = a_is_late ? a : b, *early = a_is_late ? b : a;
         const Service *service = &late->entry->service;
         JsonPath path_service = json_path_member(&path_services, service->name), path;

@@ -94,7 +94,7 @@ int draft_add(Draft *draft, const char *name) {
                 .service.name = strdup(name),
                 .file = draft->file,
                 .source = draft->source,
-                .order = draft->n_services,
+                .service.order = draft->n_services,
         };
         if (!service->service.name)
                 return -ENOMEM;
@@ -107,7 +107,7 @@ static int compare_services(const void *x, const void *y) {
         const DraftService *a = x, *b = y;
         int r = strcmp(a->service.name, b->service.name);
 
-        return r != 0 ? r : (a->order > b->order) - (a->order < b->order);
+        return r != 0 ? r : (a->service.order > b->service.order) - (a->service.order < b->service.order);
 }
 
 void draft_sort(Draft *draft) {

@@ -10,7 +10,6 @@ typedef struct DraftService {
         Service service;
         const char *file; /* where its problems are; borrowed */
         const char *source; /* where it was when it was remembered, borrowed; NULL: it is what the files say now */
-        size_t order; /* of appearance: of two services that clash, the earlier one stays */
         bool broken;
         bool needs_redirect_port; /* it is redirected, and names none */
         bool main_is_added; /* the main container is no dependency in the file: it was added as the last one */

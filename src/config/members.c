@@ -294,13 +294,39 @@ static const JsonKind kind_adopt = { JSON_TYPE(boolean), parse_adopt, "true or f
 
 static int parse_names(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
                        void *member) {
-        NamesMode *names = member;
+        _cleanup_(strv_freep) char **containers = NULL;
+        Service *service = member;
+        int r;
 
-        *names = json_object_get_boolean(value) ? NAMES_ON : NAMES_OFF;
+        service->names = json_object_is_type(value, json_type_array) || json_object_get_boolean(value) ? NAMES_ON
+                                                                                                       : NAMES_OFF;
+        if (!json_object_is_type(value, json_type_array))
+                return 0;
+        /* In the defaults, where it is reported once. */
+        if (walk->own || walk->muted) {
+                json_walk_refuse(walk, path, value, "a list %s", strempty(walk->own));
+                return 1;
+        }
+        r = json_parse_texts(walk, path, field, value, &containers);
+        if (r != 0)
+                return r;
+        service->named = new0(NamedContainer, strv_length(containers));
+        if (!service->named)
+                return -ENOMEM;
+        for (char **container = containers; *container; container++)
+                service->named[service->n_named++].container = TAKE_PTR(*container);
         return 0;
 }
 
-static const JsonKind kind_names = { JSON_TYPE(boolean), parse_names, "true or false" };
+static const JsonKind kind_names = {
+        JSON_TYPE(boolean) | JSON_TYPE(array),
+        parse_names,
+        "true, false, or a list of 1 to 32 containers of the service",
+        .minimum = 1,
+        .maximum = NAMED_MAX,
+        .longest = 200,
+        .valid = engine_name_is_valid,
+};
 
 static const JsonField service_fields[] = {
         { "adopt", &kind_adopt, offsetof(Service, adopt) },
@@ -319,7 +345,7 @@ static const JsonField service_fields[] = {
         { "ignore", &kind_ignore, 0 },
         { "listen", &kind_listen, offsetof(Service, listen), JSON_OWN },
         { "name", &kind_container, offsetof(Service, container), JSON_OWN | JSON_MANDATORY },
-        { "names", &kind_names, offsetof(Service, names) },
+        { "names", &kind_names, 0 },
         { "network", &kind_network, offsetof(Service, network) },
         { "page", &kind_page, offsetof(Service, page) },
         { "port", &kind_port, offsetof(Service, port), JSON_OWN },
@@ -334,10 +360,9 @@ static const JsonField service_fields[] = {
 };
 
 static void service_init(Service *service) {
-        char *name = service->name;
-
         *service = (Service){
-                .name = name,
+                .name = service->name,
+                .order = service->order,
                 .idle_timeout_usec = DEFAULT_IDLE_TIMEOUT_USEC,
                 .global_timeout_usec = DEFAULT_GLOBAL_TIMEOUT_USEC,
                 .drain_timeout_usec = DEFAULT_DRAIN_TIMEOUT_USEC,

@@ -87,7 +87,7 @@ int redirect_ports_assign(Draft *draft) {
         if (!waiting)
                 return -ENOMEM;
         for (size_t i = 0; i < draft->n_services; i++)
-                waiting[draft->services[i].order] = &draft->services[i];
+                waiting[draft->services[i].service.order] = &draft->services[i];
         for (size_t i = 0; i < draft->n_services; i++) {
                 DraftService *entry = waiting[i];
                 const Service *before = draft->before && !entry->source

@@ -414,20 +414,50 @@ static const Name *find_name(const Check *check, const char *name) {
         return bsearch(name, check->names, check->n_names, sizeof(Name), compare_to_name);
 }
 
-static void refuse_unknown(const Check *check, size_t i, const char *name) {
-        _cleanup_free_ char *text = NULL;
+/* NULL: nothing is to be said of it. */
+static char *unknown_text(const Check *check, const char *name, const char *what) {
         Nearest nearest = nearest_to(name);
         char hint[NEAREST_HINT_MAX];
 
         /* One that was refused may be the one that is meant. */
         if (check->n_names < check->service->n_dependencies)
-                return;
-        if (!problem_list_is_full(check->draft->problems)) {
-                for (size_t k = 0; k < check->n_names; k++)
-                        nearest_offer(&nearest, check->names[k].name);
-                text = text_printf("is no dependency of this service%s", nearest_hint(&nearest, hint));
+                return NULL;
+        if (problem_list_is_full(check->draft->problems))
+                return strdup("");
+        for (size_t k = 0; k < check->n_names; k++)
+                nearest_offer(&nearest, check->names[k].name);
+        return text_printf("is no %s of this service%s", what, nearest_hint(&nearest, hint));
+}
+
+static void refuse_unknown(const Check *check, size_t i, const char *name) {
+        _cleanup_free_ char *text = unknown_text(check, name, "dependency");
+
+        if (text)
+                refuse_depends_on(check, i, name, text);
+}
+
+static void check_named(const Check *check) {
+        const Service *service = check->service;
+        JsonPath list = json_path_member(check->path, "names");
+
+        for (size_t i = 0; i < service->n_named; i++) {
+                const char *container = service->named[i].container;
+                JsonPath path = json_path_element(&list, i);
+                const Name *found = find_name(check, container);
+                _cleanup_free_ char *text = NULL;
+                json_object *value;
+
+                if (!found || service->dependencies[found->index].kind != DEPENDENCY_CONTAINER)
+                        text = unknown_text(check, container, "container");
+                for (size_t k = 0; k < i && !text; k++)
+                        if (streq(service->named[k].container, container))
+                                text = strdup("is in the list twice");
+                if (!text)
+                        continue;
+                value = json_object_new_string(container);
+                report(check, PROBLEM_ERROR, &path, value, text);
+                json_object_put(value);
         }
-        refuse_depends_on(check, i, name, strempty(text));
 }
 
 static void check_depends_on(const Check *check) {
@@ -567,6 +597,7 @@ int service_check(Draft *draft, const JsonPath *path, json_object *object) {
         if (r >= 0) {
                 check_kinds(&check);
                 check_depends_on(&check);
+                check_named(&check);
                 r = check_cycles(&check);
         }
         free(check.names);

@@ -17,12 +17,17 @@ bool virtual_addresses_fit(const AddressPrefix *prefix) {
 }
 
 /* FNV-1a: any hash would do, as long as it stays the same one. */
-static uint32_t first_place(const char *name, uint32_t n_places) {
-        uint32_t hash = 2166136261;
+static uint32_t hash_text(uint32_t hash, const char *text) {
+        for (; *text; text++)
+                hash = (hash ^ (uint8_t) *text) * 16777619;
+        return hash;
+}
 
-        for (; *name; name++)
-                hash = (hash ^ (uint8_t) *name) * 16777619;
-        return hash % n_places;
+/* `container` NULL: the service's own. */
+static uint32_t hash_of(const Service *service, const char *container) {
+        uint32_t hash = hash_text(2166136261, service->name);
+
+        return container ? hash_text(hash_text(hash, "/"), container) : hash;
 }
 
 static void address_write(char ret[static INET_ADDRSTRLEN], const AddressPrefix *prefix, uint32_t place) {
@@ -37,40 +42,63 @@ static void refuse(Draft *draft, DraftService *entry) {
         JsonPath path = json_path_member(&service, "names");
 
         draft_refuse(draft, entry, &path, NULL,
-                     "is missing, and no address of 'names.addresses' is free: expected false, or a larger network there");
+                     "no address of 'names.addresses' is free for it: expected false, or a larger network there");
+}
+
+typedef struct Places {
+        const AddressPrefix *prefix;
+        uint32_t n, n_taken;
+        bool *taken;
+} Places;
+
+/* False: all are taken. */
+static bool take_place(Places *places, char ret[static INET_ADDRSTRLEN], uint32_t hash) {
+        uint32_t place = hash % places->n;
+
+        if (places->n_taken == places->n)
+                return false;
+        while (places->taken[place])
+                place = (place + 1) % places->n;
+        places->taken[place] = true;
+        places->n_taken++;
+        address_write(ret, places->prefix, place);
+        return true;
 }
 
 int virtual_addresses_assign(Draft *draft) {
         AddressPrefix *prefix = &draft->config.names_addresses;
         _cleanup_free_ DraftService **entries = NULL;
         _cleanup_free_ bool *taken = NULL;
-        uint32_t n_places;
+        Places places;
 
         if (prefix->family == 0)
                 (void) address_prefix_parse(prefix, ADDRESSES);
-        n_places = (UINT32_C(1) << (32 - prefix->length)) - 2;
+        places = (Places){ .prefix = prefix, .n = (UINT32_C(1) << (32 - prefix->length)) - 2 };
         entries = new0(DraftService *, draft->n_services + 1);
-        taken = new0(bool, n_places);
+        places.taken = taken = new0(bool, places.n);
         if (!entries || !taken)
                 return -ENOMEM;
         for (size_t i = 0; i < draft->n_services; i++)
-                entries[draft->services[i].order] = &draft->services[i];
-        for (size_t i = 0, n_taken = 0; i < draft->n_services; i++) {
+                entries[draft->services[i].service.order] = &draft->services[i];
+        /* First those that each service has, whatever lists somebody adds. */
+        for (size_t i = 0; i < draft->n_services; i++) {
                 Service *service = &entries[i]->service;
-                uint32_t place;
 
-                if (!service_has_names(service))
-                        continue;
-                if (n_taken++ == n_places) {
+                if (service_has_names(service) &&
+                    !take_place(&places, service->virtual_address, hash_of(service, NULL)))
                         refuse(draft, entries[i]);
-                        n_taken--;
-                        continue;
+        }
+        for (size_t i = 0; i < draft->n_services; i++) {
+                Service *service = &entries[i]->service;
+                bool had = *service->virtual_address;
+
+                for (size_t k = 0; k < service->n_named && had; k++) {
+                        NamedContainer *named = &service->named[k];
+
+                        had = take_place(&places, named->virtual_address, hash_of(service, named->container));
+                        if (!had)
+                                refuse(draft, entries[i]);
                 }
-                place = first_place(service->name, n_places);
-                while (taken[place])
-                        place = (place + 1) % n_places;
-                taken[place] = true;
-                address_write(service->virtual_address, prefix, place);
         }
         return 0;
 }

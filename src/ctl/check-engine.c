@@ -35,7 +35,9 @@ typedef struct EngineCheck {
         ProblemList *problems;
         Survey *survey;
         char **wanted; /* containers, for the survey */
-        char **networks, **images; /* by name and id */
+        char **networks, **internal, **images; /* by name and id */
+        RedirectBindings *
+                        names; /* one for each service: the networks and names of the container that its clients reach, and of further ones */
 
         const Service *service; /* that is looked at */
         const ContainerInfo **infos; /* one for each dependency; NULL: there is none */
@@ -45,7 +47,11 @@ typedef struct EngineCheck {
 static void check_done(EngineCheck *check) {
         survey_free(check->survey);
         strv_free(check->wanted);
+        for (size_t i = 0; check->names && i < check->config->n_services; i++)
+                redirect_bindings_done(&check->names[i]);
+        free(check->names);
         strv_free(check->networks);
+        strv_free(check->internal);
         strv_free(check->images);
 }
 
@@ -352,6 +358,86 @@ static void check_further_ports(EngineCheck *check) {
         }
 }
 
+/* Names */
+
+static void check_one_name(EngineCheck *check, const ContainerNetwork *network, const char *name) {
+        if (name && !redirect_name_is_valid(name))
+                check_tell(check, PROBLEM_WARNING, SERVICE_ITSELF, "names", name,
+                           "does not resolve on network '%s' while its container sleeps: such a name is of one label, of "
+                           "at most 63 letters, digits, '-' and '_', and not localhost",
+                           network->name);
+}
+
+/* Whoever asks there does not come by here. Where nobody has asked for names, the engine's own network is not spoken of. */
+static bool check_named_network(EngineCheck *check, const ContainerNetwork *network, const char *container) {
+        const char *why = NULL;
+        char bridge[IFNAMSIZ], path[64];
+
+        if (!redirect_network_bridge(network, check->networks, bridge))
+                why = check->service->names == NAMES_ON && streq(network->name, "bridge")
+                                      ? "the engine's default network has no names"
+                                      : NULL;
+        else if (strv_contains(check->internal, network->name))
+                why = "it is internal, and the engine passes no questions on from there";
+        else {
+                (void) snprintf(path, sizeof(path), "/sys/class/net/%s", bridge);
+                if (faccessat(AT_FDCWD, path, F_OK, 0) >= 0)
+                        return true;
+                why = "its bridge has a name of its own, or it is none of bridges";
+        }
+        if (why)
+                check_tell(check, PROBLEM_WARNING, SERVICE_ITSELF, "names", container,
+                           "does not resolve on network '%s' while it sleeps: %s", network->name, why);
+        return false;
+}
+
+/* `name` on that bridge is that of a service that is looked at already. */
+static const Service *find_rival(const EngineCheck *check, const char *bridge, const char *name) {
+        for (size_t i = 0; i < check->config->n_services; i++)
+                for (size_t k = 0; k < check->names[i].n_networks; k++)
+                        if (&check->config->services[i] != check->service &&
+                            streq(check->names[i].networks[k].bridge, bridge) &&
+                            strv_contains(check->names[i].networks[k].names, name))
+                                return &check->config->services[i];
+        return NULL;
+}
+
+/* What was there before is looked at in the order of the services; the first of both in the files has it. */
+static void check_rivals(EngineCheck *check, const RedirectBindings *names) {
+        for (size_t i = 0; i < names->n_networks; i++)
+                for (char **name = names->networks[i].names; name && *name; name++) {
+                        const Service *rival = find_rival(check, names->networks[i].bridge, *name);
+
+                        if (rival)
+                                check_tell(check, PROBLEM_WARNING, SERVICE_ITSELF, "names", *name,
+                                           "is a name of service '%s' on the same network, %s: while both sleep, it is that of '%s', which is "
+                                           "the first in the files",
+                                           rival->name, names->networks[i].bridge,
+                                           rival->order < check->service->order ? rival->name
+                                                                                : check->service->name);
+                }
+}
+
+/* `container` NULL: the one that clients reach. */
+static void check_names(EngineCheck *check, const ContainerInfo *info, const char *container) {
+        RedirectBindings *names = &check->names[check->service - check->config->services];
+        size_t begin = names->n_networks;
+
+        for (size_t i = 0; i < info->n_networks; i++) {
+                const ContainerNetwork *network = &info->networks[i];
+
+                if (!check_named_network(check, network, info->name))
+                        continue;
+                check_one_name(check, network, info->name);
+                check_one_name(check, network, info->compose_service);
+                for (char **name = network->names; name && *name; name++)
+                        check_one_name(check, network, *name);
+        }
+        if (redirect_bindings_add_names(names, info, check->networks, container) >= 0)
+                check_rivals(check, &(RedirectBindings){ .networks = names->networks + begin,
+                                                         .n_networks = names->n_networks - begin });
+}
+
 static void check_ports(EngineCheck *check) {
         _cleanup_free_ char *text = NULL;
         Backend backend = {};
@@ -368,8 +454,15 @@ static void check_ports(EngineCheck *check) {
         r = backend_resolve(&backend, check->service, check->infos, &text);
         if (r == -ENODATA)
                 check_tell(check, PROBLEM_ERROR, SERVICE_ITSELF, "backend", NULL, "%s", text);
-        if (r >= 0)
-                backend_done(&backend);
+        if (r < 0)
+                return;
+        if (backend.member != BACKEND_NO_MEMBER && service_has_names(check->service))
+                check_names(check, check->infos[backend.member], NULL);
+        for (size_t i = 0; i < check->service->n_dependencies; i++)
+                if (i != backend.member &&
+                    *service_virtual_address(check->service, check->service->dependencies[i].name))
+                        check_names(check, check->infos[i], check->service->dependencies[i].name);
+        backend_done(&backend);
 }
 
 static void check_units(EngineCheck *check) {
@@ -521,8 +614,22 @@ static int check_survey(EngineCheck *check) {
         if (r >= 0)
                 r = survey_names(check->survey, ENGINE_NETWORKS, &check->networks);
         if (r >= 0)
+                r = survey_names(check->survey, ENGINE_INTERNAL_NETWORKS, &check->internal);
+        if (r >= 0)
                 r = survey_names(check->survey, ENGINE_IMAGES, &check->images);
-        return r;
+        check->names = new0(RedirectBindings, check->config->n_services + 1);
+        return r >= 0 && !check->names ? -ENOMEM : r;
+}
+
+/* "": it is none of the engine's. */
+static const char *network_of_bridge(const EngineCheck *check, const char *interface) {
+        for (char **id = check->networks; id && id[0] && id[1]; id++) {
+                char bridge[IFNAMSIZ];
+
+                if (container_network_bridge(id[1], id[0], bridge) && streq(bridge, interface))
+                        return id[1];
+        }
+        return streq(interface, "docker0") ? "bridge" : "";
 }
 
 /* Routes of the host, among which are those of the engine's networks; ours leads nowhere. Whoever has one there would lose it while a stack sleeps. */
@@ -536,6 +643,7 @@ static void check_addresses(EngineCheck *check) {
         if (!named || file_read("/proc/net/route", ROUTES_SIZE_MAX, &text, NULL) < 0)
                 return;
         for (char *rest = text, *line; (line = strsep(&rest, "\n"));) {
+                const char *network;
                 char interface[32], wanted[ADDRESS_PREFIX_TEXT_MAX], found[ADDRESS_PREFIX_TEXT_MAX];
                 AddressPrefix route = { .family = AF_INET }, wider;
                 unsigned address, mask;
@@ -549,10 +657,11 @@ static void check_addresses(EngineCheck *check) {
                 if (!address_prefix_matches(&wider, AF_INET,
                                             route.length < ours->length ? &ours->ipv4 : &route.ipv4))
                         continue;
+                network = network_of_bridge(check, interface);
                 check_tell(check, PROBLEM_ERROR, SERVICE_ITSELF, "names", NULL,
-                           "'addresses' %s overlaps the network %s of '%s': give it another one",
+                           "'addresses' %s overlaps the network %s of '%s'%s%s: give it another one",
                            address_prefix_to_string(ours, wanted), address_prefix_to_string(&route, found),
-                           interface);
+                           interface, *network ? ", which is the engine's " : "", network);
         }
 }
 

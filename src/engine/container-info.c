@@ -400,10 +400,14 @@ static int parse_networks(json_object *value, void *target) {
                 network->aliased = aliases && json_object_array_length(aliases) > 0;
                 for (size_t i = 0; network->aliased && i < MIN(json_object_array_length(aliases), ALIASES_MAX);
                      i++) {
-                        const char *alias = json_text(json_object_array_get_idx(aliases, i));
+                        const char *text = json_text(json_object_array_get_idx(aliases, i));
+                        _cleanup_free_ char *alias = NULL;
 
-                        if (engine_name_is_valid(alias) && !strv_contains(network->names, alias) &&
-                            strv_append(&network->names, alias) < 0)
+                        if (isempty(text))
+                                continue;
+                        alias = printable_copy(text, strnlen(text, TEXT_MAX), false);
+                        if (!alias ||
+                            (!strv_contains(network->names, alias) && strv_append(&network->names, alias) < 0))
                                 return -ENOMEM;
                 }
         }
@@ -795,19 +799,43 @@ static uint64_t hash_networks(json_object *networks) {
         return hash;
 }
 
+static int list_links(ListedContainer *container, json_object *networks) {
+        if (!container->running || !json_object_is_type(networks, json_type_object))
+                return 0;
+        container->links = new0(ListedLink, (size_t) json_object_object_length(networks) + 1);
+        if (!container->links)
+                return -ENOMEM;
+        json_object_object_foreach(networks, name, network) {
+                _cleanup_free_ char *ipv4 = parse_address(network, "IPAddress", AF_INET);
+                ListedLink *link = &container->links[container->n_links];
+
+                if (!ipv4)
+                        continue;
+                if (!container_network_bridge(name, strempty(json_member_text(network, "NetworkID")),
+                                              link->bridge))
+                        *link->bridge = '\0';
+                (void) snprintf(link->ipv4, sizeof(link->ipv4), "%s", ipv4);
+                container->n_links++;
+        }
+        return 0;
+}
+
 static int list_container(ListedContainer *ret, json_object *object, const char *name) {
+        json_object *networks = json_member(json_member(object, "NetworkSettings"), "Networks");
         const char *state = strempty(json_member_text(object, "State"));
+        int r;
 
         *ret = (ListedContainer){
                 .name = strdup(name),
                 .id = strdup(strempty(json_member_text(object, "Id"))),
                 .running = streq(state, "running"),
                 .paused = streq(state, "paused"),
-                .networks = hash_networks(json_member(json_member(object, "NetworkSettings"), "Networks")),
+                .networks = hash_networks(networks),
         };
         if (!ret->name || !ret->id)
                 return -ENOMEM;
-        return list_ports(ret, json_member(object, "Ports"));
+        r = list_links(ret, networks);
+        return r < 0 ? r : list_ports(ret, json_member(object, "Ports"));
 }
 
 void listed_containers_free(ListedContainer *list, size_t n) {
@@ -815,6 +843,7 @@ void listed_containers_free(ListedContainer *list, size_t n) {
                 free(list[i].name);
                 free(list[i].id);
                 free(list[i].ports);
+                free(list[i].links);
         }
         free(list);
 }

@@ -4,6 +4,7 @@
  * out is bounded: of an inspect 1024 networks, bindings and exposed ports each, and 1024 bytes of each text. */
 
 #include <net/if.h>
+#include <netinet/in.h>
 #include "util/macro.h"
 #include "util/strv.h"
 
@@ -20,7 +21,7 @@ typedef struct ContainerNetwork {
         char *ipv4; /* NULL: none (a stopped container has none) */
         char *ipv6;
         char *wanted_ipv4, *wanted_ipv6; /* the static ones that it was made with, or NULL */
-        char **names; /* that it was given there besides its own, but for its id; NULL: none */
+        char **names; /* that it was given there besides its own, printable, whatever they are; NULL: none */
         bool aliased; /* it was given other names there, as compose does */
 } ContainerNetwork;
 
@@ -113,6 +114,12 @@ const NetworkEndpoint *network_info_find(const NetworkInfo *info, const char *ad
 /* As container_info_parse(). */
 int network_info_parse(NetworkInfo **ret, const char *body, size_t size);
 
+/* A container's end of a network. */
+typedef struct ListedLink {
+        char bridge[IFNAMSIZ]; /* "": the network is none of those that have names */
+        char ipv4[INET_ADDRSTRLEN];
+} ListedLink;
+
 /* What a list tells of a container, for the price of a fraction of an inspect. */
 typedef struct ListedContainer {
         char *name, *id;
@@ -121,6 +128,8 @@ typedef struct ListedContainer {
         uint64_t networks; /* a number that is another one when it is on other networks */
         uint16_t *ports; /* of the host, TCP, that it publishes at the moment: none while it is stopped */
         size_t n_ports;
+        ListedLink *links; /* of one that runs */
+        size_t n_links;
 } ListedContainer;
 
 void listed_containers_free(ListedContainer *list, size_t n);

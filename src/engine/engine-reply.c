@@ -348,32 +348,42 @@ int engine_reply_exec_argv(const char *body, size_t size, char ***ret) {
         return r;
 }
 
+typedef struct NameList {
+        char **names;
+        bool internal;
+} NameList;
+
 static int add_names(json_object *entry, void *userdata) {
         static const char *const keys[] = { "Id", "Name" };
         json_object *tags = json_member_of(entry, "RepoTags", json_type_array);
-        char ***list = userdata;
-        int r = strv_length(*list) < NAMES_MAX ? 0 : -EBADMSG;
+        NameList *list = userdata;
+        int r = strv_length(list->names) < NAMES_MAX ? 0 : -EBADMSG;
 
+        if (list->internal && !json_object_get_boolean(json_member(entry, "Internal")))
+                return r;
         for (size_t k = 0; r >= 0 && k < ELEMENTSOF(keys); k++)
                 if (engine_name_is_valid(json_member_text(entry, keys[k])))
-                        r = strv_append(list, json_member_text(entry, keys[k]));
+                        r = strv_append(&list->names, json_member_text(entry, keys[k]));
         for (size_t k = 0; r >= 0 && tags && k < json_object_array_length(tags); k++) {
                 const char *tag = json_text(json_object_array_get_idx(tags, k));
 
                 if (tag)
-                        r = strv_append(list, tag);
+                        r = strv_append(&list->names, tag);
         }
         return r;
 }
 
-int engine_reply_names(const char *body, size_t size, char ***ret) {
-        _cleanup_(strv_freep) char **list = NULL;
+int engine_reply_names(const char *body, size_t size, bool internal, char ***ret) {
+        NameList list = { .internal = internal };
         int r;
 
         assert(ret);
 
         r = engine_reply_each(body, size, add_names, &list);
-        if (r >= 0)
-                *ret = TAKE_PTR(list);
-        return r;
+        if (r < 0) {
+                strv_free(list.names);
+                return r;
+        }
+        *ret = list.names;
+        return 0;
 }

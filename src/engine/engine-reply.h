@@ -24,6 +24,7 @@ typedef enum EngineOperation {
         ENGINE_DISCONNECT_NETWORK,
         ENGINE_LIST,
         ENGINE_LIST_NAMES,
+        ENGINE_LIST_INTERNAL,
         _ENGINE_OPERATION_MAX,
 } EngineOperation;
 
@@ -52,5 +53,6 @@ int engine_reply_exit_code(const char *body, size_t size, int *ret);
 int engine_reply_exec_argv(const char *body, size_t size, char ***ret);
 /* Appends the strings of an array (no array: none) from the one at `first` on. -EBADMSG: too many, or what is no text; -ENOMEM. */
 int engine_reply_words(char ***words, json_object *array, size_t first);
-/* The reply to GET /networks or /images/json: the names and ids that are fit for a request, and tags of images as they are. -EBADMSG. */
-int engine_reply_names(const char *body, size_t size, char ***ret);
+/* The reply to GET /networks or /images/json: the names and ids that are fit for a request, and tags of images as they are; `internal`: of
+ * networks that are. -EBADMSG. */
+int engine_reply_names(const char *body, size_t size, bool internal, char ***ret);

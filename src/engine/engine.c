@@ -655,7 +655,11 @@ static int parse_list(EngineReply *reply, const char *body, size_t size) {
 }
 
 static int parse_names(EngineReply *reply, const char *body, size_t size) {
-        return engine_reply_names(body, size, &reply->names);
+        return engine_reply_names(body, size, /* internal= */ false, &reply->names);
+}
+
+static int parse_internal(EngineReply *reply, const char *body, size_t size) {
+        return engine_reply_names(body, size, /* internal= */ true, &reply->names);
 }
 
 static int parse_exec(EngineReply *reply, const char *body, size_t size) {
@@ -682,6 +686,8 @@ static const Operation operations[_ENGINE_OPERATION_MAX] = {
                           .broken = "the container engine's list of containers cannot be understood" },
         [ENGINE_LIST_NAMES] = { ENGINE_LIST_NAMES, "GET", LIST_MAX, .parse = parse_names,
                                 .broken = "the container engine's list cannot be understood" },
+        [ENGINE_LIST_INTERNAL] = { ENGINE_LIST_INTERNAL, "GET", LIST_MAX, .parse = parse_internal,
+                                   .broken = "the container engine's list cannot be understood" },
 };
 
 /* `name` NULL: the call is about none. Takes `path` and `body` in any case; NULL for a path means that there
@@ -854,8 +860,9 @@ int engine_list(EngineCall **ret, Engine *engine, uint64_t timeout_usec, EngineH
 
 int engine_list_names(EngineCall **ret, Engine *engine, EngineThing thing, uint64_t timeout_usec,
                       EngineHandler handler, void *userdata) {
-        return engine_call_new(ret, engine, ENGINE_LIST_NAMES, NULL,
-                               text_printf(thing == ENGINE_NETWORKS ? "networks" : "images/json"), NULL,
+        return engine_call_new(ret, engine,
+                               thing == ENGINE_INTERNAL_NETWORKS ? ENGINE_LIST_INTERNAL : ENGINE_LIST_NAMES, NULL,
+                               text_printf(thing == ENGINE_IMAGES ? "images/json" : "networks"), NULL,
                                timeout_usec, handler, userdata);
 }
 

@@ -96,6 +96,7 @@ int engine_unpause(EngineCall **ret, Engine *engine, const char *container, uint
 int engine_list(EngineCall **ret, Engine *engine, uint64_t timeout_usec, EngineHandler handler, void *userdata);
 typedef enum EngineThing {
         ENGINE_NETWORKS,
+        ENGINE_INTERNAL_NETWORKS, /* those that lead nowhere else */
         ENGINE_IMAGES,
 } EngineThing;
 

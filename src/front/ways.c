@@ -17,18 +17,20 @@ typedef struct Way {
         Backends *backends; /* NULL: nobody accepts there yet */
 } Way;
 
-/* Those of the virtual address, made when somebody wants them. */
+/* Those of a virtual address, made when somebody wants them. */
 typedef struct VirtualWays {
         Address address;
+        Backends *backends; /* whatever their port */
         Way *ways;
         size_t n;
 } VirtualWays;
 
-#define VIRTUAL_MAX 1024U /* ports; whoever wants one more gets the service's: nobody has so many */
+#define VIRTUAL_MAX 1024U /* ports; whoever wants one more gets that of the status: nobody has so many */
 
 struct Ways {
         Backends *backends; /* the service's */
-        VirtualWays *virtual; /* NULL: none */
+        VirtualWays *virtual;
+        size_t n_virtual;
         Way *ways;
         size_t n;
 };
@@ -83,8 +85,7 @@ static bool host_parse(Address *ret, const char *text) {
 }
 
 /* NULL: out of memory. */
-static const Backends *virtual_find(const Ways *ways, in_port_t port) {
-        VirtualWays *virtual = ways->virtual;
+static const Backends *virtual_find(VirtualWays *virtual, in_port_t port) {
         Backends *backends;
         Way *larger;
 
@@ -92,25 +93,40 @@ static const Backends *virtual_find(const Ways *ways, in_port_t port) {
                 if (virtual->ways[i].port == port)
                         return virtual->ways[i].backends;
         if (virtual->n >= VIRTUAL_MAX)
-                return ways->backends;
+                return virtual->backends;
         larger = reallocarray(virtual->ways, virtual->n + 1, sizeof(*larger));
         if (!larger)
                 return NULL;
         virtual->ways = larger;
-        backends = backends_at_port(ways->backends, port);
+        backends = backends_at_port(virtual->backends, port);
         if (!backends)
                 return NULL;
         larger[virtual->n++] = (Way){ .port = port, .backends = backends };
         return backends;
 }
 
-static VirtualWays *virtual_free(VirtualWays *virtual) {
-        if (!virtual)
-                return NULL;
+static void virtual_done(VirtualWays *virtual) {
         for (size_t i = 0; i < virtual->n; i++)
                 backends_free(virtual->ways[i].backends);
         free(virtual->ways);
-        return mfree(virtual);
+        backends_free(virtual->backends);
+}
+
+static int add_virtual(Ways *ways, const Status *status) {
+        int r = 0;
+
+        ways->virtual = new0(VirtualWays, status->n_names + 1);
+        if (!ways->virtual)
+                return -ENOMEM;
+        for (size_t i = 0; i < status->n_names && r >= 0; i++) {
+                VirtualWays *virtual = &ways->virtual[ways->n_virtual];
+
+                if (!host_parse(&virtual->address, status->names[i].address))
+                        continue;
+                r = backends_new(&virtual->backends, status->names[i].backends);
+                ways->n_virtual++;
+        }
+        return r;
 }
 
 int ways_new(Ways **ret, const Status *status) {
@@ -125,13 +141,8 @@ int ways_new(Ways **ret, const Status *status) {
         if (!ways->ways)
                 return -ENOMEM;
         r = backends_new(&ways->backends, status->backends);
-        if (r >= 0 && status->virtual_address) {
-                ways->virtual = new0(VirtualWays, 1);
-                if (!ways->virtual)
-                        return -ENOMEM;
-                if (!host_parse(&ways->virtual->address, status->virtual_address))
-                        ways->virtual = virtual_free(ways->virtual);
-        }
+        if (r >= 0)
+                r = add_virtual(ways, status);
         for (size_t i = 0; i < status->n_ports && r >= 0; i++) {
                 const PortStatus *port = &status->ports[i];
                 Way way = { .port = htons(port->port) };
@@ -159,17 +170,21 @@ Ways *ways_free(Ways *ways) {
 
         for (size_t i = 0; i < ways->n; i++)
                 backends_free(ways->ways[i].backends);
-        virtual_free(ways->virtual);
+        for (size_t i = 0; i < ways->n_virtual; i++)
+                virtual_done(&ways->virtual[i]);
+        free(ways->virtual);
         free(ways->ways);
         backends_free(ways->backends);
         return mfree(ways);
 }
 
 bool ways_equal(const Ways *a, const Ways *b) {
-        if (!a || !b || a->n != b->n || !a->virtual != !b->virtual ||
-            (a->virtual && !is_same_host(&a->virtual->address, &b->virtual->address)) ||
-            !backends_equal(a->backends, b->backends))
+        if (!a || !b || a->n != b->n || a->n_virtual != b->n_virtual || !backends_equal(a->backends, b->backends))
                 return false;
+        for (size_t i = 0; i < a->n_virtual; i++)
+                if (!is_same_host(&a->virtual[i].address, &b->virtual[i].address) ||
+                    !backends_equal(a->virtual[i].backends, b->virtual[i].backends))
+                        return false;
         for (size_t i = 0; i < a->n; i++) {
                 const Way *way_a = &a->ways[i], *way_b = &b->ways[i];
 
@@ -188,8 +203,9 @@ const Backends *ways_find(const Ways *ways, const Address *wanted) {
         const Backends *found = ways->backends;
         unsigned best = 0;
 
-        if (ways->virtual && is_same_host(&ways->virtual->address, wanted))
-                return virtual_find(ways, port_of(wanted));
+        for (size_t i = 0; i < ways->n_virtual; i++)
+                if (is_same_host(&ways->virtual[i].address, wanted))
+                        return virtual_find(&ways->virtual[i], port_of(wanted));
         for (size_t i = 0; i < ways->n; i++) {
                 unsigned fit = way_fit(&ways->ways[i], wanted);
 
@@ -204,8 +220,8 @@ const Backends *ways_find(const Ways *ways, const Address *wanted) {
 const Backends *ways_find_client(const Ways *ways, int fd) {
         Address wanted;
 
-        return (ways->n > 0 || ways->virtual) && wanted_address(fd, &wanted) ? ways_find(ways, &wanted)
-                                                                             : ways->backends;
+        return (ways->n > 0 || ways->n_virtual > 0) && wanted_address(fd, &wanted) ? ways_find(ways, &wanted)
+                                                                                   : ways->backends;
 }
 
 /* A socket of both families has clients of IPv4 with mapped addresses. */

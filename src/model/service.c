@@ -36,6 +36,13 @@ const Dependency *service_main(const Service *service) {
         return NULL;
 }
 
+const char *service_virtual_address(const Service *service, const char *container) {
+        for (size_t i = 0; i < service->n_named && container; i++)
+                if (streq(service->named[i].container, container))
+                        return service->named[i].virtual_address;
+        return container ? "" : service->virtual_address;
+}
+
 bool dependency_names_network(const Service *service, const Dependency *dependency) {
         return dependency->network && (!service->network || !streq(dependency->network, service->network) ||
                                        dependency == service_main(service));
@@ -58,6 +65,9 @@ void service_done(Service *service) {
                 free(service->ports[i].backend);
         }
         free(service->ports);
+        for (size_t i = 0; i < service->n_named; i++)
+                free(service->named[i].container);
+        free(service->named);
         free(service->name);
         free(service->file);
         free(service->container);

@@ -110,9 +110,18 @@ typedef enum NamesMode {
         _NAMES_MODE_INVALID = -EINVAL,
 } NamesMode;
 
+#define NAMED_MAX 32
+
+/* A further container of a service, whose names lead to itself. */
+typedef struct NamedContainer {
+        char *container;
+        char virtual_address[INET_ADDRSTRLEN];
+} NamedContainer;
+
 typedef struct Service {
         char *name; /* the key: the unit's instance */
         char *file; /* that it comes from; NULL if from none */
+        size_t order; /* of appearance in the files: of two services that clash, the earlier one stays */
         char *container; /* the main container (member `name`) */
         uint16_t port; /* 0: none, so no front, unless it is reached by its names */
         char *compose_dir;
@@ -125,6 +134,8 @@ typedef struct Service {
         uint16_t redirect_port; /* redirect mode only, else 0 */
         NamesMode names;
         char virtual_address[INET_ADDRSTRLEN]; /* that its names have while it sleeps; "" if it has none */
+        NamedContainer *named; /* besides the one that its clients reach, which may be among them */
+        size_t n_named;
         bool ports_given; /* else, in redirect mode, its further ports are those that its containers publish, and no other service's */
         ServicePort *ports; /* in the order of the file; `port` is not among them */
         size_t n_ports;
@@ -191,6 +202,9 @@ static inline bool service_has_front(const Service *service) {
 static inline bool service_has_names(const Service *service) {
         return service_is_redirected(service) && service->names != NAMES_OFF;
 }
+
+/* Of a further container's names, or, of NULL, of those of the one that clients reach; "" if there is none. */
+const char *service_virtual_address(const Service *service, const char *container);
 
 /* Its clients speak nothing but UDP: nobody accepts connections. */
 bool service_is_udp(const Service *service);

@@ -67,7 +67,11 @@ Status *status_free(Status *status) {
                 strv_free(status->ports[i].backends);
         }
         free(status->ports);
-        free(status->virtual_address);
+        for (size_t i = 0; i < status->n_names; i++) {
+                free(status->names[i].address);
+                strv_free(status->names[i].backends);
+        }
+        free(status->names);
         free(status->service);
         free(status->wake_id);
         free(status->error);
@@ -231,6 +235,23 @@ static bool add_ports(json_object *object, const Status *status) {
         return json_add(object, "ports", json_built(array, fine));
 }
 
+static bool add_names(json_object *object, const Status *status) {
+        json_object *array = status->n_names > 0 ? json_object_new_array() : NULL;
+        bool fine = array;
+
+        if (status->n_names == 0)
+                return true;
+        for (size_t i = 0; fine && i < status->n_names; i++) {
+                const NameStatus *name = &status->names[i];
+                json_object *entry = json_object_new_object();
+
+                fine = json_add_text(entry, "address", name->address) &&
+                       json_add(entry, "backends", json_new_texts(name->backends));
+                fine = json_append(array, json_built(entry, fine));
+        }
+        return json_add(object, "names", json_built(array, fine));
+}
+
 const char *status_trigger(const Status *status) {
         return status->trigger >= 0 && status->trigger < _TRIGGER_MAX ? wake_trigger_to_string(status->trigger)
                                                                       : NULL;
@@ -248,9 +269,7 @@ json_object *status_to_json(const Status *status) {
                     add_share(object, status_progress(status)) &&
                     json_add_number(object, "estimateMs", status->estimate_usec / USEC_PER_MSEC) &&
                     json_add_number(object, "remainingMs", status_remaining(status) / USEC_PER_MSEC) &&
-                    json_add(object, "backends", json_new_texts(status->backends)) &&
-                    (!status->virtual_address ||
-                     json_add_text(object, "virtualAddress", status->virtual_address)) &&
+                    json_add(object, "backends", json_new_texts(status->backends)) && add_names(object, status) &&
                     add_ports(object, status) && json_add_number(object, "holders", status->holders) &&
                     add_failure(object, status->reason, status->error) &&
                     json_add_text(object, "busy", status->busy) &&
@@ -508,23 +527,43 @@ static int parse_ports(json_object *value, void *target) {
         return r;
 }
 
-static const StatusMember status_members[] = {
-        { "service", parse_string, offsetof(Status, service), true },
-        { "state", parse_service_state, offsetof(Status, state), true },
-        { "since", parse_timestamp, offsetof(Status, since_usec), false },
-        { "trigger", parse_trigger, offsetof(Status, trigger), false },
-        { "wakeId", parse_string, offsetof(Status, wake_id), false },
-        { "estimateMs", parse_msec, offsetof(Status, estimate_usec), false },
-        { "backends", parse_backends, offsetof(Status, backends), false },
-        { "virtualAddress", parse_string, offsetof(Status, virtual_address), false },
-        { "ports", parse_ports, 0, false },
-        { "holders", parse_unsigned, offsetof(Status, holders), false },
-        { "reason", parse_reason, offsetof(Status, reason), false },
-        { "error", parse_string, offsetof(Status, error), false },
-        { "busy", parse_string, offsetof(Status, busy), false },
-        { "dependencies", parse_dependencies, 0, false },
-        {}
-};
+static const StatusMember name_members[] = { { "address", parse_string, offsetof(NameStatus, address), true },
+                                             { "backends", parse_backends, offsetof(NameStatus, backends), true },
+                                             {} };
+
+/* As parse_dependencies(). */
+static int parse_names(json_object *value, void *target) {
+        Status *status = target;
+        size_t n = json_object_is_type(value, json_type_array) ? json_object_array_length(value) : SIZE_MAX;
+        int r = 0;
+
+        if (n > PORTS_MAX)
+                return -EBADMSG;
+        status->names = new0(NameStatus, n + 1);
+        if (!status->names)
+                return -ENOMEM;
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = parse_members(json_object_array_get_idx(value, i), name_members,
+                                  &status->names[status->n_names++]);
+        return r;
+}
+
+static const StatusMember status_members[] = { { "service", parse_string, offsetof(Status, service), true },
+                                               { "state", parse_service_state, offsetof(Status, state), true },
+                                               { "since", parse_timestamp, offsetof(Status, since_usec), false },
+                                               { "trigger", parse_trigger, offsetof(Status, trigger), false },
+                                               { "wakeId", parse_string, offsetof(Status, wake_id), false },
+                                               { "estimateMs", parse_msec, offsetof(Status, estimate_usec),
+                                                 false },
+                                               { "backends", parse_backends, offsetof(Status, backends), false },
+                                               { "names", parse_names, 0, false },
+                                               { "ports", parse_ports, 0, false },
+                                               { "holders", parse_unsigned, offsetof(Status, holders), false },
+                                               { "reason", parse_reason, offsetof(Status, reason), false },
+                                               { "error", parse_string, offsetof(Status, error), false },
+                                               { "busy", parse_string, offsetof(Status, busy), false },
+                                               { "dependencies", parse_dependencies, 0, false },
+                                               {} };
 
 typedef struct Course {
         double progress;

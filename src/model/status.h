@@ -79,6 +79,12 @@ typedef struct PortStatus {
         char **backends;
 } PortStatus;
 
+/* A virtual address of the service: whose clients are forwarded to these by the port that they want. */
+typedef struct NameStatus {
+        char *address;
+        char **backends;
+} NameStatus;
+
 typedef struct Status {
         char *service;
         ServiceState state;
@@ -88,7 +94,8 @@ typedef struct Status {
         uint64_t elapsed_usec; /* of a wake under way: since it began; what progress is computed from */
         uint64_t estimate_usec; /* the whole wake */
         char **backends; /* "172.18.0.4:80", "[fd00::2]:80", "/run/x.sock" */
-        char *virtual_address; /* of its names, whose clients are forwarded by the port that they want; NULL: none */
+        NameStatus *names;
+        size_t n_names;
         PortStatus *ports; /* that have backends of their own */
         size_t n_ports;
         unsigned holders;
@@ -120,7 +127,7 @@ const char *status_trigger(const Status *status);
 bool dependency_status_add_times(const DependencyStatus *dependency, json_object *object);
 /* The object of DESIGN section 3. NULL when out of memory. */
 json_object *status_to_json(const Status *status);
-/* Reads back what readers need: service, state, since, trigger, wakeId, backends, virtualAddress, ports, holders, reason, error, busy, dependencies with
+/* Reads back what readers need: service, state, since, trigger, wakeId, backends, names, ports, holders, reason, error, busy, dependencies with
  * their name, type, state and error. Unknown members are ignored, since the writer may be newer. -EBADMSG if malformed. */
 int status_from_json(Status **ret, json_object *object);
 

@@ -14,13 +14,15 @@
  *
  *   BRIDGE NAME ADDRESS
  *
- * BRIDGE being the interface that a question comes in by. What is asked by another one, or not exactly a question, has no answer. A
+ * BRIDGE being the interface that a question comes in by, or the address that it comes from, of one who asks by another network than that of the
+ * name. What is asked by anybody else, or not exactly a question, has no answer. A
  * name does not wake: nothing is told to anybody. It is started by a question, and ends when there was none for a while. */
 
 #define NAMES "/run/wakechain/names"
 #define NAMES_SIZE_MAX ((size_t) 16 * 1024 * 1024)
 #define IDLE_MSEC 5000
-#define LINE_MAX_SIZE (IF_NAMESIZE + QUESTION_NAME_MAX + 4)
+#define FROM_SIZE MAX(IF_NAMESIZE, INET6_ADDRSTRLEN)
+#define LINE_MAX_SIZE (FROM_SIZE + QUESTION_NAME_MAX + 4)
 
 typedef struct Names {
         const char *path;
@@ -44,11 +46,11 @@ static void names_refresh(Names *names) {
         names->status = status;
 }
 
-static bool names_find(const Names *names, const char *bridge, const char *name, struct in_addr *ret) {
+static bool names_find(const Names *names, const char *from, const char *name, struct in_addr *ret) {
         char line[LINE_MAX_SIZE + 1], address[INET_ADDRSTRLEN];
         const char *found;
 
-        (void) snprintf(line, sizeof(line), "\n%s %s ", bridge, name);
+        (void) snprintf(line, sizeof(line), "\n%s %s ", from, name);
         found = strstr(strempty(names->text), line);
         if (!found)
                 return false;
@@ -71,6 +73,13 @@ static unsigned interface_of(struct msghdr *message) {
         return interface;
 }
 
+/* Of IPv4; "" if it is none. */
+static void client_address(char ret[static INET_ADDRSTRLEN], const struct sockaddr_in6 *client) {
+        *ret = '\0';
+        if (client->sin6_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&client->sin6_addr))
+                (void) inet_ntop(AF_INET, &client->sin6_addr.s6_addr[12], ret, INET_ADDRSTRLEN);
+}
+
 /* By the way that the question came: what it was sent to is where the answer has to come from. */
 static void answer_next(int fd, Names *names) {
         uint8_t packet[QUESTION_SIZE_MAX + 1], answer[ANSWER_SIZE_MAX];
@@ -79,7 +88,7 @@ static void answer_next(int fd, Names *names) {
                 uint8_t space[CMSG_SPACE(sizeof(struct in6_pktinfo))];
         } control = {};
         struct iovec part = { packet, sizeof(packet) };
-        struct sockaddr_storage client;
+        struct sockaddr_in6 client = {};
         struct msghdr message = {
                 .msg_name = &client,
                 .msg_namelen = sizeof(client),
@@ -88,7 +97,7 @@ static void answer_next(int fd, Names *names) {
                 .msg_control = &control,
                 .msg_controllen = sizeof(control),
         };
-        char bridge[IF_NAMESIZE];
+        char bridge[IF_NAMESIZE], guest[INET_ADDRSTRLEN];
         struct in_addr address;
         Question question;
         ssize_t n;
@@ -98,7 +107,9 @@ static void answer_next(int fd, Names *names) {
             question_parse(&question, packet, (size_t) n) < 0)
                 return;
         names_refresh(names);
-        if (!names_find(names, bridge, question.name, &address))
+        client_address(guest, &client);
+        if (!names_find(names, bridge, question.name, &address) &&
+            !names_find(names, guest, question.name, &address))
                 return;
         part = (struct iovec){ answer, question_answer(&question, packet, address, answer) };
         (void) sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

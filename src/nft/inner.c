@@ -14,6 +14,7 @@
 
 void inner_done(Inner *inner) {
         free(inner->ports);
+        free(inner->links);
         strv_free(inner->groups);
         free(inner->proxy_group);
         *inner = (Inner){};
@@ -41,7 +42,8 @@ static bool prefixes_equal(const AddressPrefix *a, size_t n, const AddressPrefix
 
 static bool links_equal(const Inner *a, const Inner *b) {
         for (size_t i = 0; i < MIN(a->n_links, b->n_links); i++)
-                if (!streq(a->links[i].bridge, b->links[i].bridge) || !streq(a->links[i].ipv4, b->links[i].ipv4))
+                if (!streq(a->links[i].bridge, b->links[i].bridge) || !streq(a->links[i].ipv4, b->links[i].ipv4) ||
+                    !streq(a->links[i].virtual_address, b->links[i].virtual_address))
                         return false;
         return a->n_links == b->n_links;
 }
@@ -105,16 +107,24 @@ static void add_addresses(AddressPrefix *list, size_t *n, size_t max, const Cont
         }
 }
 
-static void add_links(Inner *inner, const ContainerInfo *info) {
-        for (size_t i = 0; i < info->n_networks && inner->n_links < INNER_ADDRESSES_MAX; i++) {
+int inner_add_named(Inner *inner, const ContainerInfo *info, const char *virtual_address) {
+        InnerLink *larger = reallocarray(inner->links, inner->n_links + info->n_networks + 1, sizeof(*larger));
+
+        if (!larger)
+                return -ENOMEM;
+        inner->links = larger;
+        for (size_t i = 0; i < info->n_networks; i++) {
                 const ContainerNetwork *network = &info->networks[i];
-                InnerLink *link = &inner->links[inner->n_links];
+                InnerLink *link = &larger[inner->n_links];
 
                 if (network->ipv4 && container_network_bridge(network->name, network->id, link->bridge)) {
                         (void) snprintf(link->ipv4, sizeof(link->ipv4), "%s", network->ipv4);
+                        (void) snprintf(link->virtual_address, sizeof(link->virtual_address), "%s",
+                                        virtual_address);
                         inner->n_links++;
                 }
         }
+        return 0;
 }
 
 static bool is_on_host(const ContainerInfo *info) {
@@ -128,14 +138,11 @@ void inner_init_own(Inner *ret, const Service *service, const ContainerInfo *con
                         add_addresses(ret->own, &ret->n_own, INNER_OWN_MAX, infos[i]);
 }
 
-void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *infos,
-                const ContainerInfo *named) {
+void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *infos) {
         _cleanup_free_ char *engine = NULL;
         Inner inner;
 
         inner_init_own(&inner, service, infos);
-        if (named)
-                add_links(&inner, named);
         for (size_t i = 0; i < service->n_dependencies; i++)
                 if (infos[i] && is_on_host(infos[i]) && infos[i]->pid > 0)
                         add_group(&inner.groups, infos[i]->pid);

@@ -12,8 +12,9 @@
 #define INNER_ADDRESSES_MAX 16
 #define INNER_OWN_MAX 64
 
-/* The container on one of the engine's bridges. */
+/* A container that names lead to on one of the engine's bridges. */
 typedef struct InnerLink {
+        char virtual_address[INET_ADDRSTRLEN]; /* of these names */
         char bridge[IFNAMSIZ];
         char ipv4[INET_ADDRSTRLEN];
 } InnerLink;
@@ -31,7 +32,7 @@ typedef struct InnerPort {
 typedef struct Inner {
         InnerPort *ports;
         size_t n_ports;
-        InnerLink links[INNER_ADDRESSES_MAX]; /* of the container that names lead to */
+        InnerLink *links;
         size_t n_links;
         AddressPrefix own[INNER_OWN_MAX]; /* of the stack's containers, which are no clients of it */
         size_t n_own;
@@ -42,10 +43,12 @@ typedef struct Inner {
 #define GROUP_FOLDER "/sys/fs/cgroup"
 
 /* Without ports: who of those that connect is no client of the service. `infos` has one entry for each dependency, NULL for those without a
- * container; `named` is the one that its names lead to, NULL if that does not run. */
-void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *infos, const ContainerInfo *named);
+ * container. */
+void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *infos);
 /* The addresses of the stack's own containers, and nothing else: no file is read for them. */
 void inner_init_own(Inner *ret, const Service *service, const ContainerInfo *const *infos);
+/* That names lead to it. */
+int inner_add_named(Inner *inner, const ContainerInfo *info, const char *virtual_address);
 /* A port of that container; one that is NULL does not run. `published` as above: one of 0 is not added beside another one of the same. */
 int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, uint16_t published, bool waits);
 void inner_done(Inner *inner);

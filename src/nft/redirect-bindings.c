@@ -12,7 +12,8 @@
  *
  *   {"ipv4": true, "ipv6": false, "addresses": ["192.168.1.5"], "publisher": "web", "seen": "0123456789ab,…"}
  *
- * with "networks": [{"bridge": "br-0123456789ab", "names": ["web", "shop-web-1"]}], if it is on any that has names,
+ * with "networks": [{"bridge": "br-0123456789ab", "names": ["web", "shop-web-1"]}], if it is on any that has names, and "container" in it
+ * if those are a further container's,
  * and, without the first three, what is known of a port that nobody publishes; with "ports", a list of the same for each further port, with
  * its number and, if it is not this service's, the rival that it is or may be of. Whatever cannot be understood in it
  * is taken for "not known", never for more than was published. */
@@ -25,8 +26,11 @@
 #define LETTERS "abcdefghijklmnopqrstuvwxyz0123456789_-"
 
 void redirect_bindings_done(RedirectBindings *bindings) {
-        for (size_t i = 0; i < bindings->n_networks; i++)
+        for (size_t i = 0; i < bindings->n_networks; i++) {
+                free(bindings->networks[i].container);
                 strv_free(bindings->networks[i].names);
+                strv_free(bindings->networks[i].guests);
+        }
         free(bindings->networks);
         for (size_t i = 0; i < bindings->n_further; i++) {
                 free(bindings->further[i].rival);
@@ -87,31 +91,43 @@ int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindi
         return ret->known;
 }
 
-/* What is no label of its own is left out: a domain name, or one that is too long. */
-static int network_add_name(BindingNetwork *network, const char *name) {
-        char label[REDIRECT_NAME_MAX + 1];
+/* In small letters. False: it is no label of its own, but a domain name, or too long, or what resolves everywhere. */
+static bool label_from_name(char ret[static REDIRECT_NAME_MAX + 1], const char *name) {
         size_t n = strlen(strempty(name));
 
         if (n == 0 || n > REDIRECT_NAME_MAX)
-                return 0;
+                return false;
         for (size_t i = 0; i <= n; i++)
-                label[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char) (name[i] - 'A' + 'a') : name[i];
-        if (strspn(label, LETTERS) != n || streq(label, "localhost") || strv_contains(network->names, label))
+                ret[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char) (name[i] - 'A' + 'a') : name[i];
+        return strspn(ret, LETTERS) == n && !streq(ret, "localhost");
+}
+
+bool redirect_name_is_valid(const char *name) {
+        char label[REDIRECT_NAME_MAX + 1];
+
+        return label_from_name(label, name);
+}
+
+static int network_add_name(BindingNetwork *network, const char *name) {
+        char label[REDIRECT_NAME_MAX + 1];
+
+        if (!label_from_name(label, name) || strv_contains(network->names, label))
                 return 0;
         return strv_append(&network->names, label);
 }
 
-/* NULL: no memory, or too many. */
-static BindingNetwork *bindings_add_network(RedirectBindings *bindings, const char *bridge) {
+/* NULL: no memory. */
+static BindingNetwork *bindings_add_network(RedirectBindings *bindings, const char *bridge,
+                                            const char *container) {
         BindingNetwork *larger = reallocarray(bindings->networks, bindings->n_networks + 1, sizeof(*larger));
 
         if (!larger)
                 return NULL;
         bindings->networks = larger;
         larger += bindings->n_networks++;
-        *larger = (BindingNetwork){};
+        *larger = (BindingNetwork){ .container = container ? strdup(container) : NULL };
         (void) snprintf(larger->bridge, sizeof(larger->bridge), "%s", bridge);
-        return larger;
+        return container && !larger->container ? NULL : larger;
 }
 
 /* An id stands before its name. */
@@ -124,7 +140,12 @@ static const char *network_id(const ContainerNetwork *network, char *const *netw
         return network->name; /* which may be its id */
 }
 
-int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info, char *const *networks) {
+bool redirect_network_bridge(const ContainerNetwork *network, char *const *networks, char ret[static IFNAMSIZ]) {
+        return container_network_bridge(network->name, network_id(network, networks), ret);
+}
+
+int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info, char *const *networks,
+                                const char *container) {
         int r = 0;
 
         for (size_t i = 0; i < info->n_networks && bindings->n_networks < NETWORKS_MAX && r >= 0; i++) {
@@ -132,9 +153,9 @@ int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo 
                 BindingNetwork *names;
                 char bridge[IFNAMSIZ];
 
-                if (!container_network_bridge(network->name, network_id(network, networks), bridge))
+                if (!redirect_network_bridge(network, networks, bridge))
                         continue;
-                names = bindings_add_network(bindings, bridge);
+                names = bindings_add_network(bindings, bridge, container);
                 if (!names)
                         return -ENOMEM;
                 r = network_add_name(names, info->name);
@@ -143,6 +164,22 @@ int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo 
                 for (char **alias = network->names; alias && *alias && r >= 0; alias++)
                         if (strlen(*alias) < ID_SHOWN || strncmp(info->id, *alias, strlen(*alias)) != 0)
                                 r = network_add_name(names, *alias);
+        }
+        return r;
+}
+
+int redirect_bindings_keep_names(RedirectBindings *bindings, const RedirectBindings *old, const char *container) {
+        int r = 0;
+
+        for (size_t i = 0; i < old->n_networks && bindings->n_networks < NETWORKS_MAX && r >= 0; i++) {
+                BindingNetwork *kept;
+
+                if (!streq(strempty(old->networks[i].container), container))
+                        continue;
+                kept = bindings_add_network(bindings, old->networks[i].bridge, container);
+                r = kept ? 0 : -ENOMEM;
+                for (char **name = old->networks[i].names; name && *name && r >= 0; name++)
+                        r = strv_append(&kept->names, *name);
         }
         return r;
 }
@@ -220,7 +257,7 @@ static int networks_parse(RedirectBindings *bindings, json_object *networks) {
 
                 if (!engine_name_is_valid(bridge) || strlen(bridge) >= IFNAMSIZ || !names)
                         return -EBADMSG;
-                network = bindings_add_network(bindings, bridge);
+                network = bindings_add_network(bindings, bridge, json_member_text(object, "container"));
                 if (!network)
                         return -ENOMEM;
                 for (size_t k = 0; k < json_object_array_length(names) && r >= 0; k++)
@@ -258,11 +295,14 @@ static json_object *networks_to_json(const RedirectBindings *bindings) {
         json_object *list = json_object_new_array();
 
         for (size_t i = 0; list && i < bindings->n_networks; i++) {
+                const BindingNetwork *network = &bindings->networks[i];
                 json_object *object = json_object_new_object();
 
-                object = json_built(object, json_add_text(object, "bridge", bindings->networks[i].bridge) &&
-                                                            json_add(object, "names",
-                                                                     json_new_texts(bindings->networks[i].names)));
+                object = json_built(object,
+                                    (!network->container ||
+                                     json_add_text(object, "container", network->container)) &&
+                                                    json_add_text(object, "bridge", network->bridge) &&
+                                                    json_add(object, "names", json_new_texts(network->names)));
                 if (!object || json_object_array_add(list, object) < 0) {
                         json_object_put(object);
                         json_object_put(list);

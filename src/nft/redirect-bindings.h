@@ -8,10 +8,12 @@
 
 #define REDIRECT_NAME_MAX 63U /* letters of a label of DNS */
 
-/* A user-defined network, and which names the container has there that clients are forwarded to. */
+/* A user-defined network, and which names a container has there. */
 typedef struct BindingNetwork {
+        char *container; /* a further one, of `names`; NULL: the one that clients are forwarded to */
         char bridge[IFNAMSIZ]; /* its interface */
         char **names; /* labels of DNS in small letters, each once */
+        char **guests; /* addresses on other networks, by which containers of this one ask, too; found anew each time */
 } BindingNetwork;
 
 typedef struct FurtherPort FurtherPort;
@@ -44,9 +46,16 @@ void redirect_bindings_done(RedirectBindings *bindings);
 /* From a container's port bindings: where it publishes `host_port` (TCP). Returns 1 if it does, 0 with `known`
  * = false if not. Addresses that are none are left out. */
 int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindings, size_t n, uint16_t host_port);
+/* The interface of a network that has names; `networks` as below. False: it is none. */
+bool redirect_network_bridge(const ContainerNetwork *network, char *const *networks, char ret[static IFNAMSIZ]);
 /* From its networks: its own name, that of its compose service, and what it was given there besides. `networks`: survey_names() of them, for one
- * that was never started, which does not know their ids. -ENOMEM. */
-int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info, char *const *networks);
+ * that was never started, which does not know their ids. `container` as in BindingNetwork. -ENOMEM. */
+int redirect_bindings_add_names(RedirectBindings *bindings, const ContainerInfo *info, char *const *networks,
+                                const char *container);
+/* The same of a further one that is not there: those that it had. */
+int redirect_bindings_keep_names(RedirectBindings *bindings, const RedirectBindings *old, const char *container);
+/* Whether it resolves while its container sleeps: not so a domain name. */
+bool redirect_name_is_valid(const char *name);
 /* Adds one with its bindings, which are taken, in its place. -E2BIG: there are FURTHER_PORTS_MAX. */
 int redirect_bindings_add_further(RedirectBindings *bindings, uint16_t port, RedirectBindings *own);
 /* NULL: it is none of them. */

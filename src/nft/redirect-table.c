@@ -34,7 +34,8 @@
  * to the same chain, which sends it on to wakechain-names while it is up. There is one map for each length of a name, since one packet
  * has no more bytes than its own name, and a comparison with bytes that are not there fails; the first byte, which is the length, tells which.
  * Bit 0x20 of each letter is ignored, so that capital ones are as good as others. Questions of the engine itself, to a nameserver
- * on loopback, go out by `lo`. What these questions are answered with, a virtual address, leads to the chain as well, from those
+ * on loopback, go out by `lo`. A container that is on other networks, too, asks by that which its default route leads to: as a guest there it is
+ * told by its address. What these questions are answered with, a virtual address, leads to the chain as well, from those
  * bridges: up, to the redirect port, as anything; lifted, to the container where it is on the bridge that the packet has come by, and to the
  * front otherwise, since the engine separates its networks.
  *
@@ -57,6 +58,7 @@
 #define TO6 "ip6 daddr . tcp dport"
 #define NAMES "names-4" /* a chain */
 #define NAMES_OF "name" /* a chain and a map for each length, which follows */
+#define GUESTS_OF "guest" /* a map for each length */
 #define NOT_A_CLIENT "names" /* comment of the rules that are there for names */
 #define SPARED "own" /* comment of the rules for the containers of a stack that wakes */
 #define QUESTION 160U /* bits from the beginning of the UDP header to that of the first question */
@@ -74,6 +76,7 @@ const struct RedirectMapKind redirect_maps[_REDIRECT_MAP_MAX] = {
         [REDIRECT_INNER4] = { "inner4", true, false, SOCKET4, TO4 },
         [REDIRECT_INNER6] = { "inner6", true, false, SOCKET6, TO6 },
         [REDIRECT_VIRTUAL4] = { "virtual4", false, false, "ifname . ipv4_addr", "iifname . ip daddr" },
+        [REDIRECT_GUEST4] = { "guests4", false, false, "ipv4_addr . ipv4_addr", "ip saddr . ip daddr" },
         [REDIRECT_TARGETS] = { "targets", false, false, PORT, NULL },
         [REDIRECT_VIRTUALS] = { "virtuals", false, false, "ipv4_addr", NULL },
         [REDIRECT_BRIDGE4] = { "inner4", true, true, SOCKET4, IS_NEW TO4 },
@@ -156,11 +159,12 @@ static size_t name_pieces(size_t size, size_t offsets[static 3], size_t sizes[st
         return n;
 }
 
-RedirectElement redirect_name_element(const char *bridge, const char *name, const char *service) {
+/* `from` as it is in a key. */
+static RedirectElement name_element(const char *from, const char *name, const char *service) {
         RedirectElement element = { .map = REDIRECT_NAMES, .name_length = (uint8_t) strlen(name) };
         uint8_t bytes[REDIRECT_NAME_MAX + 2];
         size_t offsets[3], sizes[3], n_pieces = name_pieces(name_bytes(bytes, name), offsets, sizes);
-        int n = snprintf(element.key, sizeof(element.key), "\"%.15s\"", bridge);
+        int n = snprintf(element.key, sizeof(element.key), "%s", from);
 
         for (size_t i = 0; i < n_pieces; i++) {
                 n += snprintf(element.key + n, sizeof(element.key) - (size_t) n, " . 0x");
@@ -172,16 +176,32 @@ RedirectElement redirect_name_element(const char *bridge, const char *name, cons
         return element;
 }
 
-/* From a bridge, or whence ever it came. */
-static RedirectElement virtual_element(RedirectMap map, const char *bridge, const Service *service) {
+RedirectElement redirect_name_element(const char *bridge, const char *name, const char *service) {
+        char from[IFNAMSIZ + 2];
+
+        (void) snprintf(from, sizeof(from), "\"%.15s\"", bridge);
+        return name_element(from, name, service);
+}
+
+RedirectElement redirect_guest_element(const char *address, const char *name, const char *service) {
+        return name_element(address, name, service);
+}
+
+bool redirect_element_is_of_guest(const RedirectElement *element) {
+        return element->map == REDIRECT_GUEST4 || (element->map == REDIRECT_NAMES && *element->key != '"');
+}
+
+/* From a bridge, or a guest, or whence ever it came. */
+static RedirectElement virtual_element(RedirectMap map, const char *from, const char *address,
+                                       const char *service) {
         RedirectElement element = { .map = map };
 
-        if (bridge)
-                (void) snprintf(element.key, sizeof(element.key), "\"%.15s\" . %s", bridge,
-                                service->virtual_address);
+        if (from)
+                (void) snprintf(element.key, sizeof(element.key),
+                                map == REDIRECT_GUEST4 ? "%.15s . %s" : "\"%.15s\" . %s", from, address);
         else
-                (void) snprintf(element.key, sizeof(element.key), "%s", service->virtual_address);
-        (void) snprintf(element.service, sizeof(element.service), "%s", service->name);
+                (void) snprintf(element.key, sizeof(element.key), "%s", address);
+        (void) snprintf(element.service, sizeof(element.service), "%s", service);
         return element;
 }
 
@@ -189,23 +209,37 @@ static void add_names(RedirectElement *elements, size_t *n, const Service *servi
                       const RedirectBindings *bindings) {
         for (size_t i = 0; i < bindings->n_networks; i++) {
                 const BindingNetwork *network = &bindings->networks[i];
+                const char *address = service_virtual_address(service, network->container);
 
-                elements[(*n)++] = virtual_element(REDIRECT_VIRTUAL4, network->bridge, service);
+                /* The file has that container no more. */
+                if (isempty(address))
+                        continue;
+                elements[(*n)++] = virtual_element(REDIRECT_VIRTUAL4, network->bridge, address, service->name);
+                /* Those of one container lie together. */
+                if (i == 0 || !streq(service_virtual_address(service, network[-1].container), address))
+                        elements[(*n)++] = virtual_element(REDIRECT_VIRTUALS, NULL, address, service->name);
                 for (char **name = network->names; name && *name; name++) {
                         elements[(*n)++] = redirect_name_element(network->bridge, *name, service->name);
                         if (bindings->loopback)
                                 elements[(*n)++] = redirect_name_element("lo", *name, service->name);
                 }
+                for (char **guest = network->guests; guest && *guest; guest++) {
+                        elements[(*n)++] = virtual_element(REDIRECT_GUEST4, *guest, address, service->name);
+                        for (char **name = network->names; name && *name; name++)
+                                elements[(*n)++] = redirect_guest_element(*guest, *name, service->name);
+                }
         }
-        if (bindings->n_networks > 0)
-                elements[(*n)++] = virtual_element(REDIRECT_VIRTUALS, NULL, service);
 }
 
 static size_t count_names(const RedirectBindings *bindings) {
-        size_t n = 1;
+        size_t n = 0;
 
-        for (size_t i = 0; i < bindings->n_networks; i++)
-                n += 1 + 2 * strv_length(bindings->networks[i].names);
+        for (size_t i = 0; i < bindings->n_networks; i++) {
+                const BindingNetwork *network = &bindings->networks[i];
+
+                n += 2 + 2 * strv_length(network->names) +
+                     strv_length(network->guests) * (1 + strv_length(network->names));
+        }
         return n;
 }
 
@@ -270,11 +304,10 @@ static const char *service_of(const char *chain) {
         return strncmp(chain, REDIRECT_CHAIN, strlen(REDIRECT_CHAIN)) == 0 ? chain + strlen(REDIRECT_CHAIN) : "";
 }
 
-/* Of a chain or map of names of one length. 0: it is none. */
-static unsigned length_of_names(const char *name) {
-        unsigned long n = strncmp(name, NAMES_OF, strlen(NAMES_OF)) == 0
-                                          ? strtoul(name + strlen(NAMES_OF), NULL, 10)
-                                          : 0;
+/* Of a chain or map of names of one length, which is called so. 0: it is none. */
+static unsigned length_of_names(const char *name, const char *prefix) {
+        unsigned long n =
+                        strncmp(name, prefix, strlen(prefix)) == 0 ? strtoul(name + strlen(prefix), NULL, 10) : 0;
 
         return n <= REDIRECT_NAME_MAX ? (unsigned) n : 0;
 }
@@ -291,7 +324,7 @@ static int read_service(Reader *reader, const char *kind, json_object *object) {
         for (size_t i = 0; i < ELEMENTSOF(expected_chains); i++)
                 reader->n_rules[i] += rule && !bridge && streq(owner, expected_chains[i].chain);
         if (rule && !bridge)
-                reader->n_name_rules[length_of_names(owner)]++;
+                reader->n_name_rules[length_of_names(owner, NAMES_OF)]++;
         if (isempty(name) || (rule && streq(get_string(object, "comment"), NOT_A_CLIENT)))
                 return 0;
         if (strlen(name) >= sizeof(service->name)) {
@@ -329,10 +362,10 @@ static int read_service(Reader *reader, const char *kind, json_object *object) {
         return 0;
 }
 
-/* One of a name, whose first piece is BRIDGE: numbers, or as texts where they are larger than JSON's. As snprintf() returns. */
-static int read_name_key(RedirectElement *element, unsigned length, json_object *parts) {
+/* One of a name, whose first piece is a bridge, or a guest: numbers, or as texts where they are larger than JSON's. As snprintf() returns. */
+static int read_name_key(RedirectElement *element, unsigned length, bool guest, json_object *parts) {
         size_t offsets[3], sizes[3], n_pieces = name_pieces(length + 2, offsets, sizes);
-        int n = snprintf(element->key, sizeof(element->key), "\"%.15s\"",
+        int n = snprintf(element->key, sizeof(element->key), guest ? "%.15s" : "\"%.15s\"",
                          strempty(json_object_get_string(json_object_array_get_idx(parts, 0))));
 
         element->name_length = (uint8_t) length;
@@ -360,11 +393,13 @@ static int read_map(Reader *reader, const char *kind, json_object *object) {
         const bool bridge = streq(get_string(object, "family"), "bridge");
         json_object *elements = json_member(object, "elem");
         RedirectSnapshot *snapshot = reader->snapshot;
-        const unsigned length = bridge ? 0 : length_of_names(get_string(object, "name"));
+        const char *map_name = get_string(object, "name");
+        const unsigned guests = bridge ? 0 : length_of_names(map_name, GUESTS_OF),
+                       length = bridge ? 0 : MAX(guests, length_of_names(map_name, NAMES_OF));
         RedirectMap map = length > 0 ? REDIRECT_NAMES : 0;
 
-        while (map < REDIRECT_NAMES && (redirect_maps[map].bridge != bridge ||
-                                        !streq(redirect_maps[map].name, get_string(object, "name"))))
+        while (map < REDIRECT_NAMES &&
+               (redirect_maps[map].bridge != bridge || !streq(redirect_maps[map].name, map_name)))
                 map++;
         if (map == REDIRECT_NAMES && length == 0)
                 return 0;
@@ -395,7 +430,7 @@ static int read_map(Reader *reader, const char *kind, json_object *object) {
                 element = &larger[snapshot->n_elements++];
                 *element = (RedirectElement){ .map = map };
                 if (map == REDIRECT_NAMES)
-                        n = read_name_key(element, length, parts);
+                        n = read_name_key(element, length, guests > 0, parts);
                 else if (length_of(parts) == 2)
                         n = snprintf(element->key, sizeof(element->key),
                                      map == REDIRECT_VIRTUAL4 ? "\"%s\" . %s" : "%s . %s",
@@ -489,7 +524,7 @@ int redirect_snapshot_parse(RedirectSnapshot **ret, const char *text) {
         for (size_t i = 0; i < ELEMENTSOF(expected_chains); i++)
                 snapshot->complete &= reader.n_rules[i] >= expected_chains[i].n_rules;
         for (unsigned length = 1; length <= REDIRECT_NAME_MAX; length++)
-                snapshot->complete &= !(reader.names >> length & 1) || reader.n_name_rules[length] >= 2;
+                snapshot->complete &= !(reader.names >> length & 1) || reader.n_name_rules[length] >= 3;
         *ret = TAKE_PTR(snapshot);
         return 0;
 }
@@ -580,20 +615,24 @@ static void write_name_key(FILE *stream, const char *interface, unsigned length,
 }
 
 void redirect_write_names(FILE *stream, const RedirectElement *element) {
-        static const char *const interfaces[] = { "iifname", "oifname" };
+        static const struct {
+                const char *from, *map;
+        } rules[] = { { "iifname", NAMES_OF }, { "oifname", NAMES_OF }, { "ip saddr", GUESTS_OF } };
         const unsigned length = element->name_length;
 
-        fprintf(stream, "add map inet wakechain " NAMES_OF "%u { typeof ", length);
-        write_name_key(stream, interfaces[0], length, /* masked= */ false);
+        for (size_t i = 0; i < ELEMENTSOF(rules); i += 2) {
+                fprintf(stream, "add map inet wakechain %s%u { typeof ", rules[i].map, length);
+                write_name_key(stream, rules[i].from, length, /* masked= */ false);
+                fputs(" : verdict; }\n", stream);
+        }
         fprintf(stream,
-                " : verdict; }\n"
                 "add chain inet wakechain " NAMES_OF "%1$u\n"
                 "flush chain inet wakechain " NAMES_OF "%1$u\n",
                 length);
-        for (size_t i = 0; i < ELEMENTSOF(interfaces); i++) {
+        for (size_t i = 0; i < ELEMENTSOF(rules); i++) {
                 fprintf(stream, "add rule inet wakechain " NAMES_OF "%u ", length);
-                write_name_key(stream, interfaces[i], length, /* masked= */ true);
-                fprintf(stream, " vmap @" NAMES_OF "%u\n", length);
+                write_name_key(stream, rules[i].from, length, /* masked= */ true);
+                fprintf(stream, " vmap @%s%u\n", rules[i].map, length);
         }
         fprintf(stream, "add element inet wakechain lengths { 0x%1$02x : jump " NAMES_OF "%1$u }\n", length);
 }
@@ -603,7 +642,8 @@ void redirect_write_element(FILE *stream, const RedirectElement *element, bool c
 
         fprintf(stream, "%s element %s ", comes ? "add" : "delete", REDIRECT_TABLE(map->bridge));
         if (element->map == REDIRECT_NAMES)
-                fprintf(stream, NAMES_OF "%u", element->name_length);
+                fprintf(stream, "%s%u", redirect_element_is_of_guest(element) ? GUESTS_OF : NAMES_OF,
+                        element->name_length);
         else
                 fputs(map->name, stream);
         fprintf(stream, " { %s", element->key);
@@ -696,7 +736,7 @@ static void write_virtual(FILE *stream, const RedirectLifted *lifted, const Inne
                 return;
         for (size_t i = 0; i < inner->n_links; i++) {
                 fprintf(stream, "add rule inet wakechain " REDIRECT_CHAIN "%s iifname \"%s\" ip daddr %s ",
-                        lifted->service, inner->links[i].bridge, lifted->virtual_address);
+                        lifted->service, inner->links[i].bridge, inner->links[i].virtual_address);
                 if (saddr && saddr->length > 0)
                         fprintf(stream, "ip saddr %s ", address_prefix_to_string(saddr, text));
                 if (!saddr)
@@ -710,7 +750,7 @@ static void write_names_lifted(FILE *stream, const RedirectLifted *lifted, const
                 "add rule inet wakechain " REDIRECT_CHAIN "%s meta l4proto udp return comment \"" NOT_A_CLIENT
                 "\"\n",
                 lifted->service);
-        if (isempty(lifted->virtual_address))
+        if (!lifted->has_names)
                 return;
         for (char *const *ignored = lifted->ignored; inner && ignored && *ignored; ignored++) {
                 AddressPrefix prefix;
@@ -724,8 +764,8 @@ static void write_names_lifted(FILE *stream, const RedirectLifted *lifted, const
                 write_virtual(stream, lifted, inner, NULL);
         fprintf(stream,
                 "add rule inet wakechain " REDIRECT_CHAIN
-                "%s ip daddr %s meta l4proto tcp redirect to :%u comment \"" NOT_A_CLIENT "\"\n",
-                lifted->service, lifted->virtual_address, lifted->redirect_port);
+                "%s ip daddr @virtuals meta l4proto tcp redirect to :%u comment \"" NOT_A_CLIENT "\"\n",
+                lifted->service, lifted->redirect_port);
 }
 
 void redirect_write_lifted(FILE *stream, bool bridge, const RedirectLifted *lifted, const Inner *inner,

@@ -12,7 +12,7 @@
 #define REDIRECT_TABLE(bridge) ((bridge) ? "bridge wakechain" : "inet wakechain")
 #define REDIRECT_CHAIN "service-" /* a service's chain and counter, in either table: its name follows */
 /* The number is that of the layout: a table of another one is made anew. */
-#define REDIRECT_DIVERT "divert-6"
+#define REDIRECT_DIVERT "divert-7"
 /* Where wakechain-names.socket listens: see its unit. */
 #define REDIRECT_NAMES_PORT 19853U
 
@@ -27,11 +27,12 @@ typedef enum RedirectMap {
         REDIRECT_INNER4, /* containers' own addresses, which are counted, never redirected */
         REDIRECT_INNER6,
         REDIRECT_VIRTUAL4, /* virtual addresses from the bridges of their names, whatever the port */
+        REDIRECT_GUEST4, /* the same from containers that are on other networks, too, and come by those */
         REDIRECT_TARGETS, /* a set: the redirect ports, each with its service */
         REDIRECT_VIRTUALS, /* a set: the virtual addresses */
         REDIRECT_BRIDGE4, /* INNER4 and INNER6 in the other table */
         REDIRECT_BRIDGE6,
-        REDIRECT_NAMES, /* not one map, but one for each length of a name: bridges, and questions on them */
+        REDIRECT_NAMES, /* not one map, but two for each length of a name: bridges, or addresses of guests, and questions from there */
         _REDIRECT_MAP_MAX,
 } RedirectMap;
 
@@ -58,8 +59,11 @@ RedirectElement redirect_element(RedirectMap map, const char *address, uint16_t 
  * none. */
 int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const Service *service, uint16_t port,
                           const RedirectBindings *bindings);
-/* The questions for a name on a network, which is one label. */
+/* The questions for a name, which is one label, that come by a bridge, or from the address of a guest. */
 RedirectElement redirect_name_element(const char *bridge, const char *name, const char *service);
+RedirectElement redirect_guest_element(const char *address, const char *name, const char *service);
+/* They come and go with containers of others. */
+bool redirect_element_is_of_guest(const RedirectElement *element);
 
 /* Reading */
 
@@ -102,11 +106,11 @@ void redirect_write_removal(FILE *stream, bool bridge);
 void redirect_write_element(FILE *stream, const RedirectElement *element, bool comes);
 /* A service's chain and counter as new and empty; the table has to be there. */
 void redirect_write_chain(FILE *stream, bool bridge, const char *service);
-/* Of a service: who is not counted, and where those go on to who keep its virtual address ("" or NULL: it has none), or want a port that waits. */
+/* Of a service: who is not counted, and where those go on to who keep a virtual address of it, or want a port that waits. */
 typedef struct RedirectLifted {
         const char *service;
         char *const *ignored;
-        const char *virtual_address;
+        bool has_names;
         uint16_t redirect_port; /* 0: there is neither */
 } RedirectLifted;
 

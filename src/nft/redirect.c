@@ -374,7 +374,9 @@ static void change_elements(Change *change, bool comes) {
                         change->names |= UINT64_C(1) << wanted->name_length;
                 }
                 redirect_write_element(change->stream, comes ? wanted : found, comes);
-                change_note(change, comes ? wanted->service : found->service);
+                /* Nobody has to be told of guests, who are followed a moment later than they come. */
+                if (!redirect_element_is_of_guest(comes ? wanted : found))
+                        change_note(change, comes ? wanted->service : found->service);
         }
 }
 
@@ -415,7 +417,7 @@ static void change_services(Change *change) {
                 if (lifted)
                         redirect_write_lifted(change->stream, /* bridge= */ false,
                                               &(RedirectLifted){ entry->service, entry->uncounted,
-                                                                 entry->virtual_address, entry->redirect_port },
+                                                                 entry->has_names, entry->redirect_port },
                                               NULL, /* with_groups= */ false, /* by_waker= */ false);
                 else
                         redirect_write_up(change->stream, entry->service, entry->redirect_port);
@@ -537,8 +539,8 @@ int redirect_up(Redirect *redirect, const Service *service, const Inner *inner) 
 
 /* The service's chain, and what goes with it. */
 static int redirect_lift_chain(Redirect *redirect, const Service *service, const Inner *inner, bool with_groups) {
-        RedirectLifted lifted = { service->name, service->ignore_addresses, service->virtual_address, 0 };
         bool redirects = *service->virtual_address;
+        RedirectLifted lifted = { service->name, service->ignore_addresses, redirects, 0 };
         _cleanup_text_ Text commands = {};
         int r;
 
@@ -591,7 +593,7 @@ static int redirect_count_inner(Redirect *redirect, const Service *service, cons
                 redirect_write_structure(commands.stream, /* bridge= */ true);
                 redirect_write_chain(commands.stream, /* bridge= */ true, service->name);
                 redirect_write_lifted(commands.stream, /* bridge= */ true,
-                                      &(RedirectLifted){ service->name, service->ignore_addresses, NULL, 0 },
+                                      &(RedirectLifted){ service->name, service->ignore_addresses, false, 0 },
                                       inner, /* with_groups= */ false, /* by_waker= */ true);
         }
         write_inner_removal(commands.stream, snapshot, service->name);

@@ -33,7 +33,7 @@ typedef struct RedirectEntry {
         const char *service;
         RedirectAim aim;
         uint16_t redirect_port;
-        const char *virtual_address; /* of its names; NULL or "": it has none */
+        bool has_names;
         char *const *uncounted; /* whose connections are not counted while it is lifted: addresses, CIDR; or NULL */
 } RedirectEntry;
 

@@ -132,6 +132,7 @@ Decision decide(const ServiceFacts *service) {
 typedef struct Bid {
         RedirectElement element;
         size_t service;
+        size_t order; /* of that in the files */
         bool runs;
         bool further; /* … beside its port */
 } Bid;
@@ -144,6 +145,8 @@ static int compare_bids(const void *a, const void *b) {
                 r = bid_b->runs - bid_a->runs;
         if (r == 0)
                 r = bid_a->further - bid_b->further;
+        if (r == 0)
+                r = (bid_a->order > bid_b->order) - (bid_a->order < bid_b->order);
         return r != 0 ? r : bid_a->service < bid_b->service ? -1 : bid_a->service > bid_b->service;
 }
 
@@ -175,7 +178,10 @@ static int add_port_bids(Bid **bids, size_t *n, size_t service, const ServiceFac
         if (r < 0)
                 return r;
         return append_bids(bids, n, elements, n_elements,
-                           (Bid){ .service = service, .runs = facts->direct, .further = further });
+                           (Bid){ .service = service,
+                                  .order = facts->service->order,
+                                  .runs = facts->direct,
+                                  .further = further });
 }
 
 static int add_bids(Bid **bids, size_t *n, size_t service, const ServiceFacts *facts) {
@@ -183,7 +189,9 @@ static int add_bids(Bid **bids, size_t *n, size_t service, const ServiceFacts *f
 
         if (facts->n_elements > 0)
                 return append_bids(bids, n, facts->elements, facts->n_elements,
-                                   (Bid){ .service = service, .runs = facts->direct });
+                                   (Bid){ .service = service,
+                                          .order = facts->service ? facts->service->order : SIZE_MAX,
+                                          .runs = facts->direct });
         if (facts->service)
                 r = add_port_bids(bids, n, service, facts, facts->service->port, &facts->bindings, false);
         for (size_t i = 0; facts->service && i < facts->bindings.n_further && r >= 0; i++) {
@@ -218,7 +226,7 @@ int places_find(Places *ret, const ServiceFacts *services, const Decision *decis
                         .service = services[i].name,
                         .aim = decisions[i].aim,
                         .redirect_port = services[i].redirect_port,
-                        .virtual_address = services[i].service ? services[i].service->virtual_address : NULL,
+                        .has_names = services[i].service && *services[i].service->virtual_address,
                         .uncounted = services[i].service ? services[i].service->ignore_addresses : NULL,
                 };
                 if (decisions[i].aim == REDIRECT_GONE)

@@ -86,6 +86,8 @@ static char *ids_of(const Survey *survey, const Service *service) {
         /* And by what is asked about them. */
         fprintf(stream, "%u%s%s", service->port, service_has_names(service) ? " names" : "",
                 service->ports_given ? "" : "+");
+        for (size_t i = 0; i < service->n_named; i++)
+                fprintf(stream, " %s", service->named[i].container);
         for (size_t i = 0; i < service->n_ports; i++)
                 fprintf(stream, "+%u", service->ports[i].port);
         return fclose(stream) == 0 ? text : mfree(text);
@@ -242,6 +244,26 @@ static const char *named_container(const RedirectBindings *bindings, const Servi
         return bindings->publisher ?: service_main(service)->name;
 }
 
+/* Of further containers. One that is to be made anew has those that it had. 0: its networks are not known yet. */
+static int learn_named(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey,
+                       const Service *service, const char *main, char *const *networks) {
+        int r = 1;
+
+        for (size_t i = 0; i < service->n_named && r > 0; i++) {
+                const char *container = service->named[i].container;
+                const ContainerInfo *info = survey_find(survey, container);
+
+                if (streq(container, strempty(main)))
+                        continue;
+                if (info && !networks && has_new_networks(info))
+                        return 0;
+                r = info ? redirect_bindings_add_names(ret, info, networks, container)
+                         : redirect_bindings_keep_names(ret, old, container);
+                r = r < 0 ? r : 1;
+        }
+        return r;
+}
+
 static int learn(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey, const Service *service,
                  char *const *networks) {
         const ContainerInfo *info = NULL;
@@ -264,8 +286,8 @@ static int learn(RedirectBindings *ret, const RedirectBindings *old, const Surve
                 if (!ret->publisher)
                         return -ENOMEM;
         }
-        r = info ? redirect_bindings_add_names(ret, info, networks) : 0;
-        return r < 0 ? r : 1;
+        r = info ? redirect_bindings_add_names(ret, info, networks, NULL) : 0;
+        return r < 0 ? r : learn_named(ret, old, survey, service, name, networks);
 }
 
 /* Only about containers that are not those of the last time: what one publishes is fixed when it is made. What cannot be kept counts
@@ -323,6 +345,43 @@ static int learn_bindings(const Facts *facts, const char *root) {
                                           "Failed to keep the addresses that '%s' is published on, ignoring: %m",
                                           facts->config->services[i].name);
         }
+        return r;
+}
+
+/* Who is on a network with names, but whose questions may come by another one: the resolver in a container asks by its default route. */
+
+static const ListedLink *link_on(const ListedContainer *container, const char *bridge) {
+        for (size_t i = 0; i < container->n_links; i++)
+                if (streq(container->links[i].bridge, bridge))
+                        return &container->links[i];
+        return NULL;
+}
+
+static int find_guests_of(BindingNetwork *network, const Service *service, const ListedContainer *list, size_t n) {
+        int r = 0;
+
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                const ListedLink *own = list[i].n_links > 1 ? link_on(&list[i], network->bridge) : NULL;
+
+                /* Those of the stack itself run while it is awake. */
+                if (own && find_dependency(service, list[i].name))
+                        continue;
+
+                for (size_t k = 0; own && k < list[i].n_links && r >= 0; k++)
+                        if (&list[i].links[k] != own)
+                                r = strv_append(&network->guests, list[i].links[k].ipv4);
+        }
+        return r;
+}
+
+static int find_guests(Facts *facts) {
+        size_t n;
+        const ListedContainer *list = survey_list(facts->survey, &n);
+        int r = 0;
+
+        for (size_t i = 0; i < facts->config->n_services && r >= 0; i++)
+                for (size_t k = 0; k < facts->bindings[i].n_networks && r >= 0; k++)
+                        r = find_guests_of(&facts->bindings[i].networks[k], &facts->config->services[i], list, n);
         return r;
 }
 
@@ -442,7 +501,7 @@ int facts_ask(Facts *facts, const char *root) {
         r = survey_new(&facts->survey, facts->config->engine_socket, ENGINE_TIMEOUT);
         if (r >= 0)
                 r = learn_bindings(facts, root);
-        if (find_rivals(facts, root) < 0)
+        if (find_rivals(facts, root) < 0 || (facts->survey && find_guests(facts) < 0))
                 return log_oom();
         if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
                 return log_error_errno(r, "Failed to ask the container engine: %m");

@@ -194,24 +194,35 @@ static int settle_table(const Settling *settling) {
 
 /* Names, as wakechain-names(8) reads them: of two services that have the same one on a network, it is that of whom the table has it. */
 
+static void write_name(FILE *stream, const Places *places, const ServiceFacts *service,
+                       const RedirectElement *wanted, const char *from, const char *name, const char *address) {
+        const RedirectElement *found = bsearch(wanted, places->elements, places->n_elements, sizeof(*wanted),
+                                               redirect_element_compare);
+
+        if (found && streq(found->service, service->name))
+                fprintf(stream, "%s %s %s\n", from, name, address);
+}
+
 static void write_names(FILE *stream, const Settling *settling, const ServiceFacts *service) {
         const Places *places = &settling->places;
 
         for (size_t i = 0; service->service && i < service->bindings.n_networks; i++) {
                 const BindingNetwork *network = &service->bindings.networks[i];
                 const char *const interfaces[] = { network->bridge, "lo" };
+                const char *address = service_virtual_address(service->service, network->container);
 
-                for (char **name = network->names; name && *name; name++)
+                for (char **name = network->names; name && *name && *address; name++) {
                         for (size_t k = 0; k < ELEMENTSOF(interfaces); k++) {
-                                const RedirectElement wanted = redirect_name_element(interfaces[k], *name, ""),
-                                                      *found = bsearch(&wanted, places->elements,
-                                                                       places->n_elements, sizeof(wanted),
-                                                                       redirect_element_compare);
+                                const RedirectElement wanted = redirect_name_element(interfaces[k], *name, "");
 
-                                if (found && streq(found->service, service->name))
-                                        fprintf(stream, "%s %s %s\n", interfaces[k], *name,
-                                                service->service->virtual_address);
+                                write_name(stream, places, service, &wanted, interfaces[k], *name, address);
                         }
+                        for (char **guest = network->guests; guest && *guest; guest++) {
+                                const RedirectElement wanted = redirect_guest_element(*guest, *name, "");
+
+                                write_name(stream, places, service, &wanted, *guest, *name, address);
+                        }
+                }
         }
 }
 
@@ -525,8 +536,11 @@ static void print_ports(const ServiceFacts *service, const char *rival) {
 /* A line for each network. */
 static void print_names(const ServiceFacts *service) {
         for (size_t i = 0; service->service && i < service->bindings.n_networks; i++) {
-                printf("  %s is, on %s:", service->service->virtual_address, service->bindings.networks[i].bridge);
-                for (char **name = service->bindings.networks[i].names; name && *name; name++)
+                const BindingNetwork *network = &service->bindings.networks[i];
+
+                printf("  %s is, on %s:", service_virtual_address(service->service, network->container),
+                       network->bridge);
+                for (char **name = network->names; name && *name; name++)
                         printf(" %s", *name);
                 putchar('\n');
         }

@@ -324,24 +324,50 @@ bool stack_is_direct(Stack *stack, uint16_t *ret_elsewhere) {
 void stack_published(Stack *stack, Inner *ret) {
         const Backend *backend = &stack->backend;
         const ContainerInfo *const *infos = stack_infos(stack);
-        const ContainerInfo *info = backend->publisher == BACKEND_NO_MEMBER ? NULL : infos[backend->publisher],
-                            *named = backend->member == BACKEND_NO_MEMBER ? NULL : infos[backend->member];
+        const ContainerInfo *info = backend->publisher == BACKEND_NO_MEMBER ? NULL : infos[backend->publisher];
 
-        inner_init(ret, stack->service, infos, named);
+        inner_init(ret, stack->service, infos);
         if (info && inner_add(ret, info, backend->publisher_port, stack->service->port, /* waits= */ false) < 0)
                 log_debug("Failed to watch a port, for want of memory.");
 }
 
-void stack_add_named(Stack *stack, Inner *inner) {
-        const size_t member = stack->backend.member;
-        const ContainerInfo *named = member == BACKEND_NO_MEMBER ? NULL : stack_infos(stack)[member];
+/* Whom names lead to, the `i`th: first the one that clients are forwarded to, then further ones. BACKEND_NO_MEMBER: none of the engine's. */
+static size_t stack_named(const Stack *stack, size_t i, const char **ret_address) {
+        const Service *service = stack->service;
+
+        *ret_address = i == 0 ? service->virtual_address : service->named[i - 1].virtual_address;
+        if (i == 0)
+                return stack->backend.member;
+        for (size_t k = 0; k < service->n_dependencies; k++)
+                if (service->dependencies[k].kind == DEPENDENCY_CONTAINER && k != stack->backend.member &&
+                    streq(service->dependencies[k].name, service->named[i - 1].container))
+                        return k;
+        return BACKEND_NO_MEMBER;
+}
+
+/* `port` beside those that it says it has; 0: none. */
+static int add_named(Inner *inner, const ContainerInfo *named, const char *address, uint16_t port) {
         int r;
 
-        if (!named || !*stack->service->virtual_address)
-                return;
-        r = inner_add(inner, named, stack->backend.port, /* published= */ 0, /* waits= */ false);
+        r = inner_add_named(inner, named, address);
+        if (r >= 0 && port > 0)
+                r = inner_add(inner, named, port, /* published= */ 0, /* waits= */ false);
         for (size_t i = 0; i < named->n_exposed && i < NAMED_PORTS_MAX && r >= 0; i++)
                 r = inner_add(inner, named, named->exposed[i], /* published= */ 0, /* waits= */ false);
+        return r;
+}
+
+void stack_add_named(Stack *stack, Inner *inner) {
+        const ContainerInfo *const *infos = stack_infos(stack);
+        int r = 0;
+
+        for (size_t i = 0; i <= stack->service->n_named && r >= 0; i++) {
+                const char *address;
+                size_t member = stack_named(stack, i, &address);
+
+                if (*address && member != BACKEND_NO_MEMBER && infos[member])
+                        r = add_named(inner, infos[member], address, i == 0 ? stack->backend.port : 0);
+        }
         if (r < 0)
                 log_debug("Failed to watch a port, for want of memory.");
 }
@@ -349,7 +375,7 @@ void stack_add_named(Stack *stack, Inner *inner) {
 void stack_forwarded(Stack *stack, Inner *ret) {
         const ContainerInfo *const *infos = stack_infos(stack), *info = infos[stack->backend.member];
 
-        inner_init(ret, stack->service, infos, info);
+        inner_init(ret, stack->service, infos);
         if (inner_add(ret, info, stack->backend.port, /* published= */ 0,
                       /* waits= */ false) < 0)
                 log_debug("Failed to watch a port, for want of memory.");
@@ -430,6 +456,31 @@ bool stack_stop_next(Stack *stack, StopMode mode, uint64_t *ret_budget_usec) {
 
 /* Telling */
 
+/* The port is that which the client wants: any will do. */
+static int stack_describe_names(const Stack *stack, Status *status) {
+        const Service *service = stack->service;
+
+        status->names = new0(NameStatus, service->n_named + 1);
+        if (!status->names)
+                return -ENOMEM;
+        for (size_t i = 0; i <= service->n_named; i++) {
+                NameStatus *name = &status->names[status->n_names];
+                Backend backend = { .port = stack->backend.port };
+                const char *address;
+                int r;
+
+                backend.member = stack_named(stack, i, &address);
+                if (isempty(address) || backend.member == BACKEND_NO_MEMBER)
+                        continue;
+                status->n_names++;
+                name->address = strdup(address);
+                r = name->address ? backend_addresses(&backend, service, stack->infos, &name->backends) : -ENOMEM;
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 int stack_describe(const Stack *stack, uint64_t begin_usec, Status *status) {
         const Service *service = stack->service;
         int r;
@@ -439,11 +490,9 @@ int stack_describe(const Stack *stack, uint64_t begin_usec, Status *status) {
                 if (r < 0)
                         return r;
         }
-        if (*service->virtual_address && stack->backend.member != BACKEND_NO_MEMBER) {
-                status->virtual_address = strdup(service->virtual_address);
-                if (!status->virtual_address)
-                        return -ENOMEM;
-        }
+        r = stack_describe_names(stack, status);
+        if (r < 0)
+                return r;
         status->dependencies = new0(DependencyStatus, service->n_dependencies);
         if (!status->dependencies)
                 return -ENOMEM;

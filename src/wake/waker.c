@@ -1015,6 +1015,7 @@ static bool waker_is_quiet(Waker *waker) {
 
         stack_forwarded(waker->stack, &inner);
         further_add_forwarded(waker->further, &inner);
+        stack_add_named(waker->stack, &inner);
         /* One that is ignored is let finish like any other. */
         r = inner_is_used(&inner, NULL, silence_usec);
         inner_done(&inner);

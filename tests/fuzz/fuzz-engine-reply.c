@@ -70,7 +70,7 @@ static void parse_list(const char *text, size_t size) {
 static void parse_names(const char *text, size_t size) {
         char **names;
 
-        if (engine_reply_names(text, size, &names) >= 0)
+        if (engine_reply_names(text, size, false, &names) >= 0)
                 strv_free(names);
 }
 

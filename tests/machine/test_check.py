@@ -37,6 +37,39 @@ class Check(ServiceTest):
         for part in parts:
             self.assertIn(part, problem[2])
 
+    def test_names_that_do_not_resolve(self):
+        """Which, where and why; and whose networks the virtual addresses would be."""
+        m = self.machine
+        bridge = "com.docker.network.bridge.name=own0"
+        for network, *options in (("outside",), ("inside", "--internal"), ("own", "-o", bridge)):
+            m.docker("network", "create", *options, network)
+            self.addCleanup(m.docker, "network", "rm", network)
+        containers = {
+            "plain": [],
+            "hidden": ["--network", "inside"],
+            "odd": ["--network", "own"],
+            "localhost": ["--network", "outside", "--network-alias", "shop.example", "--network-alias", "b\u00fccher", "--network-alias", "Shop"],
+        }
+        for name, options in containers.items():
+            self.create(name, "--expose", "80", *options)
+        services = {f"s-{name}": service(name, names=True) for name in containers}
+        path, addresses = "/tmp/names.json", "172.16.0.0/12"
+        m.write(path, json.dumps({"names": {"addresses": addresses}, "services": services}))
+        done = m.run(["wakectl", "check", "--engine", "--json", path], check=False)
+        found = {(p["level"], p["path"], json.loads(p["value"] or "null")): p["text"] for p in json.loads(done.stdout)["problems"]}
+        expected = {
+            ("s-plain", "plain"): "the engine's default network has no names",
+            ("s-hidden", "hidden"): "network 'inside' while it sleeps: it is internal",
+            ("s-odd", "odd"): "its bridge has a name of its own",
+            ("s-localhost", "localhost"): "not localhost",
+            ("s-localhost", "shop.example"): "of one label",
+            ("s-localhost", "b\u00fccher"): "letters, digits",
+        }
+        for (name, value), text in expected.items():
+            self.assertIn(text, found.pop(("warning", f"services.{name}.names", value)))
+        self.assertRegex(found.pop(("error", "names", None)), f"'addresses' {addresses} overlaps the network 172[0-9./]+ of '.*', which is the engine's ")
+        self.assertEqual(found, {})
+
     def test_users_files_are_sound(self):
         self.assertIn("no errors", self.machine.out("wakectl check --engine", timeout=300))
 

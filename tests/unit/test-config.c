@@ -108,6 +108,24 @@ static void test_names(void) {
                      "services.s.dependencies[0].unit", "\"a b.service\"", "systemd unit");
 }
 
+#define NAMED(list)                                    \
+        "{'services':{'s':{'name':'web','names':" list \
+        ",'dependencies':[{'container':'api'},{'unit':'x.service'}]}}}"
+
+static void test_containers_that_are_named(void) {
+        assert_error(NAMED("['apo']"), "services.s.names[0]", "\"apo\"",
+                     "no container of this service, did you mean 'api'?");
+        assert_error(NAMED("['x.service']"), "services.s.names[0]", "\"x.service\"",
+                     "no container of this service");
+        assert_error(NAMED("['api','api']"), "services.s.names[1]", "\"api\"", "twice");
+        assert_error(NAMED("['b\xc3\xbc']"), "services.s.names[0]", "\"b\xc3\xbc\"",
+                     "a list of 1 to 32 containers");
+        assert_error(NAMED("[]"), "services.s.names", "[]", "a list of 1 to 32 containers");
+        assert_error(NAMED("'api'"), "services.s.names", "\"api\"", "a list of 1 to 32 containers");
+        assert_error("{'defaults':{'names':['web']},'services':{'s':{'name':'web'}}}", "defaults.names", "[…]",
+                     "belongs to one service");
+}
+
 #define UNIT(unit, members) "{'services':{'s':{'name':'s','dependencies':[{'unit':'" unit "'" members "}]}}}"
 
 static void test_units_that_can_be_started(void) {
@@ -528,6 +546,7 @@ int main(void) {
         test_top_level();
         test_service_shape();
         test_names();
+        test_containers_that_are_named();
         test_units_that_can_be_started();
         test_own_units_are_services();
         test_units_have_no_address_of_their_own();

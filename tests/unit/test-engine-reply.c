@@ -178,6 +178,32 @@ static void test_exit_code(void) {
         ASSERT_EQ(exit_code(""), -EBADMSG);
 }
 
+/* Where it is on networks: of one that runs. */
+static void test_list_of_networks(void) {
+        static const char networks[] =
+                        "\"NetworkSettings\":{\"Networks\":{"
+                        "\"bridge\":{\"NetworkID\":\"0a\",\"IPAddress\":\"172.17.0.2\"},"
+                        "\"odd\":{\"NetworkID\":7,\"IPAddress\":\"nonsense\"},\"none\":null,"
+                        "\"proxy\":{\"NetworkID\":\"0123456789abcdef0123456789abcdef0123456789abcdef"
+                        "0123456789abcdef\",\"IPAddress\":\"172.18.0.2\"}}}";
+        _cleanup_free_ char *body = NULL;
+        ListedContainer *list;
+        size_t n;
+
+        ASSERT_TRUE(asprintf(&body,
+                             "[{\"Names\":[\"/a\"],\"State\":\"running\",%s},{\"Names\":[\"/b\"],\"State\":\"exited\",%s}]",
+                             networks, networks) > 0);
+        ASSERT_OK(listed_containers_parse(&list, &n, body, strlen(body)));
+        ASSERT_EQ(n, 2);
+        ASSERT_EQ(list[0].n_links, 2);
+        ASSERT_STREQ(list[0].links[0].bridge, "");
+        ASSERT_STREQ(list[0].links[0].ipv4, "172.17.0.2");
+        ASSERT_STREQ(list[0].links[1].bridge, "br-0123456789ab");
+        ASSERT_STREQ(list[0].links[1].ipv4, "172.18.0.2");
+        ASSERT_EQ(list[1].n_links, 0);
+        listed_containers_free(list, n);
+}
+
 /* What a container publishes, each state that engines have a word for, and what is none of all this. */
 static void test_list(void) {
         static const char body[] =
@@ -220,24 +246,30 @@ static void test_list(void) {
 static void test_names(void) {
         static const char networks[] =
                         "[{\"Name\":\"net\",\"Id\":\"0a1b\"},{\"Name\":\"a b\",\"Id\":7},7,null,{\"Name\":[]}]";
+        static const char internal[] = "[{\"Name\":\"net\",\"Id\":\"0a\",\"Internal\":false},"
+                                       "{\"Name\":\"inside\",\"Id\":\"0b\",\"Internal\":true}]";
         static const char images[] =
                         "[{\"Id\":\"sha256:0a\",\"RepoTags\":[\"x:1\",7,\"y:2\"]},{\"RepoTags\":null},{\"RepoTags\":{}}]";
         char **list = NULL;
 
-        ASSERT_OK(engine_reply_names(networks, strlen(networks), &list));
+        ASSERT_OK(engine_reply_names(networks, strlen(networks), false, &list));
         ASSERT_EQ(strv_length(list), 2);
         ASSERT_STREQ(list[0], "0a1b");
         ASSERT_STREQ(list[1], "net");
         strv_free(list);
-        ASSERT_OK(engine_reply_names(images, strlen(images), &list));
+        ASSERT_OK(engine_reply_names(images, strlen(images), false, &list));
         ASSERT_EQ(strv_length(list), 2);
         ASSERT_STREQ(list[0], "x:1");
         ASSERT_STREQ(list[1], "y:2");
         strv_free(list);
-        ASSERT_OK(engine_reply_names("[]", 2, &list));
+        ASSERT_OK(engine_reply_names(internal, strlen(internal), true, &list));
+        ASSERT_EQ(strv_length(list), 2);
+        ASSERT_STREQ(list[1], "inside");
+        strv_free(list);
+        ASSERT_OK(engine_reply_names("[]", 2, false, &list));
         ASSERT_NULL(list);
-        ASSERT_ERROR(engine_reply_names("{}", 2, &list), EBADMSG);
-        ASSERT_ERROR(engine_reply_names("", 0, &list), EBADMSG);
+        ASSERT_ERROR(engine_reply_names("{}", 2, false, &list), EBADMSG);
+        ASSERT_ERROR(engine_reply_names("", 0, false, &list), EBADMSG);
 }
 
 /* A thousand stacks of some containers each fit, and more than that is not built at all. */
@@ -287,6 +319,7 @@ int main(void) {
         test_transience();
         test_exit_code();
         test_list();
+        test_list_of_networks();
         test_names();
         test_list_is_bounded();
         test_string();

@@ -126,6 +126,28 @@ static void test_each_port_has_its_way(void) {
         ASSERT_FALSE(ways_equal(ways, NULL));
 }
 
+/* Clients of names reach the port that they want, of the container whose names those are. */
+static void test_each_name_has_its_way(void) {
+        char *shop[] = { (char *) "172.18.0.4:80", NULL }, *api[] = { (char *) "172.18.0.7:1", NULL };
+        NameStatus list[] = { { .address = (char *) "198.18.0.1", .backends = shop },
+                              { .address = (char *) "198.18.0.2", .backends = api },
+                              { .address = (char *) "nonsense", .backends = api } };
+        Status status = { .backends = shop, .names = list, .n_names = ELEMENTSOF(list) };
+        _cleanup_(ways_freep) Ways *ways = NULL, *same = NULL, *other = NULL;
+
+        ASSERT_OK(ways_new(&ways, &status));
+        ASSERT_OK(ways_new(&same, &status));
+        expect_way(ways, "127.0.0.1:9002", "172.18.0.4:80");
+        expect_way(ways, "198.18.0.1:8080", "172.18.0.4:8080");
+        expect_way(ways, "198.18.0.2:8080", "172.18.0.7:8080");
+        expect_way(ways, "198.18.0.2:80", "172.18.0.7:80");
+        expect_way(ways, "198.18.0.3:8080", "172.18.0.4:80");
+        ASSERT_TRUE(ways_equal(ways, same));
+        api[0] = (char *) "172.18.0.8:1";
+        ASSERT_OK(ways_new(&other, &status));
+        ASSERT_FALSE(ways_equal(ways, other));
+}
+
 static void test_the_wanted_address_is_that_of_ipv4(void) {
         _cleanup_close_ int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0),
                             client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), accepted = -EBADF;
@@ -153,6 +175,7 @@ int main(void) {
         test_addresses();
         test_backends_are_compared();
         test_each_port_has_its_way();
+        test_each_name_has_its_way();
         test_the_wanted_address_is_that_of_ipv4();
         return 0;
 }

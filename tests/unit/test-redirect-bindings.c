@@ -202,6 +202,8 @@ static void test_link_in_the_place_of_the_folder(const char *root) {
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define NETWORK "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 
+#define LONG63 "abcdefghijklmnopqrstuvwxyz0123456789-_abcdefghijklmnopqrstuvwxy"
+
 /* Its own name, the compose service, aliases in small letters and once; no id, no domain name, nothing of networks that have no names. */
 static void test_names(const char *root) {
         static const char body[] = "{\"Id\":\"" ID "\",\"Name\":\"/Shop-web-1\","
@@ -214,12 +216,12 @@ static void test_names(const char *root) {
                                    "\"proxy\":{\"NetworkID\":\"" NETWORK "\",\"Aliases\":[\"web\",\"SHOP\","
                                    "\"0123456789ab\",\"shop.example\",\"localhost\",\"a b\",\"_x\"]}}}}";
         char *const networks[] = { (char *) NETWORK, (char *) "proxy", (char *) ID, (char *) "new", NULL };
-        static const char *const expected[] = { "shop-web-1", "web", "shop" };
+        static const char *const expected[] = { "shop-web-1", "web", "shop", "_x" };
         _cleanup_(container_info_freep) ContainerInfo *info = NULL;
         RedirectBindings bindings = { .known = true }, loaded;
 
         ASSERT_OK(container_info_parse(&info, body, strlen(body)));
-        ASSERT_OK(redirect_bindings_add_names(&bindings, info, networks));
+        ASSERT_OK(redirect_bindings_add_names(&bindings, info, networks, NULL));
         ASSERT_EQ(redirect_bindings_save(&bindings, root, "names"), 1);
         ASSERT_EQ(redirect_bindings_save(&bindings, root, "names"), 0);
         ASSERT_OK(redirect_bindings_load(&loaded, root, "names"));
@@ -233,6 +235,43 @@ static void test_names(const char *root) {
                 ASSERT_STREQ(loaded.networks[1].names[i], expected[i]);
         redirect_bindings_done(&loaded);
         redirect_bindings_done(&bindings);
+}
+
+/* Of a further container, which may be gone for a while. */
+static void test_names_of_further_containers(const char *root) {
+        static const char body[] =
+                        "{\"Id\":\"" ID "\",\"Name\":\"/api\",\"State\":{\"Running\":false},\"NetworkSettings\":{"
+                        "\"Networks\":{\"proxy\":{\"NetworkID\":\"" NETWORK "\",\"Aliases\":null}}}}";
+        _cleanup_(container_info_freep) ContainerInfo *info = NULL;
+        RedirectBindings bindings = { .known = true }, loaded, kept = { .known = true };
+
+        ASSERT_OK(container_info_parse(&info, body, strlen(body)));
+        ASSERT_OK(redirect_bindings_add_names(&bindings, info, NULL, NULL));
+        ASSERT_OK(redirect_bindings_add_names(&bindings, info, NULL, "api"));
+        ASSERT_EQ(redirect_bindings_save(&bindings, root, "further"), 1);
+        ASSERT_OK(redirect_bindings_load(&loaded, root, "further"));
+        ASSERT_EQ(loaded.n_networks, 2);
+        ASSERT_NULL(loaded.networks[0].container);
+        ASSERT_STREQ(loaded.networks[1].container, "api");
+        ASSERT_OK(redirect_bindings_keep_names(&kept, &loaded, "api"));
+        ASSERT_OK(redirect_bindings_keep_names(&kept, &loaded, "other"));
+        ASSERT_EQ(kept.n_networks, 1);
+        ASSERT_STREQ(kept.networks[0].bridge, "br-fedcba987654");
+        ASSERT_STREQ(kept.networks[0].names[0], "api");
+        redirect_bindings_done(&kept);
+        redirect_bindings_done(&loaded);
+        redirect_bindings_done(&bindings);
+}
+
+static void test_which_names_resolve(void) {
+        static const char *const good[] = { "a", "A-b_9", "_x", "-", LONG63 }, *const bad[] = {
+                "", "a.b", "localhost", "LocalHost", "b\xc3\xbc", "a b", LONG63 "x"
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(good); i++)
+                ASSERT_TRUE(redirect_name_is_valid(good[i]));
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                ASSERT_FALSE(redirect_name_is_valid(bad[i]));
 }
 
 static void test_names_that_are_none(const char *root) {
@@ -266,6 +305,8 @@ int main(void) {
         test_lock(root);
         test_what_it_was_learned_from(root);
         test_names(root);
+        test_names_of_further_containers(root);
+        test_which_names_resolve();
         test_names_that_are_none(root);
         test_link_in_the_place_of_the_folder(root);
 

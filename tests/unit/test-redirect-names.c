@@ -19,6 +19,7 @@
 #define ELSEWHERE "br-0000"
 #define HERE4 "10.77.0.1"
 #define VIRTUAL "198.18.7.7"
+#define FURTHER "198.18.8.8"
 #define PORT 9002
 #define REDIRECT_PORT 29002
 #define THERE4 "10.77.0.2"
@@ -32,9 +33,13 @@ static int here, there;
 static int names = -EBADF, dns = -EBADF, front = -EBADF;
 static Redirect *redirect;
 
-static const Service shop = {
-        .name = (char *) "shop", .port = PORT, .redirect_port = REDIRECT_PORT, .virtual_address = VIRTUAL
-};
+static NamedContainer further[] = { { (char *) "api", FURTHER } };
+static const Service shop = { .name = (char *) "shop",
+                              .port = PORT,
+                              .redirect_port = REDIRECT_PORT,
+                              .virtual_address = VIRTUAL,
+                              .named = further,
+                              .n_named = ELEMENTSOF(further) };
 
 static BindingNetwork networks[] = {
         { .bridge = BRIDGE,
@@ -108,18 +113,22 @@ static int asked(int from, const char *address, const char *name) {
         return found;
 }
 
-static bool reaches_front(uint16_t port) {
+static bool reaches_front_at(const char *address, uint16_t port) {
         struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
         struct pollfd waited = { .fd = front, .events = POLLIN };
         _cleanup_close_ int fd = open_at(there, SOCK_STREAM), server = -EBADF;
 
-        ASSERT_EQ(inet_pton(AF_INET, VIRTUAL, &to.sin_addr), 1);
+        ASSERT_EQ(inet_pton(AF_INET, address, &to.sin_addr), 1);
         ASSERT_TRUE(connect(fd, (struct sockaddr *) &to, sizeof(to)) < 0);
         if (poll(&waited, 1, WAIT_MSEC) <= 0)
                 return false;
         server = accept4(front, NULL, NULL, SOCK_CLOEXEC);
         ASSERT_TRUE(server >= 0);
         return true;
+}
+
+static bool reaches_front(uint16_t port) {
+        return reaches_front_at(VIRTUAL, port);
 }
 
 static int settle_all(const RedirectEntry *entries, size_t n_entries, RedirectElement *elements, size_t n) {
@@ -133,7 +142,7 @@ static int settle_all(const RedirectEntry *entries, size_t n_entries, RedirectEl
 /* What is settled stays so: all of it was read back as it was written. */
 static void settle(RedirectAim aim, const RedirectBindings *wanted) {
         const RedirectEntry entry = {
-                .service = shop.name, .aim = aim, .redirect_port = REDIRECT_PORT, .virtual_address = VIRTUAL
+                .service = shop.name, .aim = aim, .redirect_port = REDIRECT_PORT, .has_names = true
         };
         RedirectElement *elements;
         size_t n, n_unique = 0;
@@ -234,6 +243,26 @@ static void test_virtual_address(void) {
         ASSERT_TRUE(count.up);
 }
 
+/* Of a list: an address of its own, by the same chain; one of which the file knows nothing any more has none. */
+static void test_further_container(void) {
+        BindingNetwork list[] = {
+                { .bridge = BRIDGE, .names = (char *[]){ (char *) "shop", NULL } },
+                { .container = (char *) "api", .bridge = BRIDGE, .names = (char *[]){ (char *) "api", NULL } },
+                { .container = (char *) "gone", .bridge = BRIDGE, .names = (char *[]){ (char *) "gone", NULL } },
+        };
+        RedirectBindings both = { .known = true, .networks = list, .n_networks = ELEMENTSOF(list) };
+
+        settle(REDIRECT_UP, &both);
+        ASSERT_TRUE(reaches_front_at(VIRTUAL, 80));
+        ASSERT_TRUE(reaches_front_at(FURTHER, 80));
+        ASSERT_EQ(asked(there, HERE4, "api"), names);
+        ASSERT_EQ(asked(there, HERE4, "gone"), dns);
+        ASSERT_OK(redirect_lift(redirect, &shop, NULL));
+        ASSERT_TRUE(reaches_front_at(FURTHER, 80));
+        ASSERT_EQ(asked(there, HERE4, "api"), dns);
+        settle(REDIRECT_UP, &bindings);
+}
+
 /* A port that only questions which were redirected may come to. */
 static void test_direct_questions_are_dropped(void) {
         struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(REDIRECT_NAMES_PORT) };
@@ -276,6 +305,27 @@ static void test_virtual_address_from_elsewhere(void) {
         ASSERT_TRUE(reaches_front(80));
 }
 
+/* A container that is on that network, too, asks and comes by this one: it alone is led there. */
+static void test_guests(void) {
+        BindingNetwork elsewhere = { .bridge = ELSEWHERE,
+                                     .names = (char *[]){ (char *) "other", (char *) LONG63, NULL },
+                                     .guests = (char *[]){ (char *) THERE4, NULL } };
+        const RedirectBindings wanted = { .known = true, .networks = &elsewhere, .n_networks = 1 };
+
+        settle(REDIRECT_UP, &wanted);
+        ASSERT_EQ(asked(there, HERE4, "Other"), names);
+        ASSERT_EQ(asked(there, HERE4, LONG63), names);
+        ASSERT_EQ(asked(there, HERE4, "othe"), dns);
+        ASSERT_TRUE(reaches_front(80));
+        ASSERT_OK(redirect_lift(redirect, &shop, NULL));
+        ASSERT_EQ(asked(there, HERE4, "other"), dns);
+        ASSERT_TRUE(reaches_front(80));
+        elsewhere.guests = (char *[]){ (char *) "10.77.0.3", NULL };
+        settle(REDIRECT_UP, &wanted);
+        ASSERT_EQ(asked(there, HERE4, "other"), dns);
+        settle(REDIRECT_UP, &bindings);
+}
+
 #define N_MANY 1000
 
 static void test_many_names(void) {
@@ -300,7 +350,7 @@ static void test_many_names(void) {
                 entries[i] = (RedirectEntry){ .service = name,
                                               .aim = REDIRECT_UP,
                                               .redirect_port = service.redirect_port,
-                                              .virtual_address = address };
+                                              .has_names = true };
                 ASSERT_OK(redirect_elements_new(&own, &n_own, &service, service.port,
                                                 &(RedirectBindings){ .known = true,
                                                                      .networks = &network,
@@ -355,9 +405,11 @@ int main(void) {
         test_no_questions_while_awake();
         test_names_come_and_go();
         test_virtual_address();
+        test_further_container();
         test_direct_questions_are_dropped();
         test_own_containers_are_spared();
         test_virtual_address_from_elsewhere();
+        test_guests();
         test_many_names();
 
         redirect_free(redirect);

@@ -68,10 +68,13 @@ static void test_what_is_written_is_read_back(void) {
                   .error = (char *) "exited with 3" },
         };
         char *backends[] = { (char *) "[fd00::2]:80", NULL };
+        NameStatus list[] = { { .address = (char *) "198.18.0.1", .backends = backends } };
         Status status = waking_status(dependencies, backends);
         _cleanup_(status_freep) Status *again = NULL;
         json_object *first, *second;
 
+        status.names = list;
+        status.n_names = ELEMENTSOF(list);
         status.reason = FAILURE_GLOBAL_TIMEOUT;
         status.error = (char *) "too \"long\"\n";
         first = status_to_json(&status);

@@ -24,6 +24,52 @@ static void test_follows_from_the_name(void) {
         ASSERT_STREQ(address_of(others, "blog"), BLOG_ADDRESS);
 }
 
+/* Each of a list has one of its own, and whoever makes a list moves nobody. */
+static void test_further_containers(void) {
+        _cleanup_(config_freep) Config *alone = NULL, *listed = NULL;
+        const Service *service;
+
+        alone = load("{'names':{'addresses':'10.9.8.0/29'},'services':{'a':{'name':'x','names':true}," BLOG "}}");
+        listed = load("{'names':{'addresses':'10.9.8.0/29'},'services':{'a':{'name':'x','names':['y','z'],'dependencies':"
+                      "[{'container':'y'},{'container':'z'}]}," BLOG "}}");
+        service = config_find(listed, "a");
+        ASSERT_TRUE(service_is_redirected(service));
+        ASSERT_STREQ(address_of(alone, "a"), address_of(listed, "a"));
+        ASSERT_STREQ(address_of(alone, "blog"), address_of(listed, "blog"));
+        ASSERT_STREQ(service_virtual_address(service, NULL), address_of(listed, "a"));
+        ASSERT_STREQ(service_virtual_address(service, "nobody"), "");
+        ASSERT_TRUE(*service_virtual_address(service, "y") && *service_virtual_address(service, "z"));
+        ASSERT_FALSE(streq(service_virtual_address(service, "y"), service_virtual_address(service, "z")));
+        ASSERT_FALSE(streq(service_virtual_address(service, "y"), address_of(listed, "a")));
+}
+
+/* As many as two hosts' worth, each once; in a network that is just as large there is room for the last. */
+static void test_a_network_that_is_full(void) {
+        enum { N = 1022 };
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_free_ bool *taken = new0(bool, N + 2);
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        FILE *stream = open_memstream(&text, &size);
+
+        ASSERT_TRUE(stream && taken);
+        fputs("{'names':{'addresses':'10.9.8.0/22'},'services':{", stream);
+        for (int i = 0; i < N; i++)
+                fprintf(stream, "%s's%i':{'name':'c%i','names':true}", i > 0 ? "," : "", i, i);
+        fputs("}}", stream);
+        ASSERT_EQ(fclose(stream), 0);
+        config = load(text);
+        ASSERT_EQ(config->n_services, N);
+        for (size_t i = 0; i < N; i++) {
+                unsigned a, b;
+
+                ASSERT_EQ(sscanf(config->services[i].virtual_address, "10.9.%u.%u", &a, &b), 2);
+                a = (a - 8) * 256 + b;
+                ASSERT_TRUE(a >= 1 && a <= N && !taken[a]);
+                taken[a] = true;
+        }
+}
+
 static void test_who_has_one(void) {
         _cleanup_(config_freep) Config *config =
                         load("{'services':{'off':{'name':'a','port':1,'names':false},'bot':{'name':'b'},"
@@ -87,6 +133,8 @@ static void test_bad_networks(void) {
 
 int main(void) {
         test_follows_from_the_name();
+        test_further_containers();
+        test_a_network_that_is_full();
         test_who_has_one();
         test_defaults();
         test_clashes();

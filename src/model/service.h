@@ -60,6 +60,7 @@ typedef struct Dependency {
         uint64_t startup_delay_usec;
         uint64_t estimated_usec; /* estimatedTime, else startupDelay if given, else 5 s */
         bool keep;
+        bool implied; /* not of the file: another one has its network */
 } Dependency;
 
 /* A further port of a service, as the member `ports` names it. */
@@ -195,6 +196,14 @@ static inline bool service_has_names(const Service *service) {
 /* Its clients speak nothing but UDP: nobody accepts connections. */
 bool service_is_udp(const Service *service);
 
+/* Adds the owners of its containers' networks, as far as they are none of its dependencies: they are started before all others. `owners` has each
+ * container that has another one's network, and then that one. -ENOMEM. */
+int service_add_owners(Service *service, char *const *owners);
+/* From the same list. NULL: its network is its own. */
+const char *owners_find(char *const *owners, const char *container);
+
+/* NULL: it has no such container. */
+const Dependency *service_find_container(const Service *service, const char *container);
 /* The dependency that is the main container. Never NULL in a config that was loaded. */
 const Dependency *service_main(const Service *service);
 

@@ -96,11 +96,13 @@ static void refuse_depends_on(const Check *check, size_t i, const char *name, co
 
 /* The service's own members */
 
+static const char needs_listen[] =
+                "needs 'listen': without it, clients of an awake service do not pass through wakechain";
+
 /* What holds only where all clients pass through us. From the defaults, it may meet a service without clients. */
 static void check_guard(const Check *check, const char *name, bool wanted) {
         if (wanted && (given(check, name) || given(check, "port")))
-                refuse(check, name,
-                       "needs 'listen': without it, clients of an awake service do not pass through wakechain");
+                refuse(check, name, needs_listen);
 }
 
 /* Health checks of proxies are what most requests are that somebody wants to be ignored. */
@@ -233,8 +235,14 @@ static bool has_tcp_only(char *const *listen) {
 
 static int check_port(const Check *check, size_t i) {
         const Service *service = check->service;
-        const ServicePort *port = &service->ports[i];
+        ServicePort *port = &service->ports[i];
 
+        if (port->proxy_protocol > 0 && !given(check, "listen"))
+                refuse_port(check, i, "proxyProtocol", needs_listen);
+        if (port->page < 0)
+                port->page = service->page;
+        if (port->proxy_protocol < 0)
+                port->proxy_protocol = service->proxy_protocol;
         if (port->port == 0)
                 return 0;
         if (port->port == service->port)

@@ -676,6 +676,7 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, Keep *k
                                                 .page_socket = options->page_socket,
                                                 .page = options->page,
                                                 .proxy_protocol = options->proxy_protocol,
+                                                .ports = &front->options.ports,
                                                 .rules = &front->options.rules,
                                                 .on_client = front_on_client,
                                                 .on_gone = front_on_client_gone,

@@ -63,13 +63,6 @@ typedef struct Dependency {
         bool implied; /* not of the file: another one has its network */
 } Dependency;
 
-/* A further port of a service, as the member `ports` names it. */
-typedef struct ServicePort {
-        uint16_t port;
-        char **listen; /* proxy mode: where its clients come in; all of these are in the service's list, too */
-        char *backend; /* as given; NULL: found out after the start */
-} ServicePort;
-
 typedef enum PageMode {
         PAGE_AUTO,
         PAGE_ALWAYS,
@@ -77,6 +70,15 @@ typedef enum PageMode {
         _PAGE_MODE_MAX,
         _PAGE_MODE_INVALID = -EINVAL,
 } PageMode;
+
+/* A further port of a service, as the member `ports` names it. */
+typedef struct ServicePort {
+        uint16_t port;
+        char **listen; /* proxy mode: where its clients come in; all of these are in the service's list, too */
+        char *backend; /* as given; NULL: found out after the start */
+        PageMode page;
+        int proxy_protocol; /* 0, 1, 2 */
+} ServicePort;
 
 typedef enum SleepMethod {
         SLEEP_STOP,

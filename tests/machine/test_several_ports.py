@@ -181,7 +181,16 @@ class ProxyMode(ServiceTest):
     per = "class"
     config = {
         "services": {
-            "proxy": service("c-proxy", 9850, listen="127.0.0.1:9850", backend="c-proxy:80", ports=[{"port": 9851, "backend": "c-proxy:8080"}])
+            "proxy": service(
+                "c-proxy",
+                9850,
+                listen="127.0.0.1:9850",
+                backend="c-proxy:80",
+                ports=[
+                    {"port": 9851, "backend": "c-proxy:8080", "page": "auto"},
+                    {"port": 9852, "backend": "c-proxy:22", "proxyProtocol": "v1"},
+                ],
+            )
         }
     }
 
@@ -196,6 +205,18 @@ class ProxyMode(ServiceTest):
             self.assertEqual(self.ask("http://127.0.0.1:9851/"), (200, "inner8080\n"))
             self.sleep("proxy")
             self.assert_stopped("c-proxy")
+
+    def test_each_port_has_its_manner(self):
+        """Who sees a page on one port, and waits on another, while both sleep; a header for one backend alone."""
+        code, page = self.ask("http://127.0.0.1:9851/", *BROWSER)
+        self.assertEqual((code, "<html" in page), (503, True))
+        self.wait_state("proxy", "awake", 60)
+        self.sleep("proxy")
+        self.assertEqual(self.ask("http://127.0.0.1:9850/", *BROWSER)[1].split()[0], "c-proxy")
+        # What is no HTTP is echoed: the header stands before it, also for who was held.
+        for _ in range(2):
+            self.assertRegex(self.machine.python(ECHO, "127.0.0.1", "9852", timeout=90), "^PROXY TCP4 127.0.0.1 127.0.0.1 ")
+            self.sleep("proxy")
 
 
 class OwnContainers(ServiceTest):

@@ -387,11 +387,12 @@ static void test_byte_order_mark_is_skipped(void) {
 }
 
 static void test_further_ports(void) {
-        _cleanup_(config_freep) Config *config =
-                        load_fine("{'services':{'a':{'name':'a','port':80},'b':{'name':'b','port':81,'ports':[]},"
-                                  "'c':{'name':'c','port':82,'ports':[22,{'port':5432,'backend':'c:5433'}]},"
-                                  "'d':{'name':'d','port':83,'listen':['127.0.0.1:83','[::1]:83','/run/d.sock'],"
-                                  "'ports':[23,{'port':24,'listen':'2424'}]}}}");
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'a':{'name':'a','port':80},'b':{'name':'b','port':81,'ports':[]},"
+                        "'c':{'name':'c','port':82,'ports':[22,{'port':5432,'backend':'c:5433'}]},"
+                        "'d':{'name':'d','port':83,'listen':['127.0.0.1:83','[::1]:83','/run/d.sock'],"
+                        "'page':'never','proxyProtocol':'v2',"
+                        "'ports':[23,{'port':24,'listen':'2424','page':'auto','proxyProtocol':'none'}]}}}");
         const Service *a = config_find(config, "a"), *b = config_find(config, "b"), *c = config_find(config, "c"),
                       *d = config_find(config, "d");
 
@@ -407,6 +408,10 @@ static void test_further_ports(void) {
         ASSERT_STREQ(d->ports[0].listen[0], "127.0.0.1:23");
         ASSERT_STREQ(d->ports[0].listen[1], "[::1]:23");
         ASSERT_STREQ(d->ports[1].listen[0], "2424");
+        ASSERT_EQ(d->ports[0].page, PAGE_NEVER);
+        ASSERT_EQ(d->ports[0].proxy_protocol, 2);
+        ASSERT_EQ(d->ports[1].page, PAGE_AUTO);
+        ASSERT_EQ(d->ports[1].proxy_protocol, 0);
         ASSERT_EQ(strv_length(d->listen), 6);
         ASSERT_STREQ(d->listen[5], "2424");
 }

@@ -92,6 +92,14 @@ static void text_add_listen(UnitText *text, const Service *service) {
                 unit_text_print(text, "RemoveOnStop=yes\n");
 }
 
+static bool takes_connections(const Service *service) {
+        bool takes = !service->listen;
+
+        for (char **text = service->listen; text && *text && !takes; text++)
+                takes = strncmp(*text, "udp:", strlen("udp:")) != 0;
+        return takes;
+}
+
 /* wake@NAME.socket */
 static void text_socket(UnitText *text, const UnitsWanted *wanted, const Service *service) {
         bool redirected = service_is_redirected(service);
@@ -126,7 +134,7 @@ static void text_socket(UnitText *text, const UnitsWanted *wanted, const Service
                 text_add_access(text, service);
         }
         unit_text_print(text, "Service=wake-front@%s.service\n", service->name);
-        if (!service_is_udp(service))
+        if (takes_connections(service))
                 unit_text_print(text, "Backlog=4096\n"
                                       "KeepAlive=yes\n");
         unit_text_print(text, "TriggerLimitIntervalSec=0\n");

@@ -174,11 +174,13 @@ static const JsonKind kind_dependencies = { JSON_TYPE(array), parse_dependencies
 JSON_KIND_OF_NAMES(kind_page, "\"auto\", \"always\" or \"never\"", { "auto", PAGE_AUTO },
                    { "always", PAGE_ALWAYS }, { "never", PAGE_NEVER });
 JSON_KIND_OF_NAMES(kind_proxy_protocol, "\"none\", \"v1\" or \"v2\"", { "none", 0 }, { "v1", 1 }, { "v2", 2 });
+JSON_KIND_OF_NAMES(kind_protocol, "\"tcp\" or \"udp\"", { "tcp", IPPROTO_TCP }, { "udp", IPPROTO_UDP });
 
 static const JsonField port_fields[] = { { "backend", &kind_backend, offsetof(ServicePort, backend) },
                                          { "listen", &kind_listen, offsetof(ServicePort, listen) },
                                          { "page", &kind_page, offsetof(ServicePort, page) },
                                          { "port", &kind_port, offsetof(ServicePort, port), JSON_MANDATORY },
+                                         { "protocol", &kind_protocol, offsetof(ServicePort, protocol) },
                                          { "proxyProtocol", &kind_proxy_protocol,
                                            offsetof(ServicePort, proxy_protocol) },
                                          {} };
@@ -217,7 +219,7 @@ static int parse_ports(JsonWalk *walk, const JsonPath *path, const JsonField *fi
                 JsonPath element = json_path_element(path, i);
                 ServicePort *port = &service->ports[service->n_ports++];
 
-                *port = (ServicePort){ .page = _PAGE_MODE_INVALID, .proxy_protocol = -1 };
+                *port = (ServicePort){ .protocol = IPPROTO_TCP, .page = _PAGE_MODE_INVALID, .proxy_protocol = -1 };
                 r = parse_port(walk, &element, json_object_array_get_idx(value, i), port);
         }
         return r;

@@ -335,7 +335,7 @@ static bool names_port(const Service *service, uint16_t port) {
         bool named = service->port == port;
 
         for (size_t i = 0; i < service->n_ports && !named; i++)
-                named = service->ports[i].port == port;
+                named = service->ports[i].port == port && !service_port_is_udp(&service->ports[i]);
         return named;
 }
 

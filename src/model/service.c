@@ -23,9 +23,17 @@ bool engine_name_is_valid(const char *name) {
                strspn(name, LETTERS_AND_DIGITS "_.-") == size;
 }
 
+static bool is_of_further_port(const Service *service, const char *listen) {
+        bool is = false;
+
+        for (size_t i = 0; i < service->n_ports && !is; i++)
+                is = strv_contains(service->ports[i].listen, listen);
+        return is;
+}
+
 bool service_is_udp(const Service *service) {
         for (char *const *listen = service->listen; listen && *listen; listen++)
-                if (strncmp(*listen, "udp:", 4) != 0)
+                if (strncmp(*listen, "udp:", 4) != 0 && !is_of_further_port(service, *listen))
                         return false;
         return strv_length(service->listen) > 0;
 }

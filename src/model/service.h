@@ -74,6 +74,7 @@ typedef enum PageMode {
 /* A further port of a service, as the member `ports` names it. */
 typedef struct ServicePort {
         uint16_t port;
+        int protocol; /* IPPROTO_TCP or IPPROTO_UDP */
         char **listen; /* proxy mode: where its clients come in; all of these are in the service's list, too */
         char *backend; /* as given; NULL: found out after the start */
         PageMode page;
@@ -179,6 +180,10 @@ typedef struct Config {
         Service *services; /* sorted by name; broken ones are not among them */
         size_t n_services;
 } Config;
+
+static inline bool service_port_is_udp(const ServicePort *port) {
+        return port->protocol == IPPROTO_UDP;
+}
 
 bool service_name_is_valid(const char *name);
 /* The name of a container, network or exec instance as engines give them: [A-Za-z0-9][A-Za-z0-9_.-]*, at most

@@ -94,7 +94,7 @@ static bool is_of_service(const Service *service, uint16_t port) {
         bool named = port == service->port;
 
         for (size_t i = 0; i < service->n_ports && !named; i++)
-                named = service->ports[i].port == port;
+                named = service->ports[i].port == port && !service_port_is_udp(&service->ports[i]);
         return named;
 }
 
@@ -168,11 +168,13 @@ static int learn_further(RedirectBindings *ret, const RedirectBindings *old, con
                                 r = learn_further_port(ret, dependency, info, binding->host_port);
                 }
                 for (size_t j = 0; info && j < service->n_ports && r >= 0; j++)
-                        r = learn_further_port(ret, dependency, info, service->ports[j].port);
+                        if (!service_port_is_udp(&service->ports[j]))
+                                r = learn_further_port(ret, dependency, info, service->ports[j].port);
         }
         /* What is named and nobody publishes is reached on loopback, like `port`. */
         for (size_t j = 0; j < service->n_ports && r >= 0; j++)
-                if (!redirect_bindings_further(ret, service->ports[j].port))
+                if (!service_port_is_udp(&service->ports[j]) &&
+                    !redirect_bindings_further(ret, service->ports[j].port))
                         r = redirect_bindings_add_further(ret, service->ports[j].port, &(RedirectBindings){});
         return r;
 }

@@ -289,6 +289,18 @@ static void test_further_ports(void) {
                      "\"22\"", "needs a 'listen' of the service");
         assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'listen':'udp:53'}]"),
                      "services.s.ports[0].listen", "\"udp:53\"", "of TCP");
+        assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'protocol':'udp','listen':'53'}]"),
+                     "services.s.ports[0].listen", "\"53\"", "of UDP");
+        assert_error(SERVICE("'port':80,'ports':[{'port':53,'protocol':'udp'}]"), "services.s.ports[0].protocol",
+                     "\"udp\"", "needs 'listen'");
+        assert_error(SERVICE("'port':80,'ports':[{'port':53,'protocol':'sctp'}]"), "services.s.ports[0].protocol",
+                     "\"sctp\"", "\"tcp\" or \"udp\"");
+        assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'protocol':'udp','page':'auto'}]"),
+                     "services.s.ports[0].page", "\"auto\"", "no page");
+        assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'protocol':'udp','proxyProtocol':'v1'}]"),
+                     "services.s.ports[0].proxyProtocol", "\"v1\"", "no such header");
+        assert_error(SERVICE("'port':80,'listen':['80','udp:53'],'ports':[{'port':53,'protocol':'udp'}]"),
+                     "services.s.listen", "\"udp:53\"", "clashes");
         assert_error(SERVICE("'port':80,'ports':[{'port':22,'page':'no'}]"), "services.s.ports[0].page", "\"no\"",
                      "\"never\"");
         assert_error(SERVICE("'port':80,'ports':[{'port':22,'proxyProtocol':'v1'}]"),

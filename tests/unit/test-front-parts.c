@@ -79,10 +79,11 @@ static void test_backends_are_compared(void) {
 }
 
 static const Backends *find(const Ways *ways, const char *wanted) {
+        bool udp = strncmp(wanted, "udp:", 4) == 0;
         Address address;
 
-        ASSERT_OK(address_parse(&address, wanted));
-        return ways_find(ways, &address);
+        ASSERT_OK(address_parse(&address, wanted + (udp ? 4 : 0)));
+        return ways_find(ways, &address, udp);
 }
 
 static void expect_way(const Ways *ways, const char *wanted, const char *backend) {
@@ -103,6 +104,7 @@ static void test_each_port_has_its_way(void) {
                 { .port = 2222, .address = (char *) "::", .accepts = true, .backends = ipv6 },
                 { .port = 5432, .accepts = false },
                 { .port = 53, .udp = true, .accepts = true, .backends = ssh },
+                { .port = 55, .udp = true },
                 { .port = 54, .address = (char *) "localhost", .accepts = true, .backends = ssh },
         };
         Status status = { .backends = main_backends, .ports = ports, .n_ports = ELEMENTSOF(ports) };
@@ -116,6 +118,9 @@ static void test_each_port_has_its_way(void) {
         expect_way(ways, "[fd00::1]:2222", "172.18.0.6:24");
         /* Nobody accepts there yet. */
         ASSERT_TRUE(find(ways, "127.0.0.1:5432") == NULL);
+        expect_way(ways, "udp:127.0.0.1:53", "172.18.0.4:22");
+        ASSERT_TRUE(find(ways, "udp:[::1]:55") == NULL);
+        expect_way(ways, "udp:127.0.0.1:2222", "172.18.0.4:80");
         /* What is of another protocol, or makes no sense, is none. */
         expect_way(ways, "127.0.0.1:53", "172.18.0.4:80");
         expect_way(ways, "127.0.0.1:54", "172.18.0.4:80");

@@ -92,6 +92,14 @@ static void text_add_listen(UnitText *text, const Service *service) {
                 unit_text_print(text, "RemoveOnStop=yes\n");
 }
 
+static bool takes_connections(const Service *service) {
+        bool takes = !service->listen;
+
+        for (char **text = service->listen; text && *text && !takes; text++)
+                takes = strncmp(*text, "udp:", strlen("udp:")) != 0;
+        return takes;
+}
+
 /* wake@NAME.socket */
 static void text_socket(UnitText *text, const UnitsWanted *wanted, const Service *service) {
         bool redirected = service_is_redirected(service);
@@ -126,7 +134,7 @@ static void text_socket(UnitText *text, const UnitsWanted *wanted, const Service
                 text_add_access(text, service);
         }
         unit_text_print(text, "Service=wake-front@%s.service\n", service->name);
-        if (!service_is_udp(service))
+        if (takes_connections(service))
                 unit_text_print(text, "Backlog=4096\n"
                                       "KeepAlive=yes\n");
         unit_text_print(text, "TriggerLimitIntervalSec=0\n");
@@ -225,6 +233,47 @@ static void options_add_all(UnitText *options, const char *name, char *const *va
                 options_add(options, name, *values);
 }
 
+static const char *proxy_protocol_to_string(int version) {
+        static const char *const versions[] = { "none", "v1", "v2" };
+
+        return versions[version];
+}
+
+/* `place`: where its clients come in. */
+static void options_add_port(UnitText *options, const Service *service, const ServicePort *port,
+                             const char *place) {
+        char value[INET6_ADDRSTRLEN + sizeof("[]:65535=always")];
+
+        if (port->page != service->page) {
+                (void) snprintf(value, sizeof(value), "%s=%s", place, page_mode_to_string(port->page));
+                options_add(options, FRONT_OPTION_PORT_PAGE, value);
+        }
+        if (port->proxy_protocol != service->proxy_protocol) {
+                (void) snprintf(value, sizeof(value), "%s=%s", place,
+                                proxy_protocol_to_string(port->proxy_protocol));
+                options_add(options, FRONT_OPTION_PORT_PROXY_PROTOCOL, value);
+        }
+}
+
+static void options_add_ports(UnitText *options, const Service *service) {
+        for (size_t i = 0; i < service->n_ports; i++) {
+                const ServicePort *port = &service->ports[i];
+                ListenAddress address;
+                char number[sizeof("65535")];
+
+                (void) snprintf(number, sizeof(number), "%u", port->port);
+                if (!service->listen)
+                        options_add_port(options, service, port, number);
+                for (char **text = port->listen; text && *text; text++) {
+                        if (listen_address_from_string(&address, *text) < 0)
+                                continue;
+                        (void) snprintf(number, sizeof(number), "%u", address.port);
+                        options_add_port(options, service, port,
+                                         listen_address_is_wildcard(&address) ? number : *text);
+                }
+        }
+}
+
 /* What differs from the front's own defaults: it reads no configuration. */
 static void text_add_options(UnitText *text, const Service *service) {
         _cleanup_(unit_text_done) UnitText options = {};
@@ -241,7 +290,9 @@ static void text_add_options(UnitText *text, const Service *service) {
         if (service->page != PAGE_AUTO)
                 options_add(&options, FRONT_OPTION_PAGE, page_mode_to_string(service->page));
         if (service->proxy_protocol > 0)
-                options_add(&options, FRONT_OPTION_PROXY_PROTOCOL, service->proxy_protocol == 1 ? "v1" : "v2");
+                options_add(&options, FRONT_OPTION_PROXY_PROTOCOL,
+                            proxy_protocol_to_string(service->proxy_protocol));
+        options_add_ports(&options, service);
         if (service->idle_bytes && service->idle_timeout_usec > 0) {
                 (void) snprintf(idle, sizeof(idle), "%" PRIu64 "ms", service->idle_timeout_usec / USEC_PER_MSEC);
                 options_add(&options, FRONT_OPTION_IDLE_BYTES, idle);

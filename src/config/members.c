@@ -171,9 +171,18 @@ static int parse_dependencies(JsonWalk *walk, const JsonPath *path, const JsonFi
 static const JsonKind kind_dependencies = { JSON_TYPE(array), parse_dependencies,
                                             "a list of at most 256 objects" };
 
+JSON_KIND_OF_NAMES(kind_page, "\"auto\", \"always\" or \"never\"", { "auto", PAGE_AUTO },
+                   { "always", PAGE_ALWAYS }, { "never", PAGE_NEVER });
+JSON_KIND_OF_NAMES(kind_proxy_protocol, "\"none\", \"v1\" or \"v2\"", { "none", 0 }, { "v1", 1 }, { "v2", 2 });
+JSON_KIND_OF_NAMES(kind_protocol, "\"tcp\" or \"udp\"", { "tcp", IPPROTO_TCP }, { "udp", IPPROTO_UDP });
+
 static const JsonField port_fields[] = { { "backend", &kind_backend, offsetof(ServicePort, backend) },
                                          { "listen", &kind_listen, offsetof(ServicePort, listen) },
+                                         { "page", &kind_page, offsetof(ServicePort, page) },
                                          { "port", &kind_port, offsetof(ServicePort, port), JSON_MANDATORY },
+                                         { "protocol", &kind_protocol, offsetof(ServicePort, protocol) },
+                                         { "proxyProtocol", &kind_proxy_protocol,
+                                           offsetof(ServicePort, proxy_protocol) },
                                          {} };
 
 /* A number, or an object that says more of it. */
@@ -208,9 +217,10 @@ static int parse_ports(JsonWalk *walk, const JsonPath *path, const JsonField *fi
                 return -ENOMEM;
         for (size_t i = 0; i < n && r >= 0; i++) {
                 JsonPath element = json_path_element(path, i);
+                ServicePort *port = &service->ports[service->n_ports++];
 
-                r = parse_port(walk, &element, json_object_array_get_idx(value, i),
-                               &service->ports[service->n_ports++]);
+                *port = (ServicePort){ .protocol = IPPROTO_TCP, .page = _PAGE_MODE_INVALID, .proxy_protocol = -1 };
+                r = parse_port(walk, &element, json_object_array_get_idx(value, i), port);
         }
         return r;
 }
@@ -271,11 +281,6 @@ static const JsonKind kind_ignore = {
 };
 static const JsonKind kind_busy = { JSON_TYPE(object), parse_busy, "an object with 'command', 'cpu' or 'exec'" };
 static const JsonKind kind_schedule = { JSON_TYPE(object), parse_schedule, "an object with 'wake' or 'sleep'" };
-
-JSON_KIND_OF_NAMES(kind_page, "\"auto\", \"always\" or \"never\"", { "auto", PAGE_AUTO },
-                   { "always", PAGE_ALWAYS }, { "never", PAGE_NEVER });
-
-JSON_KIND_OF_NAMES(kind_proxy_protocol, "\"v1\" or \"v2\"", { "v1", 1 }, { "v2", 2 });
 
 JSON_KIND_OF_NAMES(kind_prewarm, "\"off\", \"dependencies\" or \"all\"", { "off", PREWARM_OFF },
                    { "dependencies", PREWARM_DEPENDENCIES }, { "all", PREWARM_ALL });

@@ -96,11 +96,13 @@ static void refuse_depends_on(const Check *check, size_t i, const char *name, co
 
 /* The service's own members */
 
+static const char needs_listen[] =
+                "needs 'listen': without it, clients of an awake service do not pass through wakechain";
+
 /* What holds only where all clients pass through us. From the defaults, it may meet a service without clients. */
 static void check_guard(const Check *check, const char *name, bool wanted) {
         if (wanted && (given(check, name) || given(check, "port")))
-                refuse(check, name,
-                       "needs 'listen': without it, clients of an awake service do not pass through wakechain");
+                refuse(check, name, needs_listen);
 }
 
 /* Health checks of proxies are what most requests are that somebody wants to be ignored. */
@@ -198,34 +200,47 @@ static void refuse_port(const Check *check, size_t i, const char *member, const 
                member ? json_object_object_get(value, member) : value, text);
 }
 
-/* Its clients come in by the addresses that the service's do, unless it says others: a port is not to be open to more than those. */
-static int complete_listen(const Check *check, size_t i) {
-        ServicePort *port = &check->service->ports[i];
+/* From the service's addresses of that protocol. */
+static int take_listen(const Check *check, ServicePort *port, bool udp) {
         int r = 0;
 
         for (char **text = check->service->listen; text && *text && r >= 0; text++) {
-                char own[INET6_ADDRSTRLEN + sizeof("[]:65535")];
-                const char *colon = strrchr(*text, ':');
+                char own[sizeof("udp:") + INET6_ADDRSTRLEN + sizeof("[]:65535")];
                 ListenAddress address;
+                const char *host, *colon;
 
-                if (listen_address_from_string(&address, *text) < 0 || address.family == AF_UNIX || address.udp ||
-                    address.port != check->service->port)
+                if (listen_address_from_string(&address, *text) < 0 || address.family == AF_UNIX ||
+                    address.udp != udp || address.port != check->service->port)
                         continue;
-                (void) snprintf(own, sizeof(own), "%.*s%u", colon ? (int) (colon + 1 - *text) : 0, *text,
-                                port->port);
+                host = *text + (udp ? strlen("udp:") : 0);
+                colon = strrchr(host, ':');
+                (void) snprintf(own, sizeof(own), "%s%.*s%u", service_port_is_udp(port) ? "udp:" : "",
+                                colon ? (int) (colon + 1 - host) : 0, host, port->port);
                 r = strv_append(&port->listen, own);
         }
+        return r;
+}
+
+/* Its clients come in by the addresses that the service's do, unless it says others: a port is not to be open to more than those. */
+static int complete_listen(const Check *check, size_t i) {
+        ServicePort *port = &check->service->ports[i];
+        int r;
+
+        r = take_listen(check, port, service_port_is_udp(port));
+        if (r >= 0 && !port->listen)
+                r = take_listen(check, port, !service_port_is_udp(port));
         if (r >= 0 && !port->listen)
                 refuse_port(check, i, NULL,
                             "needs 'listen': no address of the service's has its 'port', to take the rest from");
         return r;
 }
 
-static bool has_tcp_only(char *const *listen) {
+static bool are_all_of(char *const *listen, bool udp) {
         for (; *listen; listen++) {
                 ListenAddress address;
 
-                if (listen_address_from_string(&address, *listen) < 0 || address.udp || address.family == AF_UNIX)
+                if (listen_address_from_string(&address, *listen) < 0 || address.udp != udp ||
+                    address.family == AF_UNIX)
                         return false;
         }
         return true;
@@ -233,14 +248,28 @@ static bool has_tcp_only(char *const *listen) {
 
 static int check_port(const Check *check, size_t i) {
         const Service *service = check->service;
-        const ServicePort *port = &service->ports[i];
+        ServicePort *port = &service->ports[i];
+        const bool udp = service_port_is_udp(port);
 
+        if (udp && port->page >= 0)
+                refuse_port(check, i, "page", "datagrams are held: who sends them sees no page");
+        if (udp && port->proxy_protocol >= 0)
+                refuse_port(check, i, "proxyProtocol", "datagrams have no such header");
+        if (udp && !given(check, "listen"))
+                refuse_port(check, i, "protocol",
+                            "a port of UDP needs 'listen': without it, only ports of TCP can be had");
+        if (port->proxy_protocol > 0 && !given(check, "listen"))
+                refuse_port(check, i, "proxyProtocol", needs_listen);
+        if (port->page < 0)
+                port->page = service->page;
+        if (port->proxy_protocol < 0)
+                port->proxy_protocol = service->proxy_protocol;
         if (port->port == 0)
                 return 0;
-        if (port->port == service->port)
+        if (port->port == service->port && !udp)
                 refuse_port(check, i, NULL, "is the service's 'port' already");
         for (size_t j = 0; j < i; j++)
-                if (service->ports[j].port == port->port) {
+                if (service->ports[j].port == port->port && service->ports[j].protocol == port->protocol) {
                         refuse_port(check, i, NULL, "is among the ports of this service already");
                         break;
                 }
@@ -249,8 +278,10 @@ static int check_port(const Check *check, size_t i) {
         if (port->listen && !given(check, "listen"))
                 refuse_port(check, i, "listen",
                             "needs a 'listen' of the service: without it, a port is where its container publishes it");
-        else if (port->listen && !has_tcp_only(port->listen))
-                refuse_port(check, i, "listen", "expected addresses of TCP");
+        else if (port->listen && !are_all_of(port->listen, udp))
+                refuse_port(check, i, "listen",
+                            udp ? "expected addresses of UDP (\"udp:53\"), as its 'protocol' says"
+                                : "expected addresses of TCP, or \"protocol\": \"udp\"");
         return given(check, "listen") && !port->listen ? complete_listen(check, i) : 0;
 }
 

@@ -31,10 +31,9 @@
 #define COMPOSE_TIMEOUT (30 * USEC_PER_SEC)
 
 typedef struct EngineCheck {
-        const Config *config; /* borrowed, as is the list */
+        Config *config; /* borrowed, as is the list; its services get the owners of their containers' networks */
         ProblemList *problems;
         Survey *survey;
-        char **wanted; /* containers, for the survey */
         char **networks, **internal, **images; /* by name and id */
         RedirectBindings *
                         names; /* one for each service: the networks and names of the container that its clients reach, and of further ones */
@@ -46,7 +45,6 @@ typedef struct EngineCheck {
 
 static void check_done(EngineCheck *check) {
         survey_free(check->survey);
-        strv_free(check->wanted);
         for (size_t i = 0; check->names && i < check->config->n_services; i++)
                 redirect_bindings_done(&check->names[i]);
         free(check->names);
@@ -64,7 +62,11 @@ _printf_(6, 7) static void check_tell(EngineCheck *check, ProblemLevel level, si
         JsonPath services = json_path_member(NULL, "services");
         JsonPath parent = json_path_member(&services, service ? service->name : "");
         JsonPath list = json_path_member(&parent, "dependencies"), element = json_path_element(&list, i);
-        JsonPath path = json_path_member(!service ? NULL : i == SERVICE_ITSELF ? &parent : &element, member);
+        bool listed = service && i != SERVICE_ITSELF && !service->dependencies[i].implied;
+        JsonPath path = json_path_member(!service ? NULL
+                                         : listed ? &element
+                                                  : &parent,
+                                         listed || i == SERVICE_ITSELF ? member : "dependencies");
         json_object *object = value ? json_object_new_string(value) : NULL;
         _cleanup_free_ char *text = NULL, *json = object ? json_value_to_string(object) : NULL;
         va_list arguments;
@@ -255,18 +257,21 @@ static void check_owner(EngineCheck *check, size_t i, const ContainerInfo *info,
         const char *owner = strncmp(strempty(mode), "container:", strlen("container:")) == 0
                                             ? mode + strlen("container:")
                                             : NULL;
-        const ListedContainer *listed = NULL, *list;
-        size_t n;
+        const ListedContainer *listed;
 
         if (!owner)
                 return;
         for (size_t k = 0; k < check->service->n_dependencies; k++)
-                if (check->infos[k] && (streq(check->infos[k]->id, owner) || streq(check->infos[k]->name, owner)))
+                if (check->infos[k] &&
+                    (streq(check->infos[k]->id, owner) || streq(check->infos[k]->name, owner))) {
+                        if (check_dependency(check, k)->implied)
+                                check_tell(check, PROBLEM_WARNING, i, "container", dependency->name,
+                                           "has the %s of '%s', which is woken with it, and first of all; add '%s' to the "
+                                           "dependencies to say more about it",
+                                           what, check->infos[k]->name, check->infos[k]->name);
                         return;
-        list = survey_list(check->survey, &n);
-        for (size_t k = 0; k < n && !listed; k++)
-                if (streq(list[k].id, owner) || streq(list[k].name, owner))
-                        listed = &list[k];
+                }
+        listed = survey_known(check->survey, owner);
         if (!listed)
                 check_tell(check, check_level(check, i), i, "container", dependency->name,
                            "has the %s of a container that does not exist any more (%.12s), and cannot be started: "
@@ -336,7 +341,7 @@ static bool names_port(const Service *service, uint16_t port) {
         bool named = service->port == port;
 
         for (size_t i = 0; i < service->n_ports && !named; i++)
-                named = service->ports[i].port == port;
+                named = service->ports[i].port == port && !service_port_is_udp(&service->ports[i]);
         return named;
 }
 
@@ -598,19 +603,17 @@ static int check_service(EngineCheck *check, const Service *service) {
 }
 
 static int check_survey(EngineCheck *check) {
+        const size_t n = check->config->n_services;
+        _cleanup_free_ SurveyedService *services = new0(SurveyedService, n + 1);
         int r;
 
-        r = survey_new(&check->survey, check->config->engine_socket, SURVEY_TIMEOUT);
-        for (size_t i = 0; i < check->config->n_services; i++)
-                for (size_t k = 0; k < check->config->services[i].n_dependencies && r >= 0; k++) {
-                        const Dependency *dependency = &check->config->services[i].dependencies[k];
-
-                        if (dependency->kind == DEPENDENCY_CONTAINER &&
-                            survey_listed(check->survey, dependency->name))
-                                r = strv_append(&check->wanted, dependency->name);
-                }
+        r = services ? survey_new(&check->survey, check->config->engine_socket, SURVEY_TIMEOUT) : -ENOMEM;
+        for (size_t i = 0; i < n && r >= 0; i++)
+                services[i].service = &check->config->services[i];
         if (r >= 0)
-                r = survey_inspect(check->survey, check->wanted);
+                r = survey_services(check->survey, services, n);
+        for (size_t i = 0; i < n && services; i++)
+                strv_free(services[i].owners);
         if (r >= 0)
                 r = survey_names(check->survey, ENGINE_NETWORKS, &check->networks);
         if (r >= 0)
@@ -682,7 +685,7 @@ static int take_rights_of_waker(const char *engine_socket) {
         return 0;
 }
 
-int check_engine(const Config *config, ProblemList *problems) {
+int check_engine(Config *config, ProblemList *problems) {
         _cleanup_(check_done) EngineCheck check = { .config = config, .problems = problems };
         int r;
 

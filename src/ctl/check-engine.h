@@ -6,4 +6,4 @@
 
 /* Adds what does not agree with the engine, the compose folders and the units of this machine. For good, root becomes user wakechain by that,
  * who would do the waking. Negative: it could not be looked at, and that was said. */
-int check_engine(const Config *config, ProblemList *problems);
+int check_engine(Config *config, ProblemList *problems);

@@ -24,7 +24,7 @@ struct Survey {
         size_t n_listed;
 
         Query *queries; /* sorted by name */
-        size_t n_queries, n_begun, n_running;
+        size_t n_queries, n_running;
 };
 
 /* A list, and what came of it. */
@@ -114,6 +114,15 @@ const ListedContainer *survey_listed(const Survey *survey, const char *container
         return listed_container_find(survey->listed, survey->n_listed, container);
 }
 
+const ListedContainer *survey_known(const Survey *survey, const char *container) {
+        const ListedContainer *found = survey_listed(survey, container);
+
+        for (size_t i = 0; i < survey->n_listed && !found; i++)
+                if (streq(survey->listed[i].id, container))
+                        found = &survey->listed[i];
+        return found;
+}
+
 bool survey_has_id(const Survey *survey, const char *id) {
         for (size_t i = 0; i < survey->n_listed; i++)
                 if (streq(survey->listed[i].id, id))
@@ -137,28 +146,21 @@ static int compare_queries(const void *a, const void *b) {
         return strcmp(((const Query *) a)->container, ((const Query *) b)->container);
 }
 
-int survey_inspect(Survey *survey, char *const *containers) {
-        size_t n_all = strv_length(containers), n = 0;
-        int r;
+static Query *survey_query(const Survey *survey, const char *container) {
+        const Query wanted = { .container = container };
 
-        assert(!survey->queries);
+        if (survey->n_queries == 0)
+                return NULL;
+        return bsearch(&wanted, survey->queries, survey->n_queries, sizeof(wanted), compare_queries);
+}
 
-        if (n_all == 0)
-                return 0;
-        survey->queries = new0(Query, n_all);
-        if (!survey->queries)
-                return -ENOMEM;
-        for (size_t i = 0; i < n_all; i++)
-                survey->queries[i] = (Query){ .survey = survey, .container = containers[i] };
-        qsort(survey->queries, n_all, sizeof(*survey->queries), compare_queries);
-        for (size_t i = 0; i < n_all; i++)
-                if (n == 0 || !streq(survey->queries[n - 1].container, survey->queries[i].container))
-                        survey->queries[n++] = survey->queries[i];
-        survey->n_queries = n;
-
+/* `begun`: how many of them; the others are begun and answered. */
+static int survey_ask(Survey *survey, size_t begun) {
         for (;;) {
-                while (survey->n_begun < n && survey->n_running < QUERIES_AT_ONCE) {
-                        Query *query = &survey->queries[survey->n_begun++];
+                int r;
+
+                while (begun < survey->n_queries && survey->n_running < QUERIES_AT_ONCE) {
+                        Query *query = &survey->queries[begun++];
 
                         survey->n_running += engine_inspect(&query->call, survey->engine, query->container,
                                                             survey_left(survey), survey_on_inspected, query) >= 0;
@@ -171,12 +173,107 @@ int survey_inspect(Survey *survey, char *const *containers) {
         }
 }
 
-const ContainerInfo *survey_find(const Survey *survey, const char *container) {
-        const Query wanted = { .container = container }, *found = NULL;
+int survey_inspect(Survey *survey, char *const *containers) {
+        size_t n = survey->n_queries, added = 0;
+        Query *larger;
+        int r;
 
-        if (survey->n_queries > 0)
-                found = bsearch(&wanted, survey->queries, survey->n_queries, sizeof(wanted), compare_queries);
+        if (strv_length(containers) == 0)
+                return 0;
+        larger = reallocarray(survey->queries, n + strv_length(containers), sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+        survey->queries = larger;
+        for (; *containers; containers++)
+                if (!survey_query(survey, *containers))
+                        larger[n + added++] = (Query){ .survey = survey, .container = *containers };
+        if (added > 0)
+                qsort(&larger[n], added, sizeof(*larger), compare_queries);
+        for (size_t i = 0; i < added; i++)
+                if (survey->n_queries == n ||
+                    !streq(larger[survey->n_queries - 1].container, larger[n + i].container))
+                        larger[survey->n_queries++] = larger[n + i];
+
+        r = survey_ask(survey, n);
+        if (r >= 0)
+                qsort(larger, survey->n_queries, sizeof(*larger), compare_queries);
+        return r;
+}
+
+const ContainerInfo *survey_find(const Survey *survey, const char *container) {
+        const Query *found = survey_query(survey, container);
+
         return found ? found->info : NULL;
+}
+
+static int find_owners(const Survey *survey, SurveyedService *surveyed) {
+        const Service *service = surveyed->service;
+        int r = 0;
+
+        surveyed->owners = strv_free(surveyed->owners);
+        for (size_t i = 0; i < service->n_dependencies && r >= 0; i++) {
+                const char *name = service->dependencies[i].name, *id, *owner = NULL;
+                const ListedContainer *listed;
+                const ContainerInfo *info;
+
+                if (service->dependencies[i].kind != DEPENDENCY_CONTAINER)
+                        continue;
+                info = survey_find(survey, name);
+                id = info ? container_info_owner(info) : NULL;
+                listed = id ? survey_known(survey, id) : NULL;
+                if (listed)
+                        owner = listed->name;
+                else if (id || !info)
+                        owner = owners_find(surveyed->before, name);
+                if (!owner || streq(owner, name))
+                        continue;
+                r = strv_append(&surveyed->owners, name);
+                if (r >= 0)
+                        r = strv_append(&surveyed->owners, owner);
+        }
+        return r;
+}
+
+/* Those that there are. The names are borrowed. NULL: out of memory. */
+static char **containers_of(const Survey *survey, const SurveyedService *services, size_t n) {
+        size_t n_names = 0;
+        char **names;
+
+        for (size_t i = 0; i < n; i++)
+                n_names += services[i].service->n_dependencies;
+        names = new0(char *, n_names + 1);
+        for (size_t i = n_names = 0; names && i < n; i++)
+                for (size_t j = 0; j < services[i].service->n_dependencies; j++) {
+                        const Dependency *dependency = &services[i].service->dependencies[j];
+
+                        if (dependency->kind == DEPENDENCY_CONTAINER && survey_listed(survey, dependency->name))
+                                names[n_names++] = dependency->name;
+                }
+        return names;
+}
+
+int survey_services(Survey *survey, SurveyedService *services, size_t n) {
+        bool more = true;
+
+        /* An owner may have the network of another one. */
+        while (more) {
+                _cleanup_free_ char **names = containers_of(survey, services, n);
+                int r;
+
+                r = names ? survey_inspect(survey, names) : -ENOMEM;
+                more = false;
+                for (size_t i = 0; i < n && r >= 0; i++) {
+                        size_t before = services[i].service->n_dependencies;
+
+                        r = find_owners(survey, &services[i]);
+                        if (r >= 0)
+                                r = service_add_owners(services[i].service, services[i].owners);
+                        more |= services[i].service->n_dependencies > before;
+                }
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }
 
 int survey_names(Survey *survey, EngineThing thing, char ***ret) {

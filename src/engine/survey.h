@@ -4,6 +4,7 @@
  * have nothing else to do meanwhile: it blocks, with an event loop of its own. */
 
 #include "engine/engine.h"
+#include "model/service.h"
 #include "util/strv.h"
 
 typedef struct Survey Survey;
@@ -20,12 +21,27 @@ const ListedContainer *survey_list(const Survey *survey, size_t *ret_n);
 /* NULL: there is none of this name. */
 const ListedContainer *survey_listed(const Survey *survey, const char *container);
 
+/* By its name or id. NULL: there is none. */
+const ListedContainer *survey_known(const Survey *survey, const char *container);
+
 /* Whether there is one of this id, whatever its name. */
 bool survey_has_id(const Survey *survey, const char *id);
 
-/* Looks at these, some at a time, each once; the names are borrowed. At most one call. What the engine does not tell in time is not known. */
+/* Looks at these, some at a time, each once, however often it is asked for; the names are borrowed. What the engine does not tell in time is not
+ * known. */
 int survey_inspect(Survey *survey, char *const *containers);
 /* The names and ids of all networks or images, the caller's. -EHOSTDOWN. */
 int survey_names(Survey *survey, EngineThing thing, char ***ret);
+
+/* A service whose containers are looked at. */
+typedef struct SurveyedService {
+        Service *service; /* gets the owners of their networks */
+        char *const *before; /* as `owners` once was, for a container that is to be made anew, or whose owner was; NULL: not known */
+        char **owners; /* as for service_add_owners(); the caller's */
+} SurveyedService;
+
+/* survey_inspect() of their containers, and of those whose networks they have. */
+int survey_services(Survey *survey, SurveyedService *services, size_t n);
+
 /* NULL: not known. */
 const ContainerInfo *survey_find(const Survey *survey, const char *container);

@@ -64,6 +64,8 @@ struct Client {
         uint8_t state; /* a ClientState; small, as all of this: there may be ten thousand */
         bool looked : 1; /* its first bytes have been judged, or will not be */
         bool ignored : 1; /* by the rules: neither wakes nor keeps awake */
+        uint8_t page : 2; /* a PageMode */
+        uint8_t proxy_protocol : 2; /* version of the header for its backend; 0: none */
         bool quiet : 1; /* forwarded, and has not sent anything for a while: does not keep awake */
         uint16_t watched; /* what the watch waits for, EPOLLET aside */
         uint32_t drained;
@@ -132,12 +134,18 @@ static void client_set_ignored(Client *client) {
 }
 
 static Client *client_new(Clients *clients, int fd) {
+        const PortManner *manner = clients->options.ports ? port_manners_find(clients->options.ports, fd) : NULL;
         Client *client = malloc(sizeof(*client));
 
         if (!client)
                 return NULL;
         *client = (Client){
                 .clients = clients,
+                .page = (uint8_t) (manner && manner->page >= 0 ? manner->page : (int) clients->options.page) & 3,
+                .proxy_protocol = (uint8_t) (manner && manner->proxy_protocol >= 0
+                                                             ? manner->proxy_protocol
+                                                             : clients->options.proxy_protocol) &
+                                  3,
                 .ignored = rules_match_peer(clients->options.rules, fd),
                 .forward = FORWARD_NONE(clients->forwarder),
         };
@@ -222,12 +230,11 @@ static RequestVerdict client_peek(Client *client, Request *ret) {
 
 /* Whether its first bytes may still make it see a page. */
 static bool client_is_open_to_page(const Client *client) {
-        return client->clients->page_offers && !client->looked && !client->ignored;
+        return client->page != PAGE_NEVER && !client->looked && !client->ignored;
 }
 
 static bool client_wants_page(const Client *client, const Request *request) {
-        return client->clients->options.page == PAGE_ALWAYS ? request->plain
-                                                            : request->browser || request->watches;
+        return client->page == PAGE_ALWAYS ? request->plain : request->browser || request->watches;
 }
 
 static void client_on_offer_end(PageOffer *offer, bool taken, void *userdata) {
@@ -459,20 +466,19 @@ static void client_unreachable(Client *client) {
 /* Before anything else: the header has to be first, whoever speaks first behind it. It fits into the buffer of a new
  * connection; where not even that is so, the backend could not tell where it ends. */
 static int client_introduce(const Client *client, int backend) {
-        int version = client->clients->options.proxy_protocol;
         struct sockaddr_storage peer = {}, own = {};
         socklen_t peer_size = sizeof(peer), own_size = sizeof(own);
         uint8_t header[PROXY_HEADER_MAX];
         size_t size;
         ssize_t n;
 
-        if (version == 0)
+        if (client->proxy_protocol == 0)
                 return 0;
         if (getpeername(client_fd(client), (struct sockaddr *) &peer, &peer_size) < 0 ||
             getsockname(client_fd(client), (struct sockaddr *) &own, &own_size) < 0)
                 return -errno;
-        size = proxy_header_make(header, version, (struct sockaddr *) &peer, peer_size, (struct sockaddr *) &own,
-                                 own_size);
+        size = proxy_header_make(header, client->proxy_protocol, (struct sockaddr *) &peer, peer_size,
+                                 (struct sockaddr *) &own, own_size);
         /* Else the client's first bytes would wait until this has been acknowledged. */
         (void) setsockopt(backend, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
         n = send(backend, header, size, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -721,6 +727,14 @@ void clients_resume(Clients *clients) {
 
 /* From the start to the end */
 
+static bool shows_page(const ClientsOptions *options) {
+        bool shows = options->page != PAGE_NEVER;
+
+        for (size_t i = 0; options->ports && i < options->ports->n && !shows; i++)
+                shows = options->ports->list[i].page >= 0 && options->ports->list[i].page != PAGE_NEVER;
+        return shows;
+}
+
 int clients_new(Clients **ret, Reactor *reactor, const ClientsOptions *options) {
         _cleanup_(clients_freep) Clients *clients = NULL;
         int r;
@@ -744,7 +758,7 @@ int clients_new(Clients **ret, Reactor *reactor, const ClientsOptions *options) 
                 r = reactor_add_timer(reactor, &clients->ticker, TICK_ACCURACY_USEC, clients_on_tick, clients);
         if (r >= 0)
                 r = connectors_new(&clients->connectors, reactor, options->on_exhausted, options->userdata);
-        if (r >= 0 && options->page != PAGE_NEVER)
+        if (r >= 0 && shows_page(options))
                 r = page_offers_new(&clients->page_offers, reactor, options->page_socket, options->service);
         if (r < 0)
                 return r;

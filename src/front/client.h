@@ -5,6 +5,7 @@
 
 #include "front/answer.h"
 #include "front/keep/keep.h"
+#include "front/port-manner.h"
 #include "front/rules.h"
 #include "front/ways.h"
 #include "model/service.h"
@@ -32,6 +33,7 @@ typedef struct ClientsOptions {
         const char *page_socket; /* where the web service listens */
         PageMode page;
         int proxy_protocol; /* version of the header for backends; 0: none */
+        const PortManners *ports; /* for whom both are others; NULL: none */
         const Rules *rules;
         /* A client is to be given a state: it is known by now whether it is ignored. */
         void (*on_client)(Client *client, void *userdata);

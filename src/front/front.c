@@ -9,7 +9,7 @@
 #include "front/acceptor.h"
 #include "front/client.h"
 #include "front/front.h"
-#include "front/udp/udp.h"
+#include "front/udp/udp-ways.h"
 #include "model/wake-pause.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -98,7 +98,7 @@ struct Front {
         Reactor *reactor;
         Clients *clients;
         Acceptor *acceptor;
-        Udp *udp;
+        UdpWays *udp;
         FrontState state;
         WakerCall *hold;
         bool draining, drained;
@@ -163,16 +163,16 @@ static bool front_is_watched(const Front *front) {
 }
 
 static size_t front_waiting(Front *front) {
-        return clients_waiting(front->clients) + udp_waiting(front->udp);
+        return clients_waiting(front->clients) + udp_ways_waiting(front->udp);
 }
 
 /* Whoever needs the stack, waiting or served. */
 static size_t front_holding(Front *front) {
-        return clients_holding(front->clients) + udp_count(front->udp);
+        return clients_holding(front->clients) + udp_ways_count(front->udp);
 }
 
 static size_t front_left(Front *front) {
-        return clients_total(front->clients) + udp_count(front->udp);
+        return clients_total(front->clients) + udp_ways_count(front->udp);
 }
 
 static void front_exit(Front *front) {
@@ -208,7 +208,7 @@ static void front_update(Front *front) {
 /* No Hold, and none wanted, until a client comes. */
 static void front_stand_down(Front *front) {
         waker_call_stop(front->hold);
-        udp_drop(front->udp);
+        udp_ways_drop(front->udp);
         front->shown = false;
         front_set_state(front, FRONT_IDLE);
         front_update(front);
@@ -315,9 +315,9 @@ static void front_note_stopping(Front *front) {
                                   answer_new(USEC_PER_SEC, "%s is being put to sleep.", front->options.service),
                                   /* connecting= */ front->state != FRONT_AWAKE);
         if (was_active)
-                udp_drop(front->udp);
+                udp_ways_drop(front->udp);
         else
-                udp_hold(front->udp);
+                udp_ways_hold(front->udp);
         front_set_state(front, FRONT_STOPPING);
 }
 
@@ -342,7 +342,7 @@ static void front_note_awake(Front *front, const Status *status) {
 
         front_set_state(front, FRONT_AWAKE);
         front_use_ways(front, TAKE_PTR(ways));
-        udp_forward(front->udp, ways_main(front->ways));
+        udp_ways_forward(front->udp, front->ways);
 }
 
 static void front_on_status(WakerCall *hold, const Status *status, void *userdata) {
@@ -367,7 +367,7 @@ static void front_on_status(WakerCall *hold, const Status *status, void *userdat
                 __attribute__((fallthrough));
         default:
                 clients_hold_waiting(front->clients);
-                udp_hold(front->udp);
+                udp_ways_hold(front->udp);
                 front_set_state(front, FRONT_WAKING);
         }
         front_update(front);
@@ -574,7 +574,7 @@ void front_drain(Front *front) {
                 return;
         front->draining = true;
         front->acceptor = acceptor_close(front->acceptor);
-        udp_drain(front->udp);
+        udp_ways_drain(front->udp);
         (void) sd_notify(false, "STOPPING=1");
         if (front_left(front) == 0)
                 front_exit(front);
@@ -676,6 +676,7 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, Keep *k
                                                 .page_socket = options->page_socket,
                                                 .page = options->page,
                                                 .proxy_protocol = options->proxy_protocol,
+                                                .ports = &front->options.ports,
                                                 .rules = &front->options.rules,
                                                 .on_client = front_on_client,
                                                 .on_gone = front_on_client_gone,
@@ -688,8 +689,8 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, Keep *k
                 r = acceptor_new(&front->acceptor, front->reactor, first, n, front->options.service,
                                  front_has_room, front_on_connection, front);
         if (r >= 0)
-                r = udp_new(&front->udp, front->reactor, first, n, front->flows_max,
-                            front->options.udp_timeout_usec, front_admits_flow, front_on_flows, front);
+                r = udp_ways_new(&front->udp, front->reactor, first, n, front->flows_max,
+                                 front->options.udp_timeout_usec, front_admits_flow, front_on_flows, front);
         if (r < 0)
                 return r;
 
@@ -712,7 +713,7 @@ Front *front_free(Front *front) {
                 return NULL;
 
         acceptor_free(front->acceptor);
-        udp_free(front->udp);
+        udp_ways_free(front->udp);
         waker_call_free(front->hold);
         clients_free(front->clients);
         for (FrontTimer timer = 0; timer < _FRONT_TIMER_MAX; timer++)

@@ -5,6 +5,7 @@
 
 #include <systemd/sd-event.h>
 #include "front/keep/keep.h"
+#include "front/port-manner.h"
 #include "front/rules.h"
 #include "model/service.h"
 #include "util/time.h"
@@ -18,6 +19,7 @@ typedef struct FrontOptions {
         PageMode page; /* who is passed to it */
         const char *status; /* path of the service's status file */
         int proxy_protocol; /* version of the header for backends; 0: none */
+        PortManners ports; /* of which clients are treated in another manner */
         Rules rules; /* whom to ignore */
         bool ignored_pass; /* while the stack is not awake they get 200, not 503 */
         uint64_t idle_bytes_usec; /* who has sent nothing for so long does not keep the stack awake; 0: everybody does */

@@ -27,10 +27,20 @@ static int take_span(void *member, const char *text) {
 }
 
 static int take_version(void *member, const char *text) {
-        if (!streq(text, "v1") && !streq(text, "v2"))
-                return -EINVAL;
-        *(int *) member = text[1] - '0';
+        int version = proxy_protocol_from_string(text);
+
+        if (version < 0)
+                return version;
+        *(int *) member = version;
         return 0;
+}
+
+static int take_port_version(void *member, const char *text) {
+        return port_manners_add_proxy_protocol(member, text);
+}
+
+static int take_port_page(void *member, const char *text) {
+        return port_manners_add_page(member, text);
 }
 
 static int take_address(void *member, const char *text) {
@@ -88,12 +98,16 @@ static const Option table[] = {
           offsetof(FrontOptions, rules) },
         { FRONT_OPTION_PAGE, "WHO", "Who sees a page: auto, always or never", take_page,
           offsetof(FrontOptions, page) },
+        { FRONT_OPTION_PORT_PAGE, "PORT=WHO", "Who sees a page of one port, or ADDRESS:PORT", take_port_page,
+          offsetof(FrontOptions, ports) },
         { "page-socket", "PATH", "Where the web service takes browsers", take_path,
           offsetof(FrontOptions, page_socket) },
         { "pause-max", "TIME", "Longest pause after failed wakes (1min)", take_span,
           offsetof(FrontOptions, pause_max_usec) },
-        { FRONT_OPTION_PROXY_PROTOCOL, "VERSION", "Introduce clients to the backend: v1 or v2", take_version,
+        { FRONT_OPTION_PROXY_PROTOCOL, "VERSION", "Introduce clients to the backend: none, v1 or v2", take_version,
           offsetof(FrontOptions, proxy_protocol) },
+        { FRONT_OPTION_PORT_PROXY_PROTOCOL, "PORT=VERSION", "Introduce clients of one port, or ADDRESS:PORT",
+          take_port_version, offsetof(FrontOptions, ports) },
         { "udp-timeout", "TIME", "A UDP client has gone after this long (1min)", take_span,
           offsetof(FrontOptions, udp_timeout_usec) },
         { "status", "PATH", "The service's status file", take_path, offsetof(FrontOptions, status) },
@@ -178,10 +192,12 @@ int options_parse(FrontOptions *ret, int argc, char *argv[]) {
         if (r > 0) {
                 *ret = options;
                 options.rules = (Rules){};
+                options.ports = (PortManners){};
         }
         return r;
 }
 
 void options_done(FrontOptions *options) {
         rules_done(&options->rules);
+        port_manners_done(&options->ports);
 }

@@ -14,6 +14,7 @@
 typedef struct Way {
         Address address; /* AF_UNSPEC: any */
         in_port_t port; /* in network order, as in the address */
+        bool udp;
         Backends *backends; /* NULL: nobody accepts there yet */
 } Way;
 
@@ -61,8 +62,8 @@ static bool is_same_host(const Address *a, const Address *b) {
 }
 
 /* How well it fits: 0 not at all, then any address, all of a family, this one. */
-static unsigned way_fit(const Way *way, const Address *wanted) {
-        if (way->port != port_of(wanted))
+static unsigned way_fit(const Way *way, const Address *wanted, bool udp) {
+        if (way->port != port_of(wanted) || way->udp != udp)
                 return 0;
         if (way->address.any.sa_family == AF_UNSPEC)
                 return 1;
@@ -145,10 +146,8 @@ int ways_new(Ways **ret, const Status *status) {
                 r = add_virtual(ways, status);
         for (size_t i = 0; i < status->n_ports && r >= 0; i++) {
                 const PortStatus *port = &status->ports[i];
-                Way way = { .port = htons(port->port) };
+                Way way = { .port = htons(port->port), .udp = port->udp };
 
-                if (port->udp)
-                        continue;
                 if (port->address && !host_parse(&way.address, port->address)) {
                         log_debug("'%s' is no address of the host, ignoring.", port->address);
                         continue;
@@ -188,26 +187,23 @@ bool ways_equal(const Ways *a, const Ways *b) {
         for (size_t i = 0; i < a->n; i++) {
                 const Way *way_a = &a->ways[i], *way_b = &b->ways[i];
 
-                if (way_a->port != way_b->port || !addresses_equal(&way_a->address, 1, &way_b->address, 1) ||
+                if (way_a->port != way_b->port || way_a->udp != way_b->udp ||
+                    !addresses_equal(&way_a->address, 1, &way_b->address, 1) ||
                     (way_a->backends || way_b->backends) != backends_equal(way_a->backends, way_b->backends))
                         return false;
         }
         return true;
 }
 
-const Backends *ways_main(const Ways *ways) {
-        return ways->backends;
-}
-
-const Backends *ways_find(const Ways *ways, const Address *wanted) {
+const Backends *ways_find(const Ways *ways, const Address *wanted, bool udp) {
         const Backends *found = ways->backends;
         unsigned best = 0;
 
-        for (size_t i = 0; i < ways->n_virtual; i++)
+        for (size_t i = 0; i < ways->n_virtual && !udp; i++)
                 if (is_same_host(&ways->virtual[i].address, wanted))
                         return virtual_find(&ways->virtual[i], port_of(wanted));
         for (size_t i = 0; i < ways->n; i++) {
-                unsigned fit = way_fit(&ways->ways[i], wanted);
+                unsigned fit = way_fit(&ways->ways[i], wanted, udp);
 
                 if (fit <= best)
                         continue;
@@ -220,8 +216,9 @@ const Backends *ways_find(const Ways *ways, const Address *wanted) {
 const Backends *ways_find_client(const Ways *ways, int fd) {
         Address wanted;
 
-        return (ways->n > 0 || ways->n_virtual > 0) && wanted_address(fd, &wanted) ? ways_find(ways, &wanted)
-                                                                                   : ways->backends;
+        return (ways->n > 0 || ways->n_virtual > 0) && wanted_address(fd, &wanted)
+                               ? ways_find(ways, &wanted, /* udp= */ false)
+                               : ways->backends;
 }
 
 /* A socket of both families has clients of IPv4 with mapped addresses. */

@@ -14,10 +14,8 @@ Ways *ways_free(Ways *ways);
 DEFINE_CLEANUP(Ways *, ways_free);
 bool ways_equal(const Ways *a, const Ways *b);
 
-/* Of the service's port. */
-const Backends *ways_main(const Ways *ways);
 /* Of who wanted this. NULL: nobody accepts there yet, and the client is to wait. Borrowed from the ways. */
-const Backends *ways_find(const Ways *ways, const Address *wanted);
+const Backends *ways_find(const Ways *ways, const Address *wanted, bool udp);
 /* Of who is connected by this descriptor. */
 const Backends *ways_find_client(const Ways *ways, int fd);
 

@@ -20,4 +20,6 @@
 #define FRONT_OPTION_IGNORE_PATH "ignore-path"
 #define FRONT_OPTION_IGNORE_USER_AGENT "ignore-user-agent"
 #define FRONT_OPTION_PAGE "page"
+#define FRONT_OPTION_PORT_PAGE "port-page"
+#define FRONT_OPTION_PORT_PROXY_PROTOCOL "port-proxy-protocol"
 #define FRONT_OPTION_PROXY_PROTOCOL "proxy-protocol"

@@ -1,3 +1,6 @@
+#include <limits.h>
+
+#include "model/defaults.h"
 #include "model/service.h"
 #include "util/names.h"
 
@@ -20,19 +23,26 @@ bool engine_name_is_valid(const char *name) {
                strspn(name, LETTERS_AND_DIGITS "_.-") == size;
 }
 
+static bool is_of_further_port(const Service *service, const char *listen) {
+        bool is = false;
+
+        for (size_t i = 0; i < service->n_ports && !is; i++)
+                is = strv_contains(service->ports[i].listen, listen);
+        return is;
+}
+
 bool service_is_udp(const Service *service) {
         for (char *const *listen = service->listen; listen && *listen; listen++)
-                if (strncmp(*listen, "udp:", 4) != 0)
+                if (strncmp(*listen, "udp:", 4) != 0 && !is_of_further_port(service, *listen))
                         return false;
         return strv_length(service->listen) > 0;
 }
 
-const Dependency *service_main(const Service *service) {
+const Dependency *service_find_container(const Service *service, const char *container) {
         for (size_t i = 0; i < service->n_dependencies; i++)
                 if (service->dependencies[i].kind == DEPENDENCY_CONTAINER &&
-                    streq(service->dependencies[i].name, service->container))
+                    streq(service->dependencies[i].name, container))
                         return &service->dependencies[i];
-        assert(!"The main container is among the dependencies.");
         return NULL;
 }
 
@@ -41,6 +51,54 @@ const char *service_virtual_address(const Service *service, const char *containe
                 if (streq(service->named[i].container, container))
                         return service->named[i].virtual_address;
         return container ? "" : service->virtual_address;
+}
+
+const Dependency *service_main(const Service *service) {
+        const Dependency *found = service_find_container(service, service->container);
+
+        assert(found && "The main container is among the dependencies.");
+        return found;
+}
+
+static int service_add_owner(Service *service, const char *owner) {
+        Dependency *larger = reallocarray(service->dependencies, service->n_dependencies + 1, sizeof(*larger)),
+                   *added;
+
+        if (!larger)
+                return -ENOMEM;
+        service->dependencies = larger;
+        added = &larger[service->n_dependencies];
+        *added = (Dependency){
+                .kind = DEPENDENCY_CONTAINER,
+                .name = strdup(owner),
+                .start_order = INT_MIN,
+                .ordered = true,
+                .health = { .interval_usec = DEFAULT_CHECK_INTERVAL_USEC,
+                            .budget_usec = DEFAULT_CHECK_BUDGET_USEC },
+                .condition = CONDITION_STARTED,
+                .estimated_usec = DEFAULT_STARTUP_DELAY_USEC,
+                .implied = true,
+        };
+        if (!added->name)
+                return -ENOMEM;
+        service->n_dependencies++;
+        return 0;
+}
+
+const char *owners_find(char *const *owners, const char *container) {
+        for (; owners && owners[0] && owners[1]; owners += 2)
+                if (streq(owners[0], container))
+                        return owners[1];
+        return NULL;
+}
+
+int service_add_owners(Service *service, char *const *owners) {
+        int r = 0;
+
+        for (; owners && owners[0] && owners[1] && r >= 0; owners += 2)
+                if (service_find_container(service, owners[0]) && !service_find_container(service, owners[1]))
+                        r = service_add_owner(service, owners[1]);
+        return r;
 }
 
 bool dependency_names_network(const Service *service, const Dependency *dependency) {

@@ -60,14 +60,8 @@ typedef struct Dependency {
         uint64_t startup_delay_usec;
         uint64_t estimated_usec; /* estimatedTime, else startupDelay if given, else 5 s */
         bool keep;
+        bool implied; /* not of the file: another one has its network */
 } Dependency;
-
-/* A further port of a service, as the member `ports` names it. */
-typedef struct ServicePort {
-        uint16_t port;
-        char **listen; /* proxy mode: where its clients come in; all of these are in the service's list, too */
-        char *backend; /* as given; NULL: found out after the start */
-} ServicePort;
 
 typedef enum PageMode {
         PAGE_AUTO,
@@ -76,6 +70,16 @@ typedef enum PageMode {
         _PAGE_MODE_MAX,
         _PAGE_MODE_INVALID = -EINVAL,
 } PageMode;
+
+/* A further port of a service, as the member `ports` names it. */
+typedef struct ServicePort {
+        uint16_t port;
+        int protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+        char **listen; /* proxy mode: where its clients come in; all of these are in the service's list, too */
+        char *backend; /* as given; NULL: found out after the start */
+        PageMode page;
+        int proxy_protocol; /* 0, 1, 2 */
+} ServicePort;
 
 typedef enum SleepMethod {
         SLEEP_STOP,
@@ -188,6 +192,10 @@ typedef struct Config {
         size_t n_services;
 } Config;
 
+static inline bool service_port_is_udp(const ServicePort *port) {
+        return port->protocol == IPPROTO_UDP;
+}
+
 bool service_name_is_valid(const char *name);
 /* The name of a container, network or exec instance as engines give them: [A-Za-z0-9][A-Za-z0-9_.-]*, at most
  * 255 bytes. Such a name needs no encoding in a path. */
@@ -209,6 +217,14 @@ const char *service_virtual_address(const Service *service, const char *containe
 /* Its clients speak nothing but UDP: nobody accepts connections. */
 bool service_is_udp(const Service *service);
 
+/* Adds the owners of its containers' networks, as far as they are none of its dependencies: they are started before all others. `owners` has each
+ * container that has another one's network, and then that one. -ENOMEM. */
+int service_add_owners(Service *service, char *const *owners);
+/* From the same list. NULL: its network is its own. */
+const char *owners_find(char *const *owners, const char *container);
+
+/* NULL: it has no such container. */
+const Dependency *service_find_container(const Service *service, const char *container);
 /* The dependency that is the main container. Never NULL in a config that was loaded. */
 const Dependency *service_main(const Service *service);
 

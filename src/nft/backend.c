@@ -234,7 +234,7 @@ static int add_published(PortBackends *backends, const Service *service, const C
                                                   .publisher_port = binding->container_port };
                         int r;
 
-                        if (!binding->tcp || binding->host_port != port || binding->host_port_last > port)
+                        if (!binding->tcp || !port_binding_covers(binding, port))
                                 continue;
                         r = add_port(backends, service, port, isempty(binding->host_ip) ? NULL : binding->host_ip,
                                      configured, backend);
@@ -260,13 +260,18 @@ static Backend default_backend(const Service *service, const ContainerInfo *cons
 static int add_listened(PortBackends *backends, const Service *service, const ContainerInfo *const *infos,
                         const ServicePort *port) {
         Backend backend = default_backend(service, infos, port->port);
+        const bool udp = service_port_is_udp(port);
         int r = 0;
 
         for (size_t i = 0; i < service->n_dependencies; i++)
-                for (size_t j = 0; infos[i] && j < infos[i]->n_bindings; j++)
-                        if (infos[i]->bindings[j].tcp && port_binding_covers(&infos[i]->bindings[j], port->port))
-                                backend = (Backend){ .member = i, .port = infos[i]->bindings[j].container_port };
+                for (size_t j = 0; infos[i] && j < infos[i]->n_bindings; j++) {
+                        const PortBinding *binding = &infos[i]->bindings[j];
+
+                        if ((udp ? binding->udp : binding->tcp) && port_binding_covers(binding, port->port))
+                                backend = (Backend){ .member = i, .port = binding->container_port };
+                }
         backend.publisher = BACKEND_NO_MEMBER;
+        backend.udp = udp;
         for (char **text = port->listen; text && *text && r >= 0; text++) {
                 char host[INET6_ADDRSTRLEN];
                 ListenAddress address;
@@ -283,10 +288,28 @@ static int add_listened(PortBackends *backends, const Service *service, const Co
         return r;
 }
 
+/* The service's own port has ways of its own if it leads to different inner ports on the addresses that it is published on. */
+static int add_main(PortBackends *backends, const Service *service, const ContainerInfo *const *infos) {
+        const PortBinding *first = NULL;
+        bool differ = false;
+
+        for (size_t i = 0; i < service->n_dependencies && service->port > 0; i++)
+                for (size_t j = 0; infos[i] && j < infos[i]->n_bindings; j++) {
+                        const PortBinding *binding = &infos[i]->bindings[j];
+
+                        if (!binding->tcp || binding->host_port != service->port ||
+                            binding->host_port_last > service->port)
+                                continue;
+                        differ |= first && first->container_port != binding->container_port;
+                        first = first ?: binding;
+                }
+        return differ ? add_published(backends, service, infos, service->port, service->backend) : 0;
+}
+
 int port_backends_find(PortBackend **ret, size_t *ret_n, const Service *service, const ContainerInfo *const *infos,
                        const RedirectBindings *bindings) {
         _cleanup_(port_backends_done) PortBackends backends = {};
-        int r = 0;
+        int r = service_is_redirected(service) ? add_main(&backends, service, infos) : 0;
 
         for (size_t i = 0; i < service->n_ports && r >= 0; i++) {
                 const ServicePort *port = &service->ports[i];
@@ -306,6 +329,21 @@ int port_backends_find(PortBackend **ret, size_t *ret_n, const Service *service,
         *ret_n = backends.n;
         backends.n = 0;
         return 0;
+}
+
+bool port_backend_is_direct(const PortBackend *backend, const ContainerInfo *const *infos) {
+        const size_t publisher = backend->backend.publisher;
+        bool published = false, at = false;
+
+        for (size_t i = 0; publisher != BACKEND_NO_MEMBER && infos[publisher] && i < infos[publisher]->n_bindings;
+             i++) {
+                const PortBinding *binding = &infos[publisher]->bindings[i];
+
+                published |= binding->tcp && port_binding_covers(binding, backend->port);
+                at |= binding->tcp && port_binding_is_at(binding, backend->port);
+        }
+        /* What is on the host's network has nothing bound. */
+        return publisher != BACKEND_NO_MEMBER && infos[publisher] && (at || !published);
 }
 
 bool backend_is_direct(const Backend *backend, const Service *service, const ContainerInfo *const *infos,

@@ -34,9 +34,13 @@ typedef struct PortBackend {
 } PortBackend;
 
 void port_backends_free(PortBackend *list, size_t n);
-/* Those that the file names, or else those of `bindings`, which settling has found to be the service's. `infos` as above. -ENOMEM. */
+/* Those that the file names, or else those of `bindings`, which settling has found to be the service's; and its own port, if that leads to different
+ * inner ports. `infos` as above. -ENOMEM. */
 int port_backends_find(PortBackend **ret, size_t *ret_n, const Service *service, const ContainerInfo *const *infos,
                        const RedirectBindings *bindings);
+
+/* Whether new clients of it reach the publisher without us, as for the service's port below. */
+bool port_backend_is_direct(const PortBackend *backend, const ContainerInfo *const *infos);
 
 /* Whether new clients of the service's port reach the publisher without us: it does not if there is none, or if it publishes a range of host
  * ports and the engine has taken another one for this run; then `ret_elsewhere` is that, or 0 if it is not known. */

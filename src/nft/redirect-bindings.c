@@ -15,7 +15,8 @@
  * with "networks": [{"bridge": "br-0123456789ab", "names": ["web", "shop-web-1"]}], if it is on any that has names, and "container" in it
  * if those are a further container's,
  * and, without the first three, what is known of a port that nobody publishes; with "ports", a list of the same for each further port, with
- * its number and, if it is not this service's, the rival that it is or may be of. Whatever cannot be understood in it
+ * its number and, if it is not this service's, the rival that it is or may be of; with "owners": ["torrent", "vpn"], if "torrent" has the network of
+ * "vpn". Whatever cannot be understood in it
  * is taken for "not known", never for more than was published. */
 
 #define BINDINGS_SIZE_MAX ((size_t) 1024 * 1024)
@@ -37,6 +38,7 @@ void redirect_bindings_done(RedirectBindings *bindings) {
                 redirect_bindings_done(&bindings->further[i].bindings);
         }
         free(bindings->further);
+        strv_free(bindings->owners);
         strv_free(bindings->addresses);
         free(bindings->publisher);
         free(bindings->seen);
@@ -291,6 +293,18 @@ static int further_read(RedirectBindings *bindings, json_object *list) {
         return r;
 }
 
+static int owners_read(RedirectBindings *bindings, json_object *list) {
+        const size_t n = list ? json_object_array_length(list) : 0;
+        int r = n % 2 == 0 ? 0 : -EBADMSG;
+
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                const char *name = json_text(json_object_array_get_idx(list, i));
+
+                r = engine_name_is_valid(name) ? strv_append(&bindings->owners, name) : -EBADMSG;
+        }
+        return r;
+}
+
 static json_object *networks_to_json(const RedirectBindings *bindings) {
         json_object *list = json_object_new_array();
 
@@ -352,6 +366,8 @@ static int bindings_parse(RedirectBindings *ret, const char *text) {
                 r = networks_parse(&bindings, json_member_of(object, "networks", json_type_array));
         if (r >= 0)
                 r = further_read(&bindings, json_member_of(object, "ports", json_type_array));
+        if (r >= 0)
+                r = owners_read(&bindings, json_member_of(object, "owners", json_type_array));
         if (r < 0)
                 return r;
         *ret = bindings;
@@ -425,10 +441,13 @@ int redirect_bindings_save(const RedirectBindings *bindings, const char *root, c
         const char *text;
         int r;
 
-        object = json_built(object, bindings_add_members(object, bindings) &&
-                                                    (bindings->n_networks == 0 ||
-                                                     json_add(object, "networks", networks_to_json(bindings))) &&
-                                                    bindings_add_ports(object, bindings));
+        object = json_built(object,
+                            bindings_add_members(object, bindings) &&
+                                            (bindings->n_networks == 0 ||
+                                             json_add(object, "networks", networks_to_json(bindings))) &&
+                                            (!bindings->owners ||
+                                             json_add(object, "owners", json_new_texts(bindings->owners))) &&
+                                            bindings_add_ports(object, bindings));
         text = object ? json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN) : NULL;
         if (!text)
                 return -ENOMEM;

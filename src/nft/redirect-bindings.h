@@ -1,6 +1,7 @@
 #pragma once
 
-/* Bindings: the host addresses that a service's container publishes its port on, and its names on its networks, as last seen on the engine. */
+/* Bindings: the host addresses that a service's container publishes its port on, its names on its networks, and whose networks its containers have, as
+ * last seen on the engine. */
 
 #include <net/if.h>
 #include "engine/engine.h"
@@ -29,9 +30,10 @@ typedef struct RedirectBindings {
         char *seen; /* the containers that this was learned from, by their ids: as long as they are the same, so is this. NULL: not known */
         FurtherPort *further; /* what else its containers publish, or is named for it; sorted by port */
         size_t n_further;
+        char **owners; /* each of its containers that has another one's network, and then that one: see service_add_owners() */
 } RedirectBindings;
 
-/* Its bindings have neither further ones nor networks nor `seen`. */
+/* Its bindings have neither further ones nor networks nor owners nor `seen`. */
 struct FurtherPort {
         uint16_t port;
         char *rival; /* another service that has it, or may have: then it is not this one's. NULL: none */

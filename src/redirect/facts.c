@@ -55,18 +55,18 @@ static _printf_(1, 2) bool is_there(const char *format, ...) {
         return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) >= 0;
 }
 
-static const Dependency *find_dependency(const Service *service, const char *container) {
-        for (size_t i = 0; i < service->n_dependencies; i++)
-                if (service->dependencies[i].kind == DEPENDENCY_CONTAINER &&
-                    streq(service->dependencies[i].name, container))
-                        return &service->dependencies[i];
-        return NULL;
-}
-
 /* The file and the engine */
 
+static void print_id(FILE *stream, const Survey *survey, const char *name, bool keep) {
+        const ListedContainer *container = survey_listed(survey, name);
+
+        if (container)
+                fprintf(stream, "%.*s:%" PRIx64 "%s,", ID_SHOWN, container->id, container->networks,
+                        keep ? "+" : "");
+}
+
 /* By their ids, which tell one container from the next of its name. NULL: out of memory. */
-static char *ids_of(const Survey *survey, const Service *service) {
+static char *ids_of(const Survey *survey, const Service *service, char *const *owners) {
         char *text = NULL;
         size_t size;
         FILE *stream = open_memstream(&text, &size);
@@ -75,14 +75,12 @@ static char *ids_of(const Survey *survey, const Service *service) {
                 return NULL;
         for (size_t i = 0; i < service->n_dependencies; i++) {
                 const Dependency *dependency = &service->dependencies[i];
-                const ListedContainer *container = dependency->kind == DEPENDENCY_CONTAINER
-                                                                   ? survey_listed(survey, dependency->name)
-                                                                   : NULL;
 
-                if (container)
-                        fprintf(stream, "%.*s:%" PRIx64 "%s,", ID_SHOWN, container->id, container->networks,
-                                dependency->keep ? "+" : "");
+                if (dependency->kind == DEPENDENCY_CONTAINER && !dependency->implied)
+                        print_id(stream, survey, dependency->name, dependency->keep);
         }
+        for (; owners && owners[0] && owners[1]; owners += 2)
+                print_id(stream, survey, owners[1], /* keep= */ false);
         /* And by what is asked about them. */
         fprintf(stream, "%u%s%s", service->port, service_has_names(service) ? " names" : "",
                 service->ports_given ? "" : "+");
@@ -97,7 +95,7 @@ static bool is_of_service(const Service *service, uint16_t port) {
         bool named = port == service->port;
 
         for (size_t i = 0; i < service->n_ports && !named; i++)
-                named = service->ports[i].port == port;
+                named = service->ports[i].port == port && !service_port_is_udp(&service->ports[i]);
         return named;
 }
 
@@ -143,8 +141,12 @@ static int keep_further_ports(RedirectBindings *ret, const RedirectBindings *old
         return r == -E2BIG ? 0 : r;
 }
 
-/* Those that the file names; else all, but for ranges, of which the engine takes another port each time, and for what is to be kept, which
- * nobody needs to wake. */
+/* What is to be kept needs nobody to wake it; what the file does not name has ports of programs that are not this service's. */
+static bool is_left_alone(const Dependency *dependency) {
+        return dependency->keep || dependency->implied;
+}
+
+/* Those that the file names; else all, but for ranges, of which the engine takes another port each time. */
 static int learn_further(RedirectBindings *ret, const RedirectBindings *old, const Survey *survey,
                          const Service *service) {
         int r = 0;
@@ -158,7 +160,8 @@ static int learn_further(RedirectBindings *ret, const RedirectBindings *old, con
                 if (!info && dependency->kind == DEPENDENCY_CONTAINER)
                         r = keep_further_ports(ret, old, dependency->name);
                 for (size_t j = 0;
-                     info && !service->ports_given && !dependency->keep && j < info->n_bindings && r >= 0; j++) {
+                     info && !service->ports_given && !is_left_alone(dependency) && j < info->n_bindings && r >= 0;
+                     j++) {
                         const PortBinding *binding = &info->bindings[j];
 
                         if (binding->tcp && binding->host_port > 0 &&
@@ -166,11 +169,13 @@ static int learn_further(RedirectBindings *ret, const RedirectBindings *old, con
                                 r = learn_further_port(ret, dependency, info, binding->host_port);
                 }
                 for (size_t j = 0; info && j < service->n_ports && r >= 0; j++)
-                        r = learn_further_port(ret, dependency, info, service->ports[j].port);
+                        if (!service_port_is_udp(&service->ports[j]))
+                                r = learn_further_port(ret, dependency, info, service->ports[j].port);
         }
         /* What is named and nobody publishes is reached on loopback, like `port`. */
         for (size_t j = 0; j < service->n_ports && r >= 0; j++)
-                if (!redirect_bindings_further(ret, service->ports[j].port))
+                if (!service_port_is_udp(&service->ports[j]) &&
+                    !redirect_bindings_further(ret, service->ports[j].port))
                         r = redirect_bindings_add_further(ret, service->ports[j].port, &(RedirectBindings){});
         return r;
 }
@@ -223,11 +228,13 @@ static bool has_new_networks(const ContainerInfo *info) {
         return false;
 }
 
-static bool have_new_networks(const Survey *survey, char *const *containers) {
-        for (; *containers; containers++)
-                if (has_new_networks(survey_find(survey, *containers)))
-                        return true;
-        return false;
+static bool have_new_networks(const Survey *survey, const SurveyedService *services, size_t n) {
+        bool have = false;
+
+        for (size_t i = 0; i < n; i++)
+                for (size_t j = 0; j < services[i].service->n_dependencies && !have; j++)
+                        have = has_new_networks(survey_find(survey, services[i].service->dependencies[j].name));
+        return have;
 }
 
 /* Whose names are those of the service: the one that clients are forwarded to. NULL: none of the engine's. */
@@ -290,60 +297,62 @@ static int learn(RedirectBindings *ret, const RedirectBindings *old, const Surve
         return r < 0 ? r : learn_named(ret, old, survey, service, name, networks);
 }
 
+static int keep_learned(const Facts *facts, SurveyedService *asked, char *const *networks, const char *root) {
+        const Service *service = asked->service;
+        RedirectBindings *bindings = &facts->bindings[service - facts->config->services];
+        _cleanup_(redirect_bindings_done) RedirectBindings learned = {};
+        int r;
+
+        r = learn(&learned, bindings, facts->survey, service, networks);
+        if (r < 0)
+                return r;
+        if (r > 0) {
+                learned.seen = ids_of(facts->survey, service, asked->owners);
+                if (!learned.seen)
+                        return -ENOMEM;
+                learned.loopback = bindings->loopback;
+                redirect_bindings_done(bindings);
+                *bindings = learned;
+                learned = (RedirectBindings){};
+        }
+        strv_free(bindings->owners);
+        bindings->owners = TAKE_PTR(asked->owners);
+        return redirect_bindings_save(bindings, root, service->name);
+}
+
 /* Only about containers that are not those of the last time: what one publishes is fixed when it is made. What cannot be kept counts
  * nevertheless, as long as the engine answers. */
 static int learn_bindings(const Facts *facts, const char *root) {
         const size_t n = facts->config->n_services;
-        _cleanup_free_ char **ids = new0(char *, n + 1), **names = NULL; /* names are borrowed */
+        _cleanup_free_ SurveyedService *asked = new0(SurveyedService, n + 1);
         _cleanup_(strv_freep) char **networks = NULL;
-        size_t n_names = 0;
-        int r;
+        size_t n_asked = 0;
+        int r = asked ? 0 : -ENOMEM;
 
-        for (size_t i = 0; i < n; i++)
-                n_names += facts->config->services[i].n_dependencies;
-        names = new0(char *, n_names + 1);
-        r = ids && names ? 0 : -ENOMEM;
-        for (size_t i = n_names = 0; i < n && r >= 0; i++) {
-                const Service *service = &facts->config->services[i];
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                Service *service = &facts->config->services[i];
+                const RedirectBindings *bindings = &facts->bindings[i];
+                _cleanup_free_ char *ids = ids_of(facts->survey, service, bindings->owners);
 
-                if (!service_has_front(service))
-                        continue;
-                ids[i] = ids_of(facts->survey, service);
-                if (!ids[i])
+                if (!ids)
                         r = -ENOMEM;
-                else if (facts->bindings[i].seen && streq(facts->bindings[i].seen, ids[i]))
-                        ids[i] = mfree(ids[i]);
-                for (size_t j = 0; ids[i] && j < service->n_dependencies; j++)
-                        if (service->dependencies[j].kind == DEPENDENCY_CONTAINER &&
-                            survey_listed(facts->survey, service->dependencies[j].name))
-                                names[n_names++] = service->dependencies[j].name;
+                else if (!streq(strempty(bindings->seen), ids))
+                        asked[n_asked++] = (SurveyedService){ .service = service, .before = bindings->owners };
         }
         if (r >= 0)
-                r = survey_inspect(facts->survey, names);
-        if (r >= 0 && have_new_networks(facts->survey, names) &&
+                r = survey_services(facts->survey, asked, n_asked);
+        if (r >= 0 && have_new_networks(facts->survey, asked, n_asked) &&
             survey_names(facts->survey, ENGINE_NETWORKS, &networks) < 0)
                 log_debug("The engine does not tell of its networks, asking again later.");
 
-        for (size_t i = 0; ids && i < n; i++) {
-                _cleanup_free_ char *seen = ids[i];
-                _cleanup_(redirect_bindings_done) RedirectBindings learned = {};
-                int k;
+        for (size_t i = 0; i < n_asked; i++) {
+                int k = r < 0 ? 0 : keep_learned(facts, &asked[i], networks, root);
 
-                if (!seen || r < 0)
-                        continue;
-                k = learn(&learned, &facts->bindings[i], facts->survey, &facts->config->services[i], networks);
-                if (k > 0) {
-                        learned.seen = TAKE_PTR(seen);
-                        learned.loopback = facts->bindings[i].loopback;
-                        k = redirect_bindings_save(&learned, root, facts->config->services[i].name);
-                        redirect_bindings_done(&facts->bindings[i]);
-                        facts->bindings[i] = learned;
-                        learned = (RedirectBindings){};
-                }
+                strv_free(asked[i].owners);
                 if (k < 0)
                         log_warning_errno(k,
                                           "Failed to keep the addresses that '%s' is published on, ignoring: %m",
-                                          facts->config->services[i].name);
+                                          asked[i].service->name);
         }
         return r;
 }
@@ -364,7 +373,7 @@ static int find_guests_of(BindingNetwork *network, const Service *service, const
                 const ListedLink *own = list[i].n_links > 1 ? link_on(&list[i], network->bridge) : NULL;
 
                 /* Those of the stack itself run while it is awake. */
-                if (own && find_dependency(service, list[i].name))
+                if (own && service_find_container(service, list[i].name))
                         continue;
 
                 for (size_t k = 0; own && k < list[i].n_links && r >= 0; k++)
@@ -389,6 +398,7 @@ static int find_guests(Facts *facts) {
 
 static bool takes_port(const Service *service, const RedirectBindings *bindings, const FurtherPort *wanted) {
         const FurtherPort *further = redirect_bindings_further(bindings, wanted->port);
+        const Dependency *publisher;
 
         if (is_of_service(service, wanted->port))
                 return true;
@@ -399,8 +409,9 @@ static bool takes_port(const Service *service, const RedirectBindings *bindings,
                     !address.udp && address.port == wanted->port)
                         return true;
         }
+        publisher = service_find_container(service, strempty(wanted->bindings.publisher));
         return (further && redirect_bindings_meet(&further->bindings, &wanted->bindings)) ||
-               find_dependency(service, strempty(wanted->bindings.publisher));
+               (publisher && !publisher->implied);
 }
 
 /* What is learned, and not named, belongs to its service as long as no other one has it, too: by name, or by a container. */
@@ -471,6 +482,22 @@ static bool asks_loopback(const char *root) {
         return loopback;
 }
 
+/* Logs. */
+static int ask_engine(Facts *facts, const char *root) {
+        int r;
+
+        facts->asked_usec = time_now(CLOCK_MONOTONIC);
+        r = survey_new(&facts->survey, facts->config->engine_socket, ENGINE_TIMEOUT);
+        if (r >= 0)
+                r = learn_bindings(facts, root);
+        if (find_rivals(facts, root) < 0 || (facts->survey && find_guests(facts) < 0))
+                return -ENOMEM;
+        if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
+                return log_error_errno(r, "Failed to ask the container engine: %m");
+        facts->engine_is_silent = r == -EHOSTDOWN;
+        return 0;
+}
+
 int facts_ask(Facts *facts, const char *root) {
         _cleanup_(problem_list_done) ProblemList problems = {};
         bool loopback;
@@ -495,18 +522,11 @@ int facts_ask(Facts *facts, const char *root) {
                         return log_oom();
                 facts->bindings[i].loopback = loopback;
         }
-        if (engine_is_stopped(facts->config))
-                return 0;
-        facts->asked_usec = time_now(CLOCK_MONOTONIC);
-        r = survey_new(&facts->survey, facts->config->engine_socket, ENGINE_TIMEOUT);
-        if (r >= 0)
-                r = learn_bindings(facts, root);
-        if (find_rivals(facts, root) < 0 || (facts->survey && find_guests(facts) < 0))
-                return log_oom();
-        if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
-                return log_error_errno(r, "Failed to ask the container engine: %m");
-        facts->engine_is_silent = r == -EHOSTDOWN;
-        return 0;
+        r = engine_is_stopped(facts->config) ? 0 : ask_engine(facts, root);
+        /* What is known of them counts while the engine does not answer. */
+        for (size_t i = 0; i < facts->config->n_services && r >= 0; i++)
+                r = service_add_owners(&facts->config->services[i], facts->bindings[i].owners);
+        return r == -ENOMEM ? log_oom() : r;
 }
 
 /* Names */
@@ -786,7 +806,7 @@ static bool waker_has_just_ended(Facts *facts, const ServiceFacts *service) {
 static bool is_watched(const Facts *facts, const char *container) {
         for (size_t i = 0; i < facts->n; i++)
                 if (facts->services[i].waker && facts->services[i].service &&
-                    find_dependency(facts->services[i].service, container))
+                    service_find_container(facts->services[i].service, container))
                         return true;
         return false;
 }
@@ -794,7 +814,7 @@ static bool is_watched(const Facts *facts, const char *container) {
 /* Wakers go by the same: whose it is goes with the name, but not to another container while the one of the record is called
  * something else. */
 static bool is_ours(const Facts *facts, const Service *service, const ListedContainer *container) {
-        const Dependency *dependency = find_dependency(service, container->name);
+        const Dependency *dependency = service_find_container(service, container->name);
         const LeaseRecord *record = find_lease(facts, container->name);
 
         if (!dependency || dependency->keep || service->adopt == ADOPT_NONE)
@@ -806,9 +826,25 @@ static bool is_ours(const Facts *facts, const Service *service, const ListedCont
                 !survey_has_id(facts->survey, record->container_id));
 }
 
+/* Whose running tells that the stack does. It says nothing of one whose network the main container has: that runs for others, too. */
+static const char *reached_container(const ServiceFacts *service) {
+        const char *main = service_main(service->service)->name, *publisher = service->bindings.publisher,
+                   *owner = owners_find(service->bindings.owners, main);
+
+        return publisher && !streq(publisher, strempty(owner)) ? publisher : main;
+}
+
+static bool is_owner(const RedirectBindings *bindings, const char *container) {
+        for (char **owner = bindings->owners; owner && owner[0] && owner[1]; owner += 2)
+                if (streq(owner[1], container))
+                        return true;
+        return false;
+}
+
 static void look_at_containers(Facts *facts, ServiceFacts *service, char *const *begun) {
-        const char *name = service->bindings.publisher ?: service_main(service->service)->name;
-        const ListedContainer *reached = survey_listed(facts->survey, name);
+        const char *name = reached_container(service);
+        const ListedContainer *reached = survey_listed(facts->survey, name),
+                              *publisher = survey_listed(facts->survey, service->bindings.publisher ?: name);
 
         /* Somebody starts it just now, and nothing tells when it runs: one more look. */
         if (reached && !reached->running && !reached->paused && !service->waker &&
@@ -816,7 +852,8 @@ static void look_at_containers(Facts *facts, ServiceFacts *service, char *const 
                 facts->sure_usec = time_now(CLOCK_MONOTONIC) + ENGINE_LAG;
 
         /* What runs for another service does not make this one awake. */
-        if (!reached || !reached->running || (!service->waker && is_watched(facts, name)))
+        if (!reached || !reached->running || !publisher || !publisher->running ||
+            (!service->waker && is_watched(facts, name)))
                 service->reached = REACHED_STOPPED;
         else if (waker_has_just_ended(facts, service))
                 service->reached = REACHED_UNKNOWN;
@@ -824,18 +861,19 @@ static void look_at_containers(Facts *facts, ServiceFacts *service, char *const 
                 service->reached = REACHED_RUNNING;
                 /* Nothing is listed of what is on the host's network. */
                 service->direct = service->bindings.known &&
-                                  (reached->n_ports == 0 || (service->service && service->service->port == 0));
-                for (size_t i = 0; i < reached->n_ports; i++)
-                        service->direct |= service->bindings.known && reached->ports[i] == service->service->port;
+                                  (publisher->n_ports == 0 || (service->service && service->service->port == 0));
+                for (size_t i = 0; i < publisher->n_ports; i++)
+                        service->direct |=
+                                        service->bindings.known && publisher->ports[i] == service->service->port;
                 service->ours = is_ours(facts, service->service, reached);
         }
 
         for (size_t i = 0; i < service->bindings.n_further; i++) {
                 FurtherPort *further = &service->bindings.further[i];
-                const ListedContainer *publisher =
-                                survey_listed(facts->survey, strempty(further->bindings.publisher));
+                const char *whose = strempty(further->bindings.publisher);
+                const ListedContainer *listed = survey_listed(facts->survey, whose);
 
-                further->runs = publisher && publisher->running;
+                further->runs = listed && listed->running && !is_owner(&service->bindings, whose);
         }
         for (size_t i = 0; i < service->service->n_dependencies; i++) {
                 const Dependency *dependency = &service->service->dependencies[i];
@@ -856,7 +894,7 @@ static int find_orphans(Facts *facts) {
                 const Service *service = record->service ? config_find(facts->config, record->service) : NULL;
 
                 if (is_left_over(survey_listed(facts->survey, container), record, strempty(record->service)) &&
-                    !(service && find_dependency(service, container)))
+                    !(service && service_find_container(service, container)))
                         r = strv_append(&facts->orphans, container);
         }
         return r;
@@ -887,7 +925,7 @@ static bool waker_is_old(const Facts *facts, const ServiceFacts *service, const 
                         const ServiceFacts *heir = &facts->services[j];
 
                         old = heir == service || !heir->service || heir->waker_is_up || heir->waker_failed ||
-                              !heir->ours || !find_dependency(heir->service, container);
+                              !heir->ours || !service_find_container(heir->service, container);
                 }
         }
         return old && (!service->control.listens || is_loaded(facts, service, root));

@@ -180,7 +180,8 @@ void further_look(Further *further, bool believe) {
                 changed |= port_follow(port, info);
                 if (!port->run || port->accepts || port->probe)
                         continue;
-                if (believe)
+                /* Whether somebody takes datagrams is found out by the front, which holds those that are refused. */
+                if (believe || port->backend->backend.udp)
                         port->accepts = true;
                 else
                         port_ask(port, info);
@@ -198,9 +199,12 @@ static void further_add(const Further *further, Inner *inner, bool published) {
                 const size_t member = published ? backend->publisher : backend->member;
                 const ContainerInfo *info = member == BACKEND_NO_MEMBER ? NULL : stack->infos[member];
 
+                if (backend->udp)
+                        continue;
                 if (inner_add(inner, info, published ? backend->publisher_port : backend->port,
                               published ? further->backends[i].port : 0,
-                              !further->ports[i].accepts || member == BACKEND_NO_MEMBER) < 0)
+                              !further->ports[i].accepts ||
+                                              !port_backend_is_direct(&further->backends[i], stack->infos)) < 0)
                         log_debug("Failed to watch a port, for want of memory.");
         }
 }
@@ -215,7 +219,8 @@ void further_add_forwarded(const Further *further, Inner *inner) {
 
 bool further_is_on_its_way(const Further *further, uint64_t silence_usec) {
         for (size_t i = 0; i < further->n; i++)
-                if (inner_is_on_its_way(further->backends[i].port, silence_usec))
+                if (!further->backends[i].backend.udp &&
+                    inner_is_on_its_way(further->backends[i].port, silence_usec))
                         return true;
         return false;
 }
@@ -231,7 +236,9 @@ int further_describe(const Further *further, Status *status) {
                 PortStatus *port = &status->ports[status->n_ports++];
                 int r;
 
-                *port = (PortStatus){ .port = backend->port, .accepts = further->ports[i].accepts };
+                *port = (PortStatus){ .port = backend->port,
+                                      .udp = backend->backend.udp,
+                                      .accepts = further->ports[i].accepts };
                 port->address = backend->address ? strdup(backend->address) : NULL;
                 if (backend->address && !port->address)
                         return -ENOMEM;

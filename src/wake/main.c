@@ -8,6 +8,7 @@
 #include "compose/dotenv.h"
 #include "config/config.h"
 #include "control/status-file.h"
+#include "nft/redirect-bindings.h"
 #include "util/capability.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -24,7 +25,7 @@ static const char *arg_name;
 /* What is read at first, with a right that is gone before anybody is talked to: to read whatever file there is. */
 typedef struct Files {
         Config *config;
-        const Service *service; /* NULL: no such service, or it is broken */
+        Service *service; /* NULL: no such service, or it is broken */
         ProblemList problems;
         int error; /* of the config */
         char **dotenv;
@@ -104,6 +105,15 @@ static int refuse(sd_event *event, const Passed *passed, FailureReason reason, c
         return EXIT_FAILURE;
 }
 
+/* As settling has found them. */
+static int add_owners(Service *service) {
+        _cleanup_(redirect_bindings_done) RedirectBindings bindings = {};
+        int r;
+
+        r = redirect_bindings_load(&bindings, "", service->name);
+        return r < 0 ? r : service_add_owners(service, bindings.owners);
+}
+
 /* .env is for root alone, as a rule, since it holds passwords: that needs CAP_DAC_READ_SEARCH. */
 static int read_files(Files *files) {
         _cleanup_free_ char *why = NULL;
@@ -111,7 +121,11 @@ static int read_files(Files *files) {
         int r = 0, k;
 
         files->error = config_load(&files->config, "", NULL, &files->problems);
-        files->service = files->error < 0 ? NULL : config_find(files->config, arg_name);
+        files->service = files->error < 0 ? NULL : (Service *) config_find(files->config, arg_name);
+        if (files->service)
+                r = add_owners(files->service);
+        if (r < 0)
+                return log_oom();
         if (files->service)
                 folder = files->service->compose_dir;
         if (folder)

@@ -384,6 +384,7 @@ void stack_forwarded(Stack *stack, Inner *ret) {
 size_t stack_reached(Stack *stack) {
         Backend backend = { .member = BACKEND_NO_MEMBER, .publisher = BACKEND_NO_MEMBER };
         const Backend *known = stack->backend_resolved ? &stack->backend : &backend;
+        const size_t main = (size_t) (service_main(stack->service) - stack->service->dependencies);
         bool redirected = service_is_redirected(stack->service);
         _cleanup_free_ char *text = NULL;
         size_t reached;
@@ -392,9 +393,8 @@ size_t stack_reached(Stack *stack) {
                 (void) backend_resolve(&backend, stack->service, stack_infos(stack), &text);
         reached = redirected && known->publisher != BACKEND_NO_MEMBER ? known->publisher : known->member;
         backend_done(&backend);
-        return reached != BACKEND_NO_MEMBER
-                               ? reached
-                               : (size_t) (service_main(stack->service) - stack->service->dependencies);
+        /* Whose network the main container has runs for others, too. */
+        return reached == BACKEND_NO_MEMBER || reached == stack_owner(stack, main) ? main : reached;
 }
 
 /* Stopping it */

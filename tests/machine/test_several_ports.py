@@ -1,9 +1,11 @@
 """Services with several ports: each wakes the stack, and its clients reach the container and the port of it that its binding names."""
 
+import re
 import subprocess
 
 from service_test import ServiceTest
 from test_same_port import service
+from test_udp import GAME
 
 REDIRECT = "/usr/lib/wakechain/wakechain-redirect"
 BROWSER = ("-H", "Accept: text/html")
@@ -175,13 +177,133 @@ class SharedNumber(ServiceTest):
         self.assert_stopped("c-one")
 
 
+class Published(ServiceTest):
+    """What a binding says is done: on each of its addresses, also of a range, and whoever `backend` names."""
+
+    per = "class"
+    config = {
+        "services": {
+            "twice": service("c-twice", 9830),
+            "range": service("c-range", 9840, ports=[9845]),
+            "other": service("c-other", 9750, backend="c-behind:8080", names=True, ports=[{"port": 9751, "backend": "c-behind:8080"}]),
+        }
+    }
+
+    @classmethod
+    def prepare(cls, machine):
+        create(machine, "c-twice", "127.0.0.1:9830:80", "127.0.0.2:9830:8080", "127.0.0.1:9831:8080", "127.0.0.2:9831:80")
+        create(machine, "c-range", "9840:80", "9845-9849:8080")
+        create(machine, "c-other", "9750:80", "9751:80")
+        create(machine, "c-behind")
+        other = cls.config["services"]["other"]
+        other["dependencies"] = [{"container": "c-behind", "startOrder": 1, "healthCheck": {"tcp": 80, "timeout": 20000}}, *other["dependencies"]]
+        machine.set_config(cls.config)
+        machine.systemctl("daemon-reload")
+        machine.systemctl("restart", "wakechain-settle.service")
+
+    def served(self, address):
+        code, body = self.ask(f"http://{address}/", timeout=60)
+        return body.split()[0] if code == 200 else f"HTTP {code} {body}"
+
+    def test_two_addresses_of_one_port(self):
+        """Each has an inner port of its own: for who waits, and for who comes later."""
+        ways = {"127.0.0.1:9830": "c-twice", "127.0.0.2:9830": "inner8080", "127.0.0.1:9831": "inner8080", "127.0.0.2:9831": "c-twice"}
+        for first in ("127.0.0.2:9830", "127.0.0.2:9831"):
+            with self.subTest(first=first):
+                for address in (first, *ways):
+                    self.assertEqual(self.served(address), ways[address], address)
+                self.machine.wait_for(lambda: all(port["accepts"] for port in self.status("twice")["ports"]), 60, what="all ports to accept")
+                self.machine.systemctl("stop", "wake-front@twice.service")
+                for address, page in ways.items():
+                    self.assertEqual(self.served(address), page, address)
+                self.assertEqual(self.unit_state("wake-front@twice.service"), "inactive")
+                self.sleep("twice")
+                self.settle()
+
+    def test_one_of_a_range(self):
+        """The engine takes another one of it at each start: if it is not the one that is named, the front goes on forwarding."""
+        for _ in range(2):
+            self.assertEqual(self.served("127.0.0.1:9845"), "inner8080")
+            self.machine.wait_for(lambda: all(port["accepts"] for port in self.status("range")["ports"]), 60, what="all ports to accept")
+            self.assertEqual(self.served("127.0.0.1:9845"), "inner8080")
+            self.sleep("range")
+            self.settle()
+
+    def test_backend_that_is_another_container(self):
+        """Who waits is forwarded to it, and who comes by its name, as long as they keep that address; who comes by the port later meets the publisher."""
+        m = self.machine
+        for port in (9750, 9751):
+            self.assertEqual(self.served(f"127.0.0.1:{port}"), "inner8080")
+            m.wait_for(lambda: all(p["accepts"] for p in self.status("other")["ports"]), 60, what="all ports to accept")
+            self.assertEqual(self.served(f"127.0.0.1:{port}"), "c-other")
+            self.sleep("other")
+            self.settle()
+        lookup = "nslookup c-behind | sed -n 's/^Address.*: *\\(198[.0-9]*\\).*/\\1/p' | tail -1"
+        asks = "for i in 1 2 3; do wget -q -T 60 -O - http://$virtual:8080/ && wget -q -T 60 -O - http://$virtual:80/ || exit 1; done"
+        done = m.run(["docker", "run", "--rm", "--network", "same-port", "sim", "sh", "-c", f"virtual=$({lookup}); echo $virtual; {asks}"], check=False, timeout=120)
+        self.assertRegex(done.stdout, r"^198\.1[89]\.", done)
+        self.assertEqual(re.findall("inner8080|c-behind", done.stdout), ["inner8080", "c-behind"] * 3, done)
+        self.assertEqual(self.status("other")["state"], "awake")
+        self.sleep("other")
+
+
+class Composed(ServiceTest):
+    """A port that `compose up -d` adds: the stack is made anew and runs by that, and clients of the port wake it when it sleeps again."""
+
+    per = "class"
+    config = {"services": {"made": service("c-made", 9810, network=None, adopt=True, composeDir="/opt/made")}}
+
+    @classmethod
+    def prepare(cls, machine):
+        del cls.config["services"]["made"]["network"]
+        machine.set_config(cls.config)
+        cls.compose(machine, "9810:80")
+        machine.run("cd /opt/made && docker stop c-made")
+        machine.systemctl("daemon-reload")
+
+    @staticmethod
+    def compose(machine, *ports):
+        text = f"""version: "3.7"
+services:
+  made: {{image: sim, container_name: c-made, hostname: c-made, stop_grace_period: 1s, environment: {{PORT: "80,22"}}, ports: {list(ports)}, command: ["sh", "-c", "{SCRIPT}"]}}
+"""
+        machine.write("/opt/made/docker-compose.yml", text)
+        command = "docker compose" if machine.run("docker compose version", check=False).returncode == 0 else "docker-compose"
+        machine.run(f"cd /opt/made && {command} up -d", timeout=120)
+
+    def test_a_port_that_compose_adds(self):
+        m = self.machine
+        self.settle()
+        self.assertEqual(self.ask("http://127.0.0.1:9810/")[1].split()[0], "c-made")
+        self.sleep("made")
+        self.settle()
+        self.compose(m, "9810:80", "9811:8080")
+        self.wait_state("made", "awake", 60)
+        m.wait_for(lambda: self.ask("http://127.0.0.1:9811/") == (200, "inner8080\n"), 60, what="the new port to be served")
+        self.sleep("made")
+        self.settle()
+        self.assert_stopped("c-made")
+        self.assertEqual(self.ask("http://127.0.0.1:9811/"), (200, "inner8080\n"))
+
+
 class ProxyMode(ServiceTest):
     """Nothing is published: each port has its address, and its backend."""
 
     per = "class"
     config = {
         "services": {
-            "proxy": service("c-proxy", 9850, listen="127.0.0.1:9850", backend="c-proxy:80", ports=[{"port": 9851, "backend": "c-proxy:8080"}])
+            "proxy": service(
+                "c-proxy",
+                9850,
+                listen="127.0.0.1:9850",
+                backend="c-proxy:80",
+                ports=[
+                    {"port": 9851, "backend": "c-proxy:8080", "page": "auto"},
+                    {"port": 9852, "backend": "c-proxy:22", "proxyProtocol": "v1"},
+                    {"port": 9850, "protocol": "udp", "backend": "c-proxy:80"},
+                    {"port": 9853, "protocol": "udp", "listen": ["udp:127.0.0.1:9853", "udp:[::1]:9853"], "backend": "c-proxy:22"},
+                ],
+            )
         }
     }
 
@@ -196,6 +318,30 @@ class ProxyMode(ServiceTest):
             self.assertEqual(self.ask("http://127.0.0.1:9851/"), (200, "inner8080\n"))
             self.sleep("proxy")
             self.assert_stopped("c-proxy")
+
+    def test_datagrams_wake_and_are_served(self):
+        """One number on TCP and UDP; the first datagrams wait for the wake, and none is lost."""
+        m = self.machine
+        for host, port in (("127.0.0.1", "9850"), ("127.0.0.1", "9853"), ("::1", "9853")):
+            cursor = m.journal_cursor()
+            self.assertEqual(m.python(GAME, host, port, "20", "20", timeout=120).strip(), "no loss")
+            self.assertEqual(len(self.records("WAKING", "proxy", cursor)), 1)
+            self.assertEqual(self.ask("http://127.0.0.1:9850/")[1].split()[0], "c-proxy")
+            self.assertIn({"port": int(port), "protocol": "udp"}, [{k: p[k] for k in ("port", "protocol")} for p in self.status("proxy")["ports"]])
+            self.sleep("proxy")
+            self.assert_stopped("c-proxy")
+
+    def test_each_port_has_its_manner(self):
+        """Who sees a page on one port, and waits on another, while both sleep; a header for one backend alone."""
+        code, page = self.ask("http://127.0.0.1:9851/", *BROWSER)
+        self.assertEqual((code, "<html" in page), (503, True))
+        self.wait_state("proxy", "awake", 60)
+        self.sleep("proxy")
+        self.assertEqual(self.ask("http://127.0.0.1:9850/", *BROWSER)[1].split()[0], "c-proxy")
+        # What is no HTTP is echoed: the header stands before it, also for who was held.
+        for _ in range(2):
+            self.assertRegex(self.machine.python(ECHO, "127.0.0.1", "9852", timeout=90), "^PROXY TCP4 127.0.0.1 127.0.0.1 ")
+            self.sleep("proxy")
 
 
 class OwnContainers(ServiceTest):

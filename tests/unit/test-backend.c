@@ -335,6 +335,55 @@ static void assert_ports(const Service *service, const RedirectBindings *binding
         ASSERT_STREQ(text, expected);
 }
 
+/* The service's own port, on two addresses with an inner port each; and one of a range. */
+static void test_inner_ports_differ(void) {
+        PortBinding bindings[] = {
+                { .container_port = 80,
+                  .host_port = 9000,
+                  .host_port_last = 9000,
+                  .host_ip = (char *) "127.0.0.1",
+                  .tcp = true },
+                { .container_port = 81,
+                  .host_port = 9000,
+                  .host_port_last = 9000,
+                  .host_ip = (char *) "127.0.0.2",
+                  .tcp = true },
+                { .container_port = 82,
+                  .host_port = 9100,
+                  .host_port_last = 9109,
+                  .host_ip = (char *) "",
+                  .tcp = true },
+        };
+        ContainerInfo two = { .running = true, .bindings = bindings, .n_bindings = ELEMENTSOF(bindings) };
+        const ContainerInfo *infos[] = { &exposes_one, &two };
+        ServicePort ports[] = { { .port = 9105 } };
+        Service service = make_service(9000);
+        PortBackend *list = NULL;
+        size_t n;
+
+        service.ports_given = true;
+        service.ports = ports;
+        service.n_ports = 1;
+        ASSERT_OK(port_backends_find(&list, &n, &service, infos, &(RedirectBindings){}));
+        ASSERT_EQ(n, 3);
+        for (size_t i = 0; i < n; i++) {
+                ASSERT_EQ(list[i].backend.member, 1);
+                ASSERT_EQ(list[i].backend.port, 80 + i);
+        }
+        ASSERT_STREQ(list[1].address, "127.0.0.2");
+        ASSERT_TRUE(port_backend_is_direct(&list[0], infos));
+
+        /* Which one the engine has taken is known while it runs. */
+        ASSERT_FALSE(port_backend_is_direct(&list[2], infos));
+        bindings[2].taken_ipv4 = 9104;
+        ASSERT_FALSE(port_backend_is_direct(&list[2], infos));
+        bindings[2].taken_ipv4 = 9105;
+        ASSERT_TRUE(port_backend_is_direct(&list[2], infos));
+        infos[1] = NULL;
+        ASSERT_FALSE(port_backend_is_direct(&list[2], infos));
+        port_backends_free(list, n);
+}
+
 static void test_further_ports(void) {
         ServicePort ports[] = { { .port = 9443 },
                                 { .port = 9002, .backend = (char *) "app:81" },
@@ -357,6 +406,10 @@ static void test_further_ports(void) {
         ports[0].listen = (char *[]){ (char *) "127.0.0.1:1443", (char *) "1444", (char *) "0.0.0.0:1445", NULL };
         service.n_ports = 1;
         assert_ports(&service, &bindings, "127.0.0.1:1443=proxy:443 :1444=proxy:443 0.0.0.0:1445=proxy:443");
+        /* That number of UDP is published by nobody. */
+        ports[0].protocol = IPPROTO_UDP;
+        ports[0].listen = (char *[]){ (char *) "udp:127.0.0.1:1443", NULL };
+        assert_ports(&service, &bindings, "127.0.0.1:1443=app:9443");
 }
 
 int main(void) {
@@ -375,5 +428,6 @@ int main(void) {
         test_missing_container_may_be_the_one_that_publishes();
         test_stopped_container_has_no_address();
         test_further_ports();
+        test_inner_ports_differ();
         return EXIT_SUCCESS;
 }

@@ -387,11 +387,12 @@ static void test_byte_order_mark_is_skipped(void) {
 }
 
 static void test_further_ports(void) {
-        _cleanup_(config_freep) Config *config =
-                        load_fine("{'services':{'a':{'name':'a','port':80},'b':{'name':'b','port':81,'ports':[]},"
-                                  "'c':{'name':'c','port':82,'ports':[22,{'port':5432,'backend':'c:5433'}]},"
-                                  "'d':{'name':'d','port':83,'listen':['127.0.0.1:83','[::1]:83','/run/d.sock'],"
-                                  "'ports':[23,{'port':24,'listen':'2424'}]}}}");
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'a':{'name':'a','port':80},'b':{'name':'b','port':81,'ports':[]},"
+                        "'c':{'name':'c','port':82,'ports':[22,{'port':5432,'backend':'c:5433'}]},"
+                        "'d':{'name':'d','port':83,'listen':['127.0.0.1:83','[::1]:83','/run/d.sock'],"
+                        "'page':'never','proxyProtocol':'v2',"
+                        "'ports':[23,{'port':24,'listen':'2424','page':'auto','proxyProtocol':'none'}]}}}");
         const Service *a = config_find(config, "a"), *b = config_find(config, "b"), *c = config_find(config, "c"),
                       *d = config_find(config, "d");
 
@@ -407,13 +408,42 @@ static void test_further_ports(void) {
         ASSERT_STREQ(d->ports[0].listen[0], "127.0.0.1:23");
         ASSERT_STREQ(d->ports[0].listen[1], "[::1]:23");
         ASSERT_STREQ(d->ports[1].listen[0], "2424");
+        ASSERT_FALSE(service_is_udp(d));
+        ASSERT_EQ(d->ports[0].page, PAGE_NEVER);
+        ASSERT_EQ(d->ports[0].proxy_protocol, 2);
+        ASSERT_EQ(d->ports[1].page, PAGE_AUTO);
+        ASSERT_EQ(d->ports[1].proxy_protocol, 0);
         ASSERT_EQ(strv_length(d->listen), 6);
         ASSERT_STREQ(d->listen[5], "2424");
+}
+
+/* One number on both; the addresses are those of the service, of its protocol where it has any. */
+static void test_further_ports_of_udp(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'a':{'name':'a','port':80,'listen':['127.0.0.1:80','[::1]:80'],"
+                        "'ports':[{'port':80,'protocol':'udp'},53,{'port':53,'protocol':'udp'},"
+                        "{'port':7,'protocol':'udp','listen':'udp:9'}]},"
+                        "'b':{'name':'b','port':90,'listen':'udp:127.0.0.1:90','ports':[91,{'port':92,'protocol':'udp'}]}}}");
+        const Service *a = config_find(config, "a"), *b = config_find(config, "b");
+
+        ASSERT_STREQ(a->ports[0].listen[0], "udp:127.0.0.1:80");
+        ASSERT_STREQ(a->ports[0].listen[1], "udp:[::1]:80");
+        ASSERT_STREQ(a->ports[1].listen[0], "127.0.0.1:53");
+        ASSERT_STREQ(a->ports[2].listen[0], "udp:127.0.0.1:53");
+        ASSERT_STREQ(a->ports[3].listen[0], "udp:9");
+        ASSERT_TRUE(service_port_is_udp(&a->ports[0]) && !service_port_is_udp(&a->ports[1]));
+        ASSERT_EQ(strv_length(a->listen), 9);
+        ASSERT_FALSE(service_is_udp(a));
+
+        ASSERT_STREQ(b->ports[0].listen[0], "127.0.0.1:91");
+        ASSERT_STREQ(b->ports[1].listen[0], "udp:127.0.0.1:92");
+        ASSERT_TRUE(service_is_udp(b));
 }
 
 int main(void) {
         test_users_file_loads_unchanged();
         test_further_ports();
+        test_further_ports_of_udp();
         test_example_of_a_graph();
         test_defaults_of_a_minimal_service();
         test_main_is_appended_as_the_last_step();

@@ -250,7 +250,7 @@ static void test_enums_and_booleans(void) {
         service_error("page", "true", "\"auto\", \"always\" or \"never\"");
         service_error("prewarm", "'al'", "did you mean 'all'?");
         service_error("sleep", "'paus'", "did you mean 'pause'?");
-        service_error("proxyProtocol", "2", "\"v1\" or \"v2\"");
+        service_error("proxyProtocol", "2", "\"none\", \"v1\" or \"v2\"");
         service_error("adopt", "1", "true or false");
         service_error("crossNetworkDeps", "'true'", "true or false");
         service_error("details", "null", "true or false");
@@ -307,6 +307,22 @@ static void test_further_ports(void) {
                      "\"22\"", "needs a 'listen' of the service");
         assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'listen':'udp:53'}]"),
                      "services.s.ports[0].listen", "\"udp:53\"", "of TCP");
+        assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'protocol':'udp','listen':'53'}]"),
+                     "services.s.ports[0].listen", "\"53\"", "of UDP");
+        assert_error(SERVICE("'port':80,'ports':[{'port':53,'protocol':'udp'}]"), "services.s.ports[0].protocol",
+                     "\"udp\"", "needs 'listen'");
+        assert_error(SERVICE("'port':80,'ports':[{'port':53,'protocol':'sctp'}]"), "services.s.ports[0].protocol",
+                     "\"sctp\"", "\"tcp\" or \"udp\"");
+        assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'protocol':'udp','page':'auto'}]"),
+                     "services.s.ports[0].page", "\"auto\"", "no page");
+        assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'protocol':'udp','proxyProtocol':'v1'}]"),
+                     "services.s.ports[0].proxyProtocol", "\"v1\"", "no such header");
+        assert_error(SERVICE("'port':80,'listen':['80','udp:53'],'ports':[{'port':53,'protocol':'udp'}]"),
+                     "services.s.listen", "\"udp:53\"", "clashes");
+        assert_error(SERVICE("'port':80,'ports':[{'port':22,'page':'no'}]"), "services.s.ports[0].page", "\"no\"",
+                     "\"never\"");
+        assert_error(SERVICE("'port':80,'ports':[{'port':22,'proxyProtocol':'v1'}]"),
+                     "services.s.ports[0].proxyProtocol", "\"v1\"", "needs 'listen'");
         assert_error(SERVICE("'port':80,'listen':'8080','ports':[22]"), "services.s.ports[0]", "22",
                      "needs 'listen'");
         assert_error("{'services':{'a':{'name':'a','port':80},'b':{'name':'b','port':81,'listen':'22'},"

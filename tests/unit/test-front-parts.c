@@ -4,6 +4,7 @@
 #include "front/answer.h"
 #include "front/connector.h"
 #include "front/front.h"
+#include "front/port-manner.h"
 #include "front/ways.h"
 #include "test.h"
 #include "util/fd.h"
@@ -78,10 +79,11 @@ static void test_backends_are_compared(void) {
 }
 
 static const Backends *find(const Ways *ways, const char *wanted) {
+        bool udp = strncmp(wanted, "udp:", 4) == 0;
         Address address;
 
-        ASSERT_OK(address_parse(&address, wanted));
-        return ways_find(ways, &address);
+        ASSERT_OK(address_parse(&address, wanted + (udp ? 4 : 0)));
+        return ways_find(ways, &address, udp);
 }
 
 static void expect_way(const Ways *ways, const char *wanted, const char *backend) {
@@ -102,6 +104,7 @@ static void test_each_port_has_its_way(void) {
                 { .port = 2222, .address = (char *) "::", .accepts = true, .backends = ipv6 },
                 { .port = 5432, .accepts = false },
                 { .port = 53, .udp = true, .accepts = true, .backends = ssh },
+                { .port = 55, .udp = true },
                 { .port = 54, .address = (char *) "localhost", .accepts = true, .backends = ssh },
         };
         Status status = { .backends = main_backends, .ports = ports, .n_ports = ELEMENTSOF(ports) };
@@ -115,6 +118,9 @@ static void test_each_port_has_its_way(void) {
         expect_way(ways, "[fd00::1]:2222", "172.18.0.6:24");
         /* Nobody accepts there yet. */
         ASSERT_TRUE(find(ways, "127.0.0.1:5432") == NULL);
+        expect_way(ways, "udp:127.0.0.1:53", "172.18.0.4:22");
+        ASSERT_TRUE(find(ways, "udp:[::1]:55") == NULL);
+        expect_way(ways, "udp:127.0.0.1:2222", "172.18.0.4:80");
         /* What is of another protocol, or makes no sense, is none. */
         expect_way(ways, "127.0.0.1:53", "172.18.0.4:80");
         expect_way(ways, "127.0.0.1:54", "172.18.0.4:80");
@@ -170,6 +176,44 @@ static void test_the_wanted_address_is_that_of_ipv4(void) {
         ASSERT_FALSE(wanted_address(local, &address));
 }
 
+/* By the place where they were accepted; the first that fits. */
+static void test_a_port_has_its_manner(void) {
+        static const char *const bad[] = { "",       "22",           "22=",       "=never", "0=never",
+                                           "22=nie", "host:22=auto", "[::1=auto", "22:auto" };
+        _cleanup_(port_manners_done) PortManners manners = {};
+        _cleanup_close_ int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
+                            client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), accepted = -EBADF;
+        struct sockaddr_in where = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+        char text[64];
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                ASSERT_ERROR(port_manners_add_page(&manners, bad[i]), EINVAL);
+        ASSERT_ERROR(port_manners_add_proxy_protocol(&manners, "22=v3"), EINVAL);
+        port_manners_done(&manners);
+
+        ASSERT_OK(bind(listener, (struct sockaddr *) &where, sizeof(where)));
+        ASSERT_OK(listen(listener, 1));
+        ASSERT_OK(getsockname(listener, (struct sockaddr *) &where, &(socklen_t){ sizeof(where) }));
+        ASSERT_OK(connect(client, (struct sockaddr *) &where, sizeof(where)));
+        accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        ASSERT_OK(accepted);
+
+        ASSERT_OK(port_manners_add_page(&manners, "[::1]:22=always"));
+        (void) snprintf(text, sizeof(text), "127.0.0.2:%u=v1", ntohs(where.sin_port));
+        ASSERT_OK(port_manners_add_proxy_protocol(&manners, text));
+        ASSERT_NULL(port_manners_find(&manners, accepted));
+        (void) snprintf(text, sizeof(text), "127.0.0.1:%u=none", ntohs(where.sin_port));
+        ASSERT_OK(port_manners_add_proxy_protocol(&manners, text));
+        (void) snprintf(text, sizeof(text), "%u=v2", ntohs(where.sin_port));
+        ASSERT_OK(port_manners_add_proxy_protocol(&manners, text));
+        ASSERT_EQ(port_manners_find(&manners, accepted)->proxy_protocol, 0);
+        ASSERT_EQ(port_manners_find(&manners, accepted)->page, -1);
+        (void) snprintf(text, sizeof(text), "127.0.0.1:%u=never", ntohs(where.sin_port));
+        ASSERT_OK(port_manners_add_page(&manners, text));
+        ASSERT_EQ(port_manners_find(&manners, accepted)->page, PAGE_NEVER);
+        ASSERT_EQ(manners.n, 4);
+}
+
 int main(void) {
         test_answer();
         test_addresses();
@@ -177,5 +221,6 @@ int main(void) {
         test_each_port_has_its_way();
         test_each_name_has_its_way();
         test_the_wanted_address_is_that_of_ipv4();
+        test_a_port_has_its_manner();
         return 0;
 }

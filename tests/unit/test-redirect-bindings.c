@@ -143,6 +143,28 @@ static void test_further_ports_are_kept(const char *root) {
         redirect_bindings_done(&loaded);
 }
 
+static void test_owners_are_kept(const char *root) {
+        static const char *const bad[] = { "{\"owners\":[\"app\"]}", "{\"owners\":[\"app\",7]}",
+                                           "{\"owners\":[\"app\",\"../vpn\"]}" };
+        RedirectBindings bindings = {}, loaded;
+        _cleanup_free_ char *path = NULL;
+
+        ASSERT_OK(strv_append(&bindings.owners, "app"));
+        ASSERT_OK(strv_append(&bindings.owners, "vpn"));
+        ASSERT_EQ(redirect_bindings_save(&bindings, root, "joined"), 1);
+        redirect_bindings_done(&bindings);
+        ASSERT_OK(redirect_bindings_load(&loaded, root, "joined"));
+        ASSERT_STREQ(owners_find(loaded.owners, "app"), "vpn");
+        redirect_bindings_done(&loaded);
+
+        ASSERT_TRUE(asprintf(&path, "%s/var/lib/wakechain/bindings/joined.json", root) >= 0);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                ASSERT_OK(file_replace(path, bad[i], strlen(bad[i]), 0644, false));
+                ASSERT_OK(redirect_bindings_load(&loaded, root, "joined"));
+                ASSERT_NULL(loaded.owners);
+        }
+}
+
 static void test_lock(const char *root) {
         _cleanup_free_ char *folder = NULL;
         int lock;
@@ -302,6 +324,7 @@ int main(void) {
         test_bindings_from_ports();
         test_bindings_file(root);
         test_further_ports_are_kept(root);
+        test_owners_are_kept(root);
         test_lock(root);
         test_what_it_was_learned_from(root);
         test_names(root);

@@ -37,6 +37,33 @@ static void test_main_is_a_container(void) {
         ASSERT_TRUE(service_main(&service) == &dependencies[2]);
 }
 
+/* Each once, and before all others. */
+static void test_owners_are_added(void) {
+        static const char *const pairs[] = { "app", "vpn", "job", "vpn", "vpn", "db", "stranger", "x", NULL };
+        Service service = { .container = strdup("app"), .dependencies = new0(Dependency, 3), .n_dependencies = 3 };
+        char **owners = (char **) pairs;
+
+        service.dependencies[0] =
+                        (Dependency){ .kind = DEPENDENCY_CONTAINER, .name = strdup("app"), .start_order = -7 };
+        service.dependencies[1] = (Dependency){ .kind = DEPENDENCY_CONTAINER, .name = strdup("job") };
+        service.dependencies[2] = (Dependency){ .kind = DEPENDENCY_SERVICE, .name = strdup("db") };
+        ASSERT_STREQ(owners_find(owners, "job"), "vpn");
+        ASSERT_NULL(owners_find(owners, "db"));
+        ASSERT_NULL(owners_find(NULL, "job"));
+
+        for (unsigned round = 0; round < 2; round++) {
+                ASSERT_OK(service_add_owners(&service, owners));
+                ASSERT_EQ(service.n_dependencies, 5);
+                ASSERT_STREQ(service.dependencies[3].name, "vpn");
+                ASSERT_STREQ(service.dependencies[4].name, "db");
+                ASSERT_TRUE(service.dependencies[3].implied && service.dependencies[3].start_order < -7);
+        }
+        ASSERT_OK(service_add_owners(&service, NULL));
+        ASSERT_FALSE(service_find_container(&service, "app")->implied);
+        ASSERT_NULL(service_find_container(&service, "x"));
+        service_done(&service);
+}
+
 static void test_mode_follows_port_and_listen(void) {
         char *listen[] = { (char *) "80", NULL };
         Service redirect = { .port = 80 }, proxy = { .port = 80, .listen = listen }, bot = {};
@@ -82,6 +109,7 @@ int main(void) {
         test_names_are_unit_instances();
         test_find_is_by_name();
         test_main_is_a_container();
+        test_owners_are_added();
         test_mode_follows_port_and_listen();
         test_udp_is_all_or_nothing();
         test_types_have_names();

@@ -106,6 +106,47 @@ static void test_each_is_inspected_once(void) {
         ASSERT_NULL(survey_find(survey, "stranger"));
 }
 
+#define JOINED(name, id, mode)                                      \
+        REPLY_BODY("200 OK", "{\"Id\":\"" id "\",\"Name\":\"/" name \
+                             "\",\"State\":{\"Running\":false},\"HostConfig\":{\"NetworkMode\":\"" mode "\"}}")
+
+/* The owner of an owner, too, each looked at once; one that is gone is the one that it was. */
+static void test_owners_of_networks(void) {
+        static const ScriptedRule rules[] = {
+                RULE_PING,
+                RULE_LIST(LISTED("app", "exited") "," LISTED("vpn",
+                                                             "exited") "," LISTED("root",
+                                                                                  "exited") "," LISTED("orphan",
+                                                                                                       "exited")),
+                { ASKED("app"), JOINED("app", "id-app", "container:id-vpn"), .close = true, .times = 1 },
+                { ASKED("orphan"), JOINED("orphan", "id-orphan", "container:gone"), .close = true, .times = 1 },
+                { ASKED("vpn"), JOINED("vpn", "id-vpn", "container:root"), .close = true, .times = 1 },
+                { ASKED("root"), JOINED("root", "id-root", "bridge"), .close = true, .times = 1 },
+        };
+        static const char *const before[] = { "orphan", "root", "missing", "vpn", "root", "app", NULL };
+        static const char *const expected[] = { "app",  "vpn", "missing", "vpn", "orphan",
+                                                "root", "vpn", "root",    NULL };
+        pid_t engine = fork_engine(rules, ELEMENTSOF(rules));
+        _cleanup_(survey_freep) Survey *survey = take(LONG);
+        Service service = { .dependencies = new0(Dependency, 3), .n_dependencies = 3 };
+        SurveyedService surveyed = { .service = &service, .before = (char **) before };
+        static const char *const names[] = { "app", "missing", "orphan" };
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                service.dependencies[i] = (Dependency){ .name = strdup(names[i]) };
+        ASSERT_OK(survey_services(survey, &surveyed, 1));
+        end_engine(engine);
+        ASSERT_EQ(service.n_dependencies, 5);
+        ASSERT_EQ(strv_length(surveyed.owners), ELEMENTSOF(expected) - 1);
+        for (size_t i = 0; expected[i]; i++)
+                ASSERT_STREQ(surveyed.owners[i], expected[i]);
+        ASSERT_STREQ(survey_known(survey, "id-vpn")->name, "vpn");
+        ASSERT_STREQ(survey_known(survey, "root")->id, "id-root");
+        ASSERT_NULL(survey_known(survey, "gone"));
+        strv_free(surveyed.owners);
+        service_done(&service);
+}
+
 static void test_many(void) {
         static const ScriptedRule rules[] = {
                 RULE_PING,
@@ -199,6 +240,7 @@ int main(void) {
 
         test_list();
         test_each_is_inspected_once();
+        test_owners_of_networks();
         test_many();
         test_nothing_to_inspect();
         test_silence();

@@ -113,6 +113,19 @@ class Check(ServiceTest):
         self.assert_said(found.pop("services.d.composeDir"), "error", "/etc", "no compose file")
         self.assertEqual(found, {})
 
+    def test_env_that_the_waker_refuses(self):
+        m = self.machine
+        for folder in ("pipe", "private"):
+            m.write(f"/opt/{folder}/docker-compose.yml", COMPOSE)
+        m.run("mkfifo /opt/pipe/.env; umask 077; echo A=b >/opt/private/.env")
+        self.addCleanup(m.run, "rm -rf /opt/pipe /opt/private")
+        found = self.check({
+            "a": service("redis-shared", {"container": "redis-shared"}, composeDir="/opt/pipe"),
+            "b": service("redis-shared", {"container": "redis-shared"}, composeDir="/opt/private"),
+        })
+        self.assert_said(found.pop("services.a.composeDir"), "warning", "/opt/pipe", "its .env is no regular file: put one there.", "/etc/wakechain/env/a.env")
+        self.assertEqual(found, {})
+
     def test_units(self):
         m = self.machine
         m.systemctl("mask", "wake@a.service", "man-db.timer")

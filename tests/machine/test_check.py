@@ -115,15 +115,12 @@ class Check(ServiceTest):
 
     def test_env_that_the_waker_refuses(self):
         m = self.machine
-        for folder in ("pipe", "private"):
-            m.write(f"/opt/{folder}/docker-compose.yml", COMPOSE)
-        m.run("mkfifo /opt/pipe/.env; umask 077; echo A=b >/opt/private/.env")
-        self.addCleanup(m.run, "rm -rf /opt/pipe /opt/private")
-        found = self.check({
-            "a": service("redis-shared", {"container": "redis-shared"}, composeDir="/opt/pipe"),
-            "b": service("redis-shared", {"container": "redis-shared"}, composeDir="/opt/private"),
-        })
-        self.assert_said(found.pop("services.a.composeDir"), "warning", "/opt/pipe", "its .env is no regular file: put one there.", "/etc/wakechain/env/a.env")
+        m.write("/opt/env/docker-compose.yml", "version: '3.7'\nservices: {some: {image: sim}}\n")
+        m.run("echo A=b >/opt/env/.env; chown daemon /opt/env/.env")
+        self.addCleanup(m.run, "rm -r /opt/env")
+        found = self.check({"a": service("redis-shared", {"container": "redis-shared"}, composeDir="/opt/env")})
+        said = "its .env belongs neither to root nor to the owner of its folder", "/etc/wakechain/env/a.env"
+        self.assert_said(found.pop("services.a.composeDir"), "warning", "/opt/env", *said)
         self.assertEqual(found, {})
 
     def test_units(self):

@@ -189,7 +189,7 @@ class Calls(Callers):
         self.addCleanup(m.run, ["kill", "-CONT", pid], check=False)
         done = m.run(["wakectl", "sleep", "memvid"], check=False, timeout=300)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("memvid was not put to sleep within 32s", done.stderr)
+        self.assertIn("memvid was not put to sleep within 32.0s: its waker hangs", done.stderr)
         m.systemctl("kill", "--signal=KILL", "wake@memvid")
         self.follow("TAKEN_OVER", "memvid", self.cursor)
         m.run(["wakectl", "sleep", "memvid"])

@@ -173,6 +173,10 @@ class Proxies(ServiceTest):
         self.start("nginx", NGINX, NGINX_SERVER)
         self.check(woken=set(), kept=set())
 
+    def test_haproxy(self):
+        self.start("haproxy", HAPROXY.format(httpchk=""), HAPROXY_SERVER, check="")
+        self.check(woken=set(), kept=set())
+
     def test_haproxy_connects(self):
         """And resets the connection before it is complete: nobody gets to see it, but its first packet is counted."""
         head = HAPROXY.format(httpchk="")

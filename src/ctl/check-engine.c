@@ -561,8 +561,14 @@ static void check_folder(EngineCheck *check) {
         check->project = NULL;
         if (!check->service->compose_dir)
                 return;
-        (void) dotenv_read(&dotenv, "", check->service->compose_dir, compose_is_v1(""), &why);
+        r = dotenv_read(&dotenv, "", check->service->compose_dir, compose_is_v1(""), &why);
         environment.dotenv = dotenv;
+        /* What only our rights do not suffice for, the waker may read. */
+        if (r < 0 && r != -EACCES)
+                check_tell(check, PROBLEM_WARNING, SERVICE_ITSELF, "composeDir", check->service->compose_dir,
+                           "its .env %s%s. No variables for health commands are taken from it; what they need can stand in "
+                           "/etc/wakechain/env/%s.env as well",
+                           why ? why : "cannot be read: ", why ? "" : strerror(-r), check->service->name);
         r = look_at_folder(&look, check, &environment);
         if (r < 0 || look.reason != FAILURE_NONE)
                 check_tell(check, PROBLEM_ERROR, SERVICE_ITSELF, "composeDir", check->service->compose_dir, "%s",

@@ -3,17 +3,27 @@
 #include "control/status-file.h"
 #include "control/waker-call.h"
 #include "ctl/ctl.h"
+#include "manager/unit-manager.h"
 #include "model/service.h"
+#include "util/alarm.h"
 #include "util/log.h"
+#include "util/text.h"
 
 /* wakectl sleep: asks the waker, and waits for its end. For a service that sleeps the waker looks what of it runs, and wakes nothing. If the
- * waker is killed on the way, its successor is asked again: it would otherwise leave what it has not started itself. */
+ * waker is killed on the way, its successor is asked again: it would otherwise leave what it has not started itself.
+ *
+ * A waker that hangs is not waited for longer than a stop may take (TimeoutStopSec= of its unit), twice, as one may be under way already, and
+ * a while to begin. */
 
 #define LOSSES_MAX 5U
+#define BEGINNING_USEC (30 * USEC_PER_SEC)
+#define STOP_USEC (5 * USEC_PER_MINUTE) /* as long as systemd has not said */
 
 typedef struct Sleep {
         sd_event *event; /* borrowed, as are the others */
         const char *name, *path;
+        sd_event_source *patience;
+        uint64_t begin_usec, patience_usec;
 } Sleep;
 
 static int sleep_tell_unreachable(const Sleep *sleep, int error) {
@@ -84,11 +94,36 @@ static void sleep_on_end(WakerCall *call, const CallEnding *ending, void *userda
                 (void) sd_event_exit(sleep->event, r);
 }
 
+static void sleep_be_patient(Sleep *sleep, uint64_t stop_usec) {
+        sleep->patience_usec = usec_add(BEGINNING_USEC, usec_add(stop_usec, stop_usec));
+        alarm_start(sleep->patience,
+                    usec_sub(usec_add(sleep->begin_usec, sleep->patience_usec), time_now(CLOCK_MONOTONIC)));
+}
+
+static void sleep_on_unit(UnitWatch *watch, const UnitInfo *info, int error, const char *sentence,
+                          void *userdata) {
+        if (info)
+                sleep_be_patient(ASSERT_PTR(userdata), info->stop_timeout_usec);
+}
+
+static int sleep_on_patience(sd_event_source *source, uint64_t usec, void *userdata) {
+        Sleep *sleep = ASSERT_PTR(userdata);
+        char span[SPAN_MAX];
+
+        log_error("%1$s was not put to sleep within %2$s: its waker hangs, or what it waits for does; see 'systemctl status wake@%1$s'. "
+                  "'systemctl kill --signal=KILL wake@%1$s' has another one take over.",
+                  sleep->name, span_to_string(sleep->patience_usec, span));
+        (void) sd_event_exit(sleep->event, CTL_FAILED);
+        return 0;
+}
+
 int verb_sleep(const CtlOptions *options, int argc, char **argv) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-        _cleanup_free_ char *path = NULL;
+        _cleanup_(sd_event_source_unrefp) sd_event_source *patience = NULL;
+        _cleanup_free_ char *path = NULL, *unit = NULL;
         _cleanup_(waker_call_freep) WakerCall *call = NULL;
-        Sleep sleep = { .name = argv[0] };
+        _cleanup_(unit_watch_freep) UnitWatch *watch = NULL;
+        Sleep sleep = { .name = argv[0], .begin_usec = time_now(CLOCK_MONOTONIC) };
         int r;
 
         if (!service_name_is_valid(sleep.name)) {
@@ -96,14 +131,21 @@ int verb_sleep(const CtlOptions *options, int argc, char **argv) {
                 return CTL_USAGE;
         }
         sleep.path = path = waker_call_path("", sleep.name);
-        r = sd_event_new(&event);
+        unit = text_printf("wake@%s.service", sleep.name);
+        r = unit ? sd_event_new(&event) : -ENOMEM;
         sleep.event = event;
         if (r >= 0)
                 r = waker_call_new(&call, event, path, NULL, sleep_on_end, &sleep);
+        if (r >= 0)
+                r = alarm_new(&patience, event, 0, sleep_on_patience, &sleep);
+        sleep.patience = patience;
+        if (r >= 0)
+                r = unit_watch_new(&watch, event, unit, sleep_on_unit, &sleep);
         if (r < 0) {
                 (void) log_error_errno(r, "Failed to make the event loop: %m");
                 return CTL_FAILED;
         }
+        sleep_be_patient(&sleep, STOP_USEC);
         (void) waker_call_sleep(call);
         r = sd_event_loop(event);
         return r < 0 ? CTL_FAILED : r;

@@ -18,8 +18,8 @@
  * A command that is shorter than the time between two looks may pass unseen, but none that runs is cut. What cannot be told keeps the stack
  * awake: nobody knows what would be cut.
  *
- * Processors: the mean since the mark, which is set when the last client has gone, and again when it was too much. It counts once it is over
- * half of `idleTimeout`: a database that tidies up for a second does not. */
+ * Processors: the mean since the mark, which is set when the last client has gone, or what else kept it awake, and again when it was too much.
+ * It counts once it is over half of `idleTimeout`: a database that tidies up for a second does not. */
 
 #define COMMAND_TIMEOUT (10 * USEC_PER_SEC)
 #define CGROUP_FILE_SIZE_MAX 4096
@@ -60,6 +60,8 @@ static _printf_(2, 3) void busy_finish(Busy *busy, const char *format, ...) {
                 reason = text_vprintf(format, arguments);
                 va_end(arguments);
         }
+        if (format && (busy->execs || busy->command))
+                busy->mark_usec = busy->percent = 0;
         busy_drop_look(busy);
         if (!format && busy->anew) {
                 busy->anew = false;

@@ -1,5 +1,6 @@
-/* A browser for tests in another language: `node driver.mjs MODULES` reads one command per line from its input, as JSON with a member "do", and
- * answers each with one line, {"value": …} or {"error": "…"}. It ends with its input. MODULES is the folder of node_modules.
+/* A browser for tests in another language: `node driver.mjs MODULES [OPTION…]` reads one command per line from its input, as JSON with a member "do", and
+ * answers each with one line, {"value": …} or {"error": "…"}. It ends with its input. MODULES is the folder of node_modules;
+ * the options are Chromium's.
  *
  * Pages run under their own Content-Security-Policy. What they say in the console, ask for and show is kept and told on request. */
 
@@ -130,7 +131,7 @@ const commands = {
     },
 };
 
-browser = await chromium.launch({executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGUMENTS});
+browser = await chromium.launch({executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...ARGUMENTS, ...process.argv.slice(3)]});
 for await (const line of createInterface({input: process.stdin})) {
     const {do: name, ...options} = JSON.parse(line);
     let answer;

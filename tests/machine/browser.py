@@ -36,8 +36,8 @@ def modules():
 
 
 class Browser:
-    def __init__(self, machine):
-        command = ["node", str(FOLDER / "driver.mjs"), str(modules())]
+    def __init__(self, machine, *options):
+        command = ["node", str(FOLDER / "driver.mjs"), str(modules()), *options]
         self._process = machine.netns_popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self):

@@ -292,6 +292,7 @@ class Execs(ServiceTest):
         backup = self.backup()
         said = self.follow("BUSY", "shop", self.cursor)["MESSAGE"]
         self.assertEqual(said, "shop stays awake: somebody runs 'cat' in shop")
+        self.assertEqual(self.status("shop")["busy"], "somebody runs 'cat' in shop")
         self.remain(5, lambda: backup.poll() is None and self.unit_state("wake@shop.service") == "active", "cut")
         backup.communicate("")
         self.assertEqual(backup.returncode, 0)
@@ -314,9 +315,15 @@ class Busy(ServiceTest):
                 "name": "jobs",
                 "port": 9751,
                 "idleTimeout": "2s",
-                "busy": {"command": "cat /run/job", "cpu": 5, "exec": False},
+                "busy": {"command": "cat /run/job", "exec": False},
                 "dependencies": [{"container": "jobs", "healthCheck": {"tcp": 80}}],
-            }
+            },
+            "worker": {
+                "name": "worker",
+                "idleTimeout": "2s",
+                "busy": {"cpu": 5},
+                "dependencies": [{"container": "worker", "startupDelay": 100}],
+            },
         }
     }
 
@@ -324,9 +331,13 @@ class Busy(ServiceTest):
     def prepare(cls, machine):
         command = ["create", "--name", "jobs", "--publish", "9751:80", "--stop-timeout", "1", "--init"]
         machine.docker(*command, "sim", "sh", "-c", "exec httpd -f -p 80 -h /bin")
+        # Busy from its start on, as long as there is a job.
+        machine.run("mkdir /run/jobs")
+        command = ["create", "--name", "worker", "--volume", "/run/jobs:/jobs:ro", "--stop-timeout", "1", "--init"]
+        machine.docker(*command, "sim", "sh", "-c", "while sleep 1; do while [ -e /jobs/one ]; do :; done; done")
 
     def setUp(self):
-        self.addCleanup(self.sleep, "jobs")
+        self.addCleanup(self.sleep, "jobs", "worker")
         self.cursor = self.machine.journal_cursor()
 
     def test_command(self):
@@ -340,11 +351,27 @@ class Busy(ServiceTest):
         self.remain(5, lambda: self.unit_state("wake@jobs.service") == "active", "cut")
         m.run("rm /run/job")
         self.follow("ASLEEP", "jobs", self.cursor)
+        self.assertIsNone(self.status("jobs")["busy"])
 
     def test_processors(self):
         m = self.machine
+        m.run("touch /run/jobs/one")
+        m.systemctl("start", "wake@worker.service")
+        said = "its containers use [0-9]+ % of a processor"
+        self.assertRegex(self.follow("BUSY", "worker", self.cursor)["MESSAGE"], said)
+        self.assertRegex(self.status("worker")["busy"], said)
+        m.run("rm /run/jobs/one")
+        self.follow("ASLEEP", "worker", self.cursor)
+
+    def test_command_that_hangs(self):
+        """Nobody knows what would be cut; and it is gone after its ten seconds."""
+        m = self.machine
+        m.run("mkfifo /run/job")
+        self.addCleanup(m.run, "rm -f /run/job")
         m.systemctl("start", "wake@jobs.service")
-        m.docker("exec", "--detach", "jobs", "sh", "-c", "echo $$ >/tmp/job; while :; do :; done")
-        self.assertRegex(self.follow("BUSY", "jobs", self.cursor)["MESSAGE"], "its containers use [0-9]+ % of a processor")
-        m.docker("exec", "jobs", "sh", "-c", "kill -KILL $(cat /tmp/job)")
+        said = self.follow("BUSY", "jobs", self.cursor)["MESSAGE"]
+        self.assertEqual(said, "jobs stays awake: its busy command does not end")
+        self.assertEqual(self.unit_state("wake@jobs.service"), "active")
+        m.run("rm /run/job")
         self.follow("ASLEEP", "jobs", self.cursor)
+        self.assertEqual(m.run(["pgrep", "-fx", "cat /run/job"], check=False).stdout, "")

@@ -146,6 +146,16 @@ class Check(ServiceTest):
         self.assert_said(found.pop("services.d.composeDir"), "error", "/etc", "no compose file")
         self.assertEqual(found, {})
 
+    def test_env_that_the_waker_refuses(self):
+        m = self.machine
+        m.write("/opt/env/docker-compose.yml", "version: '3.7'\nservices: {some: {image: sim}}\n")
+        m.run("echo A=b >/opt/env/.env; chown daemon /opt/env/.env")
+        self.addCleanup(m.run, "rm -r /opt/env")
+        found = self.check({"a": service("redis-shared", {"container": "redis-shared"}, composeDir="/opt/env")})
+        said = "its .env belongs neither to root nor to the owner of its folder", "/etc/wakechain/env/a.env"
+        self.assert_said(found.pop("services.a.composeDir"), "warning", "/opt/env", *said)
+        self.assertEqual(found, {})
+
     def test_units(self):
         m = self.machine
         m.systemctl("mask", "wake@a.service", "man-db.timer")

@@ -179,6 +179,22 @@ class Calls(Callers):
         self.follow("ASLEEP", "memvid", self.cursor)
         self.assert_stopped("memvid-api")
 
+    def test_sleep_of_one_that_hangs(self):
+        """wakectl waits as long as a stop may take, and says what to do."""
+        m = self.machine
+        m.systemctl("start", "wake@memvid.service")
+        self.drop_in("wake@memvid.service", "[Service]\nTimeoutStopSec=1s\n", name="zz-test.conf")
+        pid = m.show("wake@memvid.service", "MainPID")
+        m.run(["kill", "-STOP", pid])
+        self.addCleanup(m.run, ["kill", "-CONT", pid], check=False)
+        done = m.run(["wakectl", "sleep", "memvid"], check=False, timeout=300)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("memvid was not put to sleep within 32.0s: its waker hangs", done.stderr)
+        m.systemctl("kill", "--signal=KILL", "wake@memvid")
+        self.follow("TAKEN_OVER", "memvid", self.cursor)
+        m.run(["wakectl", "sleep", "memvid"])
+        self.assert_stopped("memvid-api")
+
     def test_service_that_is_gone(self):
         m = self.machine
         self.addCleanup(m.set_config, self.config)

@@ -38,7 +38,7 @@ _BUILD_PACKAGES = (
     "libsystemd-dev libjson-c-dev libcurl4-openssl-dev libnftables-dev libmicrohttpd-dev libsqlite3-dev libyaml-dev"
 ).split()
 _REAL_PACKAGES = (
-    "mariadb-server mariadb-client mariadb-client-compat nginx-light wordpress wordpress-theme-twentytwentyfive "
+    "mariadb-server mariadb-client mariadb-client-compat nginx-light haproxy caddy wordpress wordpress-theme-twentytwentyfive "
     "php-fpm php-mysql curl"
 ).split()
 
@@ -258,7 +258,7 @@ def _real_key():
 
 
 def real_image():
-    """MariaDB, nginx, PHP and WordPress: one image for the three containers of clemence."""
+    """MariaDB, nginx, PHP and WordPress: one image for the three containers of clemence; and further reverse proxies."""
 
     def build(tar):
         _mmdebstrap(

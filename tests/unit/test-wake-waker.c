@@ -808,35 +808,74 @@ static void test_busy_command_that_cannot_be_run(void) {
         world_close(&world);
 }
 
-/* Both containers' first process is this one. They use 35 % of a processor each, and then nothing. */
-static void test_busy_containers_keep_awake(void) {
-        _cleanup_free_ char *command = NULL, *path = NULL;
-        bool told = false;
-        uint64_t begin;
-        World world;
+/* Both containers' first process is this one, in a cgroup of the world's. Its cpu.stat is to be freed. */
+static char *world_open_with_usage(World *world, const char *members) {
+        _cleanup_free_ char *command = NULL;
+        char *path;
 
-        world_open(&world, "\"idleTimeout\":400,\"busy\":{\"cpu\":50}," TWO);
-        ASSERT_TRUE(asprintf(&path, "%s/sys/fs/cgroup/docker.slice/own/cpu.stat", world.root) > 0);
+        world_open(world, members);
+        ASSERT_TRUE(asprintf(&path, "%s/sys/fs/cgroup/docker.slice/own/cpu.stat", world->root) > 0);
         ASSERT_TRUE(asprintf(&command,
                              "cd %s && mkdir -p proc/%i sys/fs/cgroup/docker.slice/own && "
                              "printf '1:cpu:/x\\n0::/docker.slice/own\\n' >proc/%i/cgroup",
-                             world.root, (int) getpid(), (int) getpid()) > 0);
+                             world->root, (int) getpid(), (int) getpid()) > 0);
         ASSERT_EQ(system(command), 0);
-        begin = time_now(CLOCK_MONOTONIC);
-        world_run_waker(&world);
-        while (!told) {
+        return path;
+}
+
+/* Until the status says that, each container uses 35 % of a processor. */
+static void world_use_until_busy(World *world, const char *path, const char *reason) {
+        uint64_t begin = time_now(CLOCK_MONOTONIC);
+
+        for (;;) {
                 _cleanup_(status_freep) Status *status = NULL;
                 char usage[64];
 
                 (void) snprintf(usage, sizeof(usage), "usage_usec %" PRIu64 "\n",
                                 (time_now(CLOCK_MONOTONIC) - begin) * 35 / 100 + 1000);
                 ASSERT_OK(file_replace(path, usage, strlen(usage), 0600, /* sync= */ false));
-                ASSERT_OK(sd_event_run(world.event, 10 * USEC_PER_MSEC));
-                ASSERT_TRUE(sd_event_get_state(world.event) != SD_EVENT_FINISHED);
-                told = status_file_read(&status, world.root, "app") >= 0 && status->busy &&
-                       strstr(status->busy, "of a processor");
+                ASSERT_OK(sd_event_run(world->event, 10 * USEC_PER_MSEC));
+                ASSERT_TRUE(sd_event_get_state(world->event) != SD_EVENT_FINISHED);
+                if (status_file_read(&status, world->root, "app") >= 0 && status->busy &&
+                    strstr(status->busy, reason))
+                        return;
         }
+}
+
+static void test_busy_containers_keep_awake(void) {
+        _cleanup_free_ char *path = NULL;
+        World world;
+
+        path = world_open_with_usage(&world, "\"idleTimeout\":400,\"busy\":{\"cpu\":50}," TWO);
+        world_run_waker(&world);
+        world_use_until_busy(&world, path, "of a processor");
         ASSERT_TRUE(world_is(&world, SERVICE_AWAKE));
+        ASSERT_EQ(world_run_to_the_end(&world), 0);
+        world_close(&world);
+}
+
+/* What they use is averaged from the end of what kept them awake before, during which they used nothing. */
+static void test_busy_containers_after_a_command(void) {
+        _cleanup_free_ char *path = NULL, *members = NULL, *job = NULL;
+        World world;
+
+        ASSERT_TRUE(asprintf(&job, "/tmp/test-waker-job-%i", (int) getpid()) > 0);
+        ASSERT_TRUE(asprintf(&members,
+                             "\"idleTimeout\":1000,\"busy\":{\"cpu\":50,\"command\":\"test -e %s\"}," TWO,
+                             job) > 0);
+        path = world_open_with_usage(&world, members);
+        ASSERT_EQ(file_replace(path, "usage_usec 1000\n", strlen("usage_usec 1000\n"), 0600, false), 0);
+        world_run_waker(&world);
+        world_run_until(&world, SERVICE_AWAKE);
+        /* A look without it: the processors have been looked at. */
+        for (uint64_t begin = time_now(CLOCK_MONOTONIC); time_now(CLOCK_MONOTONIC) < begin + 600 * USEC_PER_MSEC;)
+                ASSERT_OK(sd_event_run(world.event, 10 * USEC_PER_MSEC));
+        ASSERT_EQ(file_replace(job, "", 0, 0600, false), 0);
+        world_run_until_busy(&world, "its busy command says so");
+        for (uint64_t begin = time_now(CLOCK_MONOTONIC); time_now(CLOCK_MONOTONIC) < begin + 3 * USEC_PER_SEC;)
+                ASSERT_OK(sd_event_run(world.event, 10 * USEC_PER_MSEC));
+        ASSERT_EQ(unlink(job), 0);
+        world_use_until_busy(&world, path, "of a processor");
         ASSERT_EQ(world_run_to_the_end(&world), 0);
         world_close(&world);
 }
@@ -1971,6 +2010,7 @@ static void (*const tests[])(void) = {
         test_busy_command_keeps_awake,
         test_busy_command_that_cannot_be_run,
         test_busy_containers_keep_awake,
+        test_busy_containers_after_a_command,
         test_execs_may_be_no_use,
         test_health_check_is_no_use,
         test_explicit_stop_does_not_mind_an_exec,

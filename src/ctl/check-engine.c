@@ -35,8 +35,7 @@ typedef struct EngineCheck {
         ProblemList *problems;
         Survey *survey;
         char **networks, **internal, **images; /* by name and id */
-        RedirectBindings *
-                        names; /* one for each service: the networks and names of the container that its clients reach, and of further ones */
+        RedirectBindings *names; /* of each service, its networks */
 
         const Service *service; /* that is looked at */
         const ContainerInfo **infos; /* one for each dependency; NULL: there is none */
@@ -652,8 +651,8 @@ static void check_addresses(EngineCheck *check) {
         if (!named || file_read("/proc/net/route", ROUTES_SIZE_MAX, &text, NULL) < 0)
                 return;
         for (char *rest = text, *line; (line = strsep(&rest, "\n"));) {
-                const char *network;
                 char interface[32], wanted[ADDRESS_PREFIX_TEXT_MAX], found[ADDRESS_PREFIX_TEXT_MAX];
+                const char *network;
                 AddressPrefix route = { .family = AF_INET }, wider;
                 unsigned address, mask;
 

@@ -366,31 +366,39 @@ static const ListedLink *link_on(const ListedContainer *container, const char *b
         return NULL;
 }
 
-static int find_guests_of(BindingNetwork *network, const Service *service, const ListedContainer *list, size_t n) {
+/* `several` are those that are on more than one. */
+static int find_guests_of(BindingNetwork *network, const Service *service, const ListedContainer *const *several) {
         int r = 0;
 
-        for (size_t i = 0; i < n && r >= 0; i++) {
-                const ListedLink *own = list[i].n_links > 1 ? link_on(&list[i], network->bridge) : NULL;
+        for (; *several && r >= 0; several++) {
+                const ListedContainer *container = *several;
+                const ListedLink *own = link_on(container, network->bridge);
 
                 /* Those of the stack itself run while it is awake. */
-                if (own && service_find_container(service, list[i].name))
+                if (!own || service_find_container(service, container->name))
                         continue;
-
-                for (size_t k = 0; own && k < list[i].n_links && r >= 0; k++)
-                        if (&list[i].links[k] != own)
-                                r = strv_append(&network->guests, list[i].links[k].ipv4);
+                for (size_t i = 0; i < container->n_links && r >= 0; i++)
+                        if (&container->links[i] != own)
+                                r = strv_append(&network->guests, container->links[i].ipv4);
         }
         return r;
 }
 
 static int find_guests(Facts *facts) {
-        size_t n;
+        _cleanup_free_ const ListedContainer **several = NULL;
+        size_t n, n_several = 0;
         const ListedContainer *list = survey_list(facts->survey, &n);
         int r = 0;
 
+        several = new0(const ListedContainer *, n + 1);
+        if (!several)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                if (list[i].n_links > 1)
+                        several[n_several++] = &list[i];
         for (size_t i = 0; i < facts->config->n_services && r >= 0; i++)
                 for (size_t k = 0; k < facts->bindings[i].n_networks && r >= 0; k++)
-                        r = find_guests_of(&facts->bindings[i].networks[k], &facts->config->services[i], list, n);
+                        r = find_guests_of(&facts->bindings[i].networks[k], &facts->config->services[i], several);
         return r;
 }
 

@@ -434,10 +434,10 @@ void stage_engine(const StageContainer *containers, size_t n) {
                 ASSERT_TRUE(asprintf(&reply,
                                      REPLY_BODY("200 OK",
                                                 "{\"Id\":\"%s\",\"Name\":\"/%s\",\"State\":{\"Running\":%s,\"Pid\":7},"
-                                                "\"HostConfig\":{\"NetworkMode\":\"n\",\"PortBindings\":%s}}"),
+                                                "\"HostConfig\":{\"NetworkMode\":\"%s\",\"PortBindings\":%s}}"),
                                      containers[i].id, containers[i].name,
                                      streq(containers[i].state, "running") ? "true" : "false",
-                                     containers[i].bindings ?: "{}") > 0);
+                                     containers[i].network_mode ?: "n", containers[i].bindings ?: "{}") > 0);
                 rules[n_rules++] = (ScriptedRule){ request, containers[i].silent ? NULL : reply, .close = true };
                 texts[n_texts++] = request;
                 texts[n_texts++] = reply;

@@ -26,6 +26,7 @@ typedef struct StageUnit {
 typedef struct StageContainer {
         const char *name, *id, *state;
         const char *bindings; /* the object of HostConfig.PortBindings */
+        const char *network_mode; /* NULL: a network */
         bool silent; /* an inspect is never answered */
         bool late; /* the engine's first list says "created" of it */
 } StageContainer;

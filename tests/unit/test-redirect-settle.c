@@ -631,6 +631,58 @@ static void test_further_ports(void) {
         assert_table("a", "up wildcard4:5432 wildcard4:9002 wildcard4:9100");
 }
 
+/* The owner of its network publishes its port, whether the file names that or not; and does not make it awake by running, for others for example. */
+static void test_owner_of_its_network(void) {
+        static const char ports[] = "{\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"9002\"}],"
+                                    "\"81/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"9003\"}]}";
+        StageContainer containers[] = {
+                { "vpn", "v0", "exited", ports },
+                { "web", "w0", "exited", .network_mode = "container:v0" },
+        };
+        static const char *const files[] = {
+                "{\"services\":{\"a\":{\"name\":\"web\",\"port\":9002}}}",
+                "{\"services\":{\"a\":{\"name\":\"web\",\"port\":9002,\"ports\":[],\"dependencies\":[{\"container\":\"vpn\"},"
+                "{\"container\":\"web\"}]}}}",
+        };
+
+        begin();
+        for (size_t i = 0; i < ELEMENTSOF(files); i++) {
+                stage_config(files[i]);
+                containers[0].state = containers[1].state = "exited";
+                stage_engine(containers, ELEMENTSOF(containers));
+                settle_all();
+                assert_table("a", "up wildcard4:9002");
+                assert_settled();
+
+                containers[0].state = "running";
+                stage_engine(containers, ELEMENTSOF(containers));
+                settle_all();
+                assert_table("a", "up wildcard4:9002");
+                assert_settled();
+
+                containers[1].state = "running";
+                stage_engine(containers, ELEMENTSOF(containers));
+                settle_all();
+                assert_table("a", "lifted wildcard4:9002");
+                assert_status("a", "awake outside");
+                assert_settled();
+
+                /* One that is cut off by its owner's end serves nobody. */
+                containers[0].state = "exited";
+                stage_engine(containers, ELEMENTSOF(containers));
+                settle_all();
+                assert_table("a", "up wildcard4:9002");
+                assert_settled();
+        }
+
+        /* The owner was made anew: what has the old one's network is known to be its. */
+        stage_config(files[0]);
+        containers[0].id = "v1";
+        stage_engine(containers, ELEMENTSOF(containers));
+        settle_all();
+        assert_table("a", "up wildcard4:9002");
+}
+
 /* Containers that are not there, after `compose down` or between two of one name, say nothing of where they will be published. */
 static void test_addresses_outlive_the_container(void) {
         begin();
@@ -833,6 +885,7 @@ static int test(void) {
         test_engine_that_was_stopped();
         test_addresses_follow_the_container();
         test_further_ports();
+        test_owner_of_its_network();
         test_addresses_outlive_the_container();
         test_file_that_is_ahead_of_the_socket();
         test_file_in_which_ports_are_exchanged();

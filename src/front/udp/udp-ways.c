@@ -3,11 +3,13 @@
 
 /* UdpWays: a kernel tells nobody where a datagram was sent to before it was redirected, but the socket that it came in by does. */
 
+typedef struct UdpWay {
+        Udp *udp;
+        Address bound;
+} UdpWay;
+
 struct UdpWays {
-        struct {
-                Udp *udp;
-                Address bound;
-        } *list;
+        UdpWay *list;
         size_t n;
 };
 
@@ -18,7 +20,7 @@ int udp_ways_new(UdpWays **ret, Reactor *reactor, int first, size_t n, size_t fl
 
         if (!ways)
                 return -ENOMEM;
-        ways->list = calloc(n_sockets + 1, sizeof(*ways->list));
+        ways->list = new0(UdpWay, n_sockets + 1);
         if (!ways->list)
                 return -ENOMEM;
         for (int fd = first; fd < first + (int) n; fd++) {

@@ -616,7 +616,7 @@ static int check_survey(EngineCheck *check) {
         for (size_t i = 0; i < n && r >= 0; i++)
                 services[i].service = &check->config->services[i];
         if (r >= 0)
-                r = survey_services(check->survey, services, n);
+                r = survey_services(check->survey, check->config, services, n);
         for (size_t i = 0; i < n && services; i++)
                 strv_free(services[i].owners);
         if (r >= 0)

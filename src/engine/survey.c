@@ -225,7 +225,8 @@ static int find_owners(const Survey *survey, SurveyedService *surveyed) {
                         owner = listed->name;
                 else if (id || !info)
                         owner = owners_find(surveyed->before, name);
-                if (!owner || streq(owner, name))
+                /* To be made anew, and the owner is gone: it may be made without one. */
+                if (!owner || streq(owner, name) || (!info && !survey_listed(survey, owner)))
                         continue;
                 r = strv_append(&surveyed->owners, name);
                 if (r >= 0)
@@ -252,7 +253,7 @@ static char **containers_of(const Survey *survey, const SurveyedService *service
         return names;
 }
 
-int survey_services(Survey *survey, SurveyedService *services, size_t n) {
+int survey_services(Survey *survey, const Config *config, SurveyedService *services, size_t n) {
         bool more = true;
 
         /* An owner may have the network of another one. */
@@ -267,7 +268,7 @@ int survey_services(Survey *survey, SurveyedService *services, size_t n) {
 
                         r = find_owners(survey, &services[i]);
                         if (r >= 0)
-                                r = service_add_owners(services[i].service, services[i].owners);
+                                r = service_add_owners(services[i].service, config, services[i].owners);
                         more |= services[i].service->n_dependencies > before;
                 }
                 if (r < 0)

@@ -40,8 +40,8 @@ typedef struct SurveyedService {
         char **owners; /* as for service_add_owners(); the caller's */
 } SurveyedService;
 
-/* survey_inspect() of their containers, and of those whose networks they have. */
-int survey_services(Survey *survey, SurveyedService *services, size_t n);
+/* survey_inspect() of their containers, and of those whose networks they have. `config` as for service_add_owners(). */
+int survey_services(Survey *survey, const Config *config, SurveyedService *services, size_t n);
 
 /* NULL: not known. */
 const ContainerInfo *survey_find(const Survey *survey, const char *container);

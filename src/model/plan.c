@@ -77,7 +77,7 @@ static int plan_add_named(Plan *plan, const Service *service) {
         if (!names)
                 return -ENOMEM;
         for (size_t i = 0; i < service->n_dependencies; i++)
-                if (service->dependencies[i].name)
+                if (service->dependencies[i].name && !service->dependencies[i].implied)
                         names[n_names++] = (PlanName){ service->dependencies[i].name, i };
         qsort(names, n_names, sizeof(PlanName), compare_names);
 

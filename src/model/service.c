@@ -71,6 +71,7 @@ static int service_add_owner(Service *service, const char *owner) {
         *added = (Dependency){
                 .kind = DEPENDENCY_CONTAINER,
                 .name = strdup(owner),
+                .network = service->network ? strdup(service->network) : NULL,
                 .start_order = INT_MIN,
                 .ordered = true,
                 .health = { .interval_usec = DEFAULT_CHECK_INTERVAL_USEC,
@@ -79,10 +80,8 @@ static int service_add_owner(Service *service, const char *owner) {
                 .estimated_usec = DEFAULT_STARTUP_DELAY_USEC,
                 .implied = true,
         };
-        if (!added->name)
-                return -ENOMEM;
         service->n_dependencies++;
-        return 0;
+        return added->name && (added->network || !service->network) ? 0 : -ENOMEM;
 }
 
 const char *owners_find(char *const *owners, const char *container) {
@@ -92,11 +91,26 @@ const char *owners_find(char *const *owners, const char *container) {
         return NULL;
 }
 
-int service_add_owners(Service *service, char *const *owners) {
+/* Some service that this one depends on has it, which is awake before anything of this one is started. */
+static bool is_awake_before(const Service *service, const Config *config, const char *container) {
+        for (size_t i = 0; i < service->n_dependencies; i++) {
+                const Dependency *dependency = &service->dependencies[i];
+
+                for (size_t k = 0; dependency->kind == DEPENDENCY_SERVICE && config && k < config->n_services; k++)
+                        if (streq(config->services[k].name, dependency->name) &&
+                            (service_find_container(&config->services[k], container) ||
+                             is_awake_before(&config->services[k], config, container)))
+                                return true;
+        }
+        return false;
+}
+
+int service_add_owners(Service *service, const Config *config, char *const *owners) {
         int r = 0;
 
         for (; owners && owners[0] && owners[1] && r >= 0; owners += 2)
-                if (service_find_container(service, owners[0]) && !service_find_container(service, owners[1]))
+                if (service_find_container(service, owners[0]) && !service_find_container(service, owners[1]) &&
+                    !is_awake_before(service, config, owners[1]))
                         r = service_add_owner(service, owners[1]);
         return r;
 }

@@ -217,9 +217,10 @@ const char *service_virtual_address(const Service *service, const char *containe
 /* Its clients speak nothing but UDP: nobody accepts connections. */
 bool service_is_udp(const Service *service);
 
-/* Adds the owners of its containers' networks, as far as they are none of its dependencies: they are started before all others. `owners` has each
- * container that has another one's network, and then that one. -ENOMEM. */
-int service_add_owners(Service *service, char *const *owners);
+/* Adds the owners of its containers' networks, as far as they are neither among its dependencies nor of a service that it depends on: they are
+ * started before all others. `owners` has each container that has another one's network, and then that one. `config` NULL: the service
+ * stands alone. -ENOMEM. */
+int service_add_owners(Service *service, const Config *config, char *const *owners);
 /* From the same list. NULL: its network is its own. */
 const char *owners_find(char *const *owners, const char *container);
 

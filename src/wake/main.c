@@ -106,12 +106,12 @@ static int refuse(sd_event *event, const Passed *passed, FailureReason reason, c
 }
 
 /* As settling has found them. */
-static int add_owners(Service *service) {
+static int add_owners(Service *service, const Config *config) {
         _cleanup_(redirect_bindings_done) RedirectBindings bindings = {};
         int r;
 
         r = redirect_bindings_load(&bindings, "", service->name);
-        return r < 0 ? r : service_add_owners(service, bindings.owners);
+        return r < 0 ? r : service_add_owners(service, config, bindings.owners);
 }
 
 /* .env is for root alone, as a rule, since it holds passwords: that needs CAP_DAC_READ_SEARCH. */
@@ -123,7 +123,7 @@ static int read_files(Files *files) {
         files->error = config_load(&files->config, "", NULL, &files->problems);
         files->service = files->error < 0 ? NULL : (Service *) config_find(files->config, arg_name);
         if (files->service)
-                r = add_owners(files->service);
+                r = add_owners(files->service, files->config);
         if (r < 0)
                 return log_oom();
         if (files->service)

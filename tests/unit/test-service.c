@@ -52,16 +52,40 @@ static void test_owners_are_added(void) {
         ASSERT_NULL(owners_find(NULL, "job"));
 
         for (unsigned round = 0; round < 2; round++) {
-                ASSERT_OK(service_add_owners(&service, owners));
+                ASSERT_OK(service_add_owners(&service, NULL, owners));
                 ASSERT_EQ(service.n_dependencies, 5);
                 ASSERT_STREQ(service.dependencies[3].name, "vpn");
                 ASSERT_STREQ(service.dependencies[4].name, "db");
                 ASSERT_TRUE(service.dependencies[3].implied && service.dependencies[3].start_order < -7);
         }
-        ASSERT_OK(service_add_owners(&service, NULL));
+        ASSERT_OK(service_add_owners(&service, NULL, NULL));
         ASSERT_FALSE(service_find_container(&service, "app")->implied);
         ASSERT_NULL(service_find_container(&service, "x"));
         service_done(&service);
+}
+
+/* What a service has that is held awake is not started past it. */
+static void test_owners_of_a_needed_service_are_not(void) {
+        static const char *const pairs[] = { "app", "vpn", "app", "dns", NULL };
+        Dependency vpn[] = { { .kind = DEPENDENCY_CONTAINER, .name = (char *) "vpn" } },
+                   network[] = { { .kind = DEPENDENCY_SERVICE, .name = (char *) "tunnel" } };
+        Service services[] = {
+                { .name = (char *) "tunnel", .dependencies = vpn, .n_dependencies = 1 },
+                { .name = (char *) "network", .dependencies = network, .n_dependencies = 1 },
+                { .container = strdup("app"), .dependencies = new0(Dependency, 2), .n_dependencies = 2 },
+        };
+        const Config config = { .services = services, .n_services = ELEMENTSOF(services) };
+        Service *service = &services[2];
+
+        service->name = strdup("app");
+        service->network = strdup("media");
+        service->dependencies[0] = (Dependency){ .kind = DEPENDENCY_SERVICE, .name = strdup("network") };
+        service->dependencies[1] = (Dependency){ .kind = DEPENDENCY_CONTAINER, .name = strdup("app") };
+        ASSERT_OK(service_add_owners(service, &config, (char **) pairs));
+        ASSERT_EQ(service->n_dependencies, 3);
+        ASSERT_STREQ(service->dependencies[2].name, "dns");
+        ASSERT_STREQ(service->dependencies[2].network, "media");
+        service_done(service);
 }
 
 static void test_mode_follows_port_and_listen(void) {
@@ -110,6 +134,7 @@ int main(void) {
         test_find_is_by_name();
         test_main_is_a_container();
         test_owners_are_added();
+        test_owners_of_a_needed_service_are_not();
         test_mode_follows_port_and_listen();
         test_udp_is_all_or_nothing();
         test_types_have_names();

@@ -110,7 +110,8 @@ static void test_each_is_inspected_once(void) {
         REPLY_BODY("200 OK", "{\"Id\":\"" id "\",\"Name\":\"/" name \
                              "\",\"State\":{\"Running\":false},\"HostConfig\":{\"NetworkMode\":\"" mode "\"}}")
 
-/* The owner of an owner, too, each looked at once; one that is gone is the one that it was. */
+/* The owner of an owner, too, each looked at once; one that is gone is the one that it was, as long as there is one of that name: the
+ * container may be made anew without. */
 static void test_owners_of_networks(void) {
         static const ScriptedRule rules[] = {
                 RULE_PING,
@@ -123,20 +124,21 @@ static void test_owners_of_networks(void) {
                 { ASKED("vpn"), JOINED("vpn", "id-vpn", "container:root"), .close = true, .times = 1 },
                 { ASKED("root"), JOINED("root", "id-root", "bridge"), .close = true, .times = 1 },
         };
-        static const char *const before[] = { "orphan", "root", "missing", "vpn", "root", "app", NULL };
+        static const char *const before[] = { "orphan", "root", "missing", "vpn", "freed",
+                                              "gone",   "root", "app",     NULL };
         static const char *const expected[] = { "app",  "vpn", "missing", "vpn", "orphan",
                                                 "root", "vpn", "root",    NULL };
         pid_t engine = fork_engine(rules, ELEMENTSOF(rules));
         _cleanup_(survey_freep) Survey *survey = take(LONG);
-        Service service = { .dependencies = new0(Dependency, 3), .n_dependencies = 3 };
+        Service service = { .dependencies = new0(Dependency, 4), .n_dependencies = 4 };
         SurveyedService surveyed = { .service = &service, .before = (char **) before };
-        static const char *const names[] = { "app", "missing", "orphan" };
+        static const char *const names[] = { "app", "missing", "orphan", "freed" };
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
                 service.dependencies[i] = (Dependency){ .name = strdup(names[i]) };
-        ASSERT_OK(survey_services(survey, &surveyed, 1));
+        ASSERT_OK(survey_services(survey, NULL, &surveyed, 1));
         end_engine(engine);
-        ASSERT_EQ(service.n_dependencies, 5);
+        ASSERT_EQ(service.n_dependencies, 6);
         ASSERT_EQ(strv_length(surveyed.owners), ELEMENTSOF(expected) - 1);
         for (size_t i = 0; expected[i]; i++)
                 ASSERT_STREQ(surveyed.owners[i], expected[i]);

@@ -277,13 +277,14 @@ static void test_run_of_the_record_is_ours_and_not_checked_again(void) {
         bench_close(&bench);
 }
 
-/* Of a container that wakechain knows, of another one, and where only its own runs count. */
+/* Of a container that wakechain knows, of another one, where only its own runs count, and of one that the file does not name. */
 static void test_run_started_by_hand(void) {
         static const struct {
                 const char *service;
                 LeaseRecord record;
                 StopMode mode;
                 const char *lines;
+                bool implied;
         } cases[] = {
                 { PLAIN, { .ours = true }, STOP_SLEEP, "ready app, stop app" },
                 { PLAIN, { .ours = true, .asleep = true }, STOP_SLEEP, "ready app, stop app" },
@@ -294,6 +295,8 @@ static void test_run_started_by_hand(void) {
                 { OWN_RUNS, { .ours = true, .asleep = true }, STOP_SLEEP, "ready app" },
                 { OWN_RUNS, { .ours = true }, STOP_ALL, "ready app, stop app" },
                 { KEPT, { .ours = true }, STOP_SLEEP, "ready app" },
+                { PLAIN, { .ours = true, .asleep = true }, STOP_SLEEP, "ready app", .implied = true },
+                { PLAIN, {}, STOP_ALL, "ready app", .implied = true },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -306,6 +309,8 @@ static void test_run_started_by_hand(void) {
                 record.container_id = (char *) "app.0";
                 record.started_at = (char *) "2026-01-05T08:00:06.1Z";
                 bench_open(&bench, cases[i].service);
+                for (size_t k = 0; k < bench.config->services[0].n_dependencies; k++)
+                        bench.config->services[0].dependencies[k].implied = cases[i].implied;
                 run_container(&bench, 7);
                 write_record(&bench, &record);
                 wake_open(&wake, &bench, "one");

@@ -510,7 +510,8 @@ static int container_read_record(Container *container) {
                         record->wake_id = strdup(context->wake_id);
         } else if (!container->begun)
                 record->wake_id = mfree(record->wake_id);
-        if (container->info->running && context->service->adopt == ADOPT_ALL)
+        if (container->info->running && context->service->adopt == ADOPT_ALL &&
+            !container->member.dependency->implied)
                 member_make_ours(&container->member);
         return 0;
 }
@@ -1367,6 +1368,9 @@ static bool container_would_stop(const Member *member, StopMode mode) {
             (mode != STOP_SLEEP || member->context->service->sleep != SLEEP_PAUSE))
                 return false;
 
+        /* The file does not name it, so that others may have its network, of whom nobody here knows: only what was started for this one. */
+        if (member->dependency->implied)
+                return container->begun || container->started_now;
         switch (mode) {
         case STOP_ALL:
                 return true;

@@ -21,6 +21,9 @@
 #define SOCKET_AGAIN (30 * USEC_PER_SEC) /* a socket that has failed is started again after that */
 #define WAKER_AGAIN (5 * USEC_PER_MINUTE) /* the same of a waker, for a stack that runs */
 #define ID_SHOWN 12
+#define LEARNED "2 "
+#define GUESTS_MAX 16U /* of a network */
+#define GUEST_LINKS_MAX 4U /* of a container */
 #define PATH_SIZE 512
 #define RESOLV_SIZE_MAX ((size_t) 64 * 1024)
 
@@ -81,13 +84,14 @@ static char *ids_of(const Survey *survey, const Service *service, char *const *o
         }
         for (; owners && owners[0] && owners[1]; owners += 2)
                 print_id(stream, survey, owners[1], /* keep= */ false);
-        /* And by what is asked about them. */
-        fprintf(stream, "%u%s%s", service->port, service_has_names(service) ? " names" : "",
+        /* And by what is asked about them: LEARNED grows with what is learned of each, so that after an upgrade all are asked once. */
+        fprintf(stream, LEARNED "%u%s%s", service->port, service_has_names(service) ? " names" : "",
                 service->ports_given ? "" : "+");
         for (size_t i = 0; i < service->n_named; i++)
                 fprintf(stream, " %s", service->named[i].container);
         for (size_t i = 0; i < service->n_ports; i++)
-                fprintf(stream, "+%u", service->ports[i].port);
+                fprintf(stream, "+%u%s", service->ports[i].port,
+                        service_port_is_udp(&service->ports[i]) ? "u" : "");
         return fclose(stream) == 0 ? text : mfree(text);
 }
 
@@ -340,7 +344,7 @@ static int learn_bindings(const Facts *facts, const char *root) {
                         asked[n_asked++] = (SurveyedService){ .service = service, .before = bindings->owners };
         }
         if (r >= 0)
-                r = survey_services(facts->survey, asked, n_asked);
+                r = survey_services(facts->survey, facts->config, asked, n_asked);
         if (r >= 0 && have_new_networks(facts->survey, asked, n_asked) &&
             survey_names(facts->survey, ENGINE_NETWORKS, &networks) < 0)
                 log_debug("The engine does not tell of its networks, asking again later.");
@@ -366,8 +370,10 @@ static const ListedLink *link_on(const ListedContainer *container, const char *b
         return NULL;
 }
 
-/* `several` are those that are on more than one. */
+/* `several` are those that are on more than one. The engine lists networks by name, and takes the way out by the first of them, if that is not
+ * internal: a proxy on a hundred networks does not become a guest of each by ninety-nine addresses. */
 static int find_guests_of(BindingNetwork *network, const Service *service, const ListedContainer *const *several) {
+        unsigned n = 0;
         int r = 0;
 
         for (; *several && r >= 0; several++) {
@@ -377,8 +383,8 @@ static int find_guests_of(BindingNetwork *network, const Service *service, const
                 /* Those of the stack itself run while it is awake. */
                 if (!own || service_find_container(service, container->name))
                         continue;
-                for (size_t i = 0; i < container->n_links && r >= 0; i++)
-                        if (&container->links[i] != own)
+                for (size_t i = 0; i < MIN(container->n_links, GUEST_LINKS_MAX) && r >= 0; i++)
+                        if (&container->links[i] != own && n++ < GUESTS_MAX)
                                 r = strv_append(&network->guests, container->links[i].ipv4);
         }
         return r;
@@ -498,7 +504,7 @@ static int ask_engine(Facts *facts, const char *root) {
         r = survey_new(&facts->survey, facts->config->engine_socket, ENGINE_TIMEOUT);
         if (r >= 0)
                 r = learn_bindings(facts, root);
-        if (find_rivals(facts, root) < 0 || (facts->survey && find_guests(facts) < 0))
+        if (find_rivals(facts, root) < 0)
                 return -ENOMEM;
         if (r < 0 && r != -ENOENT && r != -EHOSTDOWN)
                 return log_error_errno(r, "Failed to ask the container engine: %m");
@@ -533,7 +539,9 @@ int facts_ask(Facts *facts, const char *root) {
         r = engine_is_stopped(facts->config) ? 0 : ask_engine(facts, root);
         /* What is known of them counts while the engine does not answer. */
         for (size_t i = 0; i < facts->config->n_services && r >= 0; i++)
-                r = service_add_owners(&facts->config->services[i], facts->bindings[i].owners);
+                r = service_add_owners(&facts->config->services[i], facts->config, facts->bindings[i].owners);
+        if (r >= 0 && facts->survey)
+                r = find_guests(facts);
         return r == -ENOMEM ? log_oom() : r;
 }
 

@@ -48,16 +48,17 @@ static void be_heard(void) {
 }
 
 static int verb_settle(void) {
-        int r;
+        int r, k;
 
         take_group();
         remember();
         (void) redirect_was_asked(arg_root);
         r = settle(arg_root, arg_report);
-        if (r < 0)
-                return r;
-        be_heard();
-        return settle_again(arg_root);
+        /* Whoever came while this failed is looked after nevertheless. */
+        if (r >= 0)
+                be_heard();
+        k = settle_again(arg_root);
+        return r < 0 ? r : k;
 }
 
 static int verb_check(void) {

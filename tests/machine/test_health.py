@@ -62,7 +62,7 @@ class Health(ServiceTest):
 
     def wake(self, name):
         self.addCleanup(self.sleep, name)
-        return self.ask(f"http://127.0.0.1:{PORTS[name]}/", timeout=60)[0]
+        return self.ask(f"http://127.0.0.1:{PORTS[name]}/", timeout=180)[0]
 
     def assert_fails(self, name, reason, *words):
         self.assertEqual(self.wake(name), 503)

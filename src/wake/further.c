@@ -105,10 +105,10 @@ static const ContainerInfo *port_container(const Port *port) {
         const size_t member = port->backend->backend.member;
 
         if (member == BACKEND_NO_MEMBER || stack->members[member]->phase <= MEMBER_STARTING ||
-            stack->members[member]->phase > MEMBER_READY || !stack->infos[member] ||
-            !stack->infos[member]->running)
+            stack->members[member]->phase > MEMBER_READY || !stack_infos(stack)[member] ||
+            !stack_infos(stack)[member]->running)
                 return NULL;
-        return stack->infos[member];
+        return stack_infos(stack)[member];
 }
 
 static void port_on_answer(Probe *probe, ProbeVerdict verdict, const char *detail, void *userdata) {
@@ -150,8 +150,8 @@ static const ContainerInfo *port_reached(const Port *port) {
         if (port->backend->backend.member != BACKEND_NO_MEMBER)
                 return port_container(port);
         for (size_t i = 0; i < stack->service->n_dependencies; i++)
-                if (stack->infos[i] && stack->infos[i]->running)
-                        return stack->infos[i];
+                if (stack_infos(stack)[i] && stack_infos(stack)[i]->running)
+                        return stack_infos(stack)[i];
         return NULL;
 }
 
@@ -172,7 +172,6 @@ static bool port_follow(Port *port, const ContainerInfo *info) {
 void further_look(Further *further, bool believe) {
         bool changed = false;
 
-        (void) stack_infos(further->stack);
         for (size_t i = 0; i < further->n; i++) {
                 Port *port = &further->ports[i];
                 const ContainerInfo *info = port_reached(port);
@@ -197,14 +196,14 @@ static void further_add(const Further *further, Inner *inner, bool published) {
         for (size_t i = 0; i < further->n; i++) {
                 const Backend *backend = &further->backends[i].backend;
                 const size_t member = published ? backend->publisher : backend->member;
-                const ContainerInfo *info = member == BACKEND_NO_MEMBER ? NULL : stack->infos[member];
+                const ContainerInfo *info = member == BACKEND_NO_MEMBER ? NULL : stack_infos(stack)[member];
 
                 if (backend->udp)
                         continue;
                 if (inner_add(inner, info, published ? backend->publisher_port : backend->port,
                               published ? further->backends[i].port : 0,
-                              !further->ports[i].accepts ||
-                                              !port_backend_is_direct(&further->backends[i], stack->infos)) < 0)
+                              !further->ports[i].accepts || !port_backend_is_direct(&further->backends[i],
+                                                                                    stack_infos(stack))) < 0)
                         log_debug("Failed to watch a port, for want of memory.");
         }
 }
@@ -242,7 +241,7 @@ int further_describe(const Further *further, Status *status) {
                 port->address = backend->address ? strdup(backend->address) : NULL;
                 if (backend->address && !port->address)
                         return -ENOMEM;
-                r = backend_addresses(&backend->backend, further->stack->service, further->stack->infos,
+                r = backend_addresses(&backend->backend, further->stack->service, stack_infos(further->stack),
                                       &port->backends);
                 if (r < 0)
                         return r;

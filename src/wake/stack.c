@@ -158,7 +158,7 @@ bool stack_is_served(const Stack *stack, const Member **ret_missing) {
         return true;
 }
 
-const ContainerInfo *const *stack_infos(Stack *stack) {
+const ContainerInfo *const *stack_infos(const Stack *stack) {
         for (size_t i = 0; i < stack->service->n_dependencies; i++)
                 stack->infos[i] =
                                 member_is_container(stack->members[i]) ? container_info(stack->members[i]) : NULL;
@@ -474,7 +474,8 @@ static int stack_describe_names(const Stack *stack, Status *status) {
                         continue;
                 status->n_names++;
                 name->address = strdup(address);
-                r = name->address ? backend_addresses(&backend, service, stack->infos, &name->backends) : -ENOMEM;
+                r = name->address ? backend_addresses(&backend, service, stack_infos(stack), &name->backends)
+                                  : -ENOMEM;
                 if (r < 0)
                         return r;
         }

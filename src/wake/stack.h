@@ -46,7 +46,7 @@ bool stack_needs(const Stack *stack, size_t index);
 /* Everything that it needs is ready; else `ret_missing`, which may be NULL, is the first that is not. */
 bool stack_is_served(const Stack *stack, const Member **ret_missing);
 /* The containers' last looks, refreshed. */
-const ContainerInfo *const *stack_infos(Stack *stack);
+const ContainerInfo *const *stack_infos(const Stack *stack);
 /* Whose network it has: a dependency, or BACKEND_NO_MEMBER. */
 size_t stack_owner(const Stack *stack, size_t index);
 /* As far as the last look says. */

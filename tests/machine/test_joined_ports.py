@@ -119,16 +119,19 @@ class JoinedPorts(ServiceTest):
         self.kill_main("wake@c-radarr.service")
         self.wait_unit("wake@c-radarr.service", "active")
         self.assertEqual(self.serves(9603), "c-radarr")
-        # An owner that is started anew cuts it off, and it follows.
-        m.docker("restart", "-t0", OWNER)
-        self.assertEqual(self.serves(9603), "c-radarr")
         self.sleep("c-radarr")
         self.assertEqual(self.ends(self.since)[-2:], ["c-radarr", OWNER])
 
-        # By hand, the owner alone: the program sleeps, and is woken.
+        # By hand, the owner alone: the program sleeps, is woken, and sleeps, and the owner runs on for whom it was started for.
         m.docker("start", OWNER)
         self.settle()
         self.assertEqual(self.status("c-radarr")["state"], "asleep")
+        self.assertEqual(self.serves(9603), "c-radarr")
+        self.sleep("c-radarr")
+        self.assert_runs(OWNER)
+        self.assertEqual(self.serves(9603), "c-radarr")
+        # An owner that is started anew cuts it off, and it follows.
+        m.docker("restart", "-t0", OWNER)
         self.assertEqual(self.serves(9603), "c-radarr")
 
     def test_one_without_a_port_alone(self):

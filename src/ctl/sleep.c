@@ -13,7 +13,7 @@
  * waker is killed on the way, its successor is asked again: it would otherwise leave what it has not started itself.
  *
  * A waker that hangs is not waited for longer than a stop may take (TimeoutStopSec= of its unit), twice, as one may be under way already, and
- * a while to begin. */
+ * a while to begin. Once it stops, systemd ends one that hangs, and knows how long its containers may take. */
 
 #define LOSSES_MAX 5U
 #define BEGINNING_USEC (30 * USEC_PER_SEC)
@@ -102,8 +102,13 @@ static void sleep_be_patient(Sleep *sleep, uint64_t stop_usec) {
 
 static void sleep_on_unit(UnitWatch *watch, const UnitInfo *info, int error, const char *sentence,
                           void *userdata) {
-        if (info)
-                sleep_be_patient(ASSERT_PTR(userdata), info->stop_timeout_usec);
+        Sleep *sleep = ASSERT_PTR(userdata);
+
+        if (info && info->state == UNIT_DEACTIVATING) {
+                sleep->begin_usec = time_now(CLOCK_MONOTONIC); /* of the next one's patience, if it is killed */
+                alarm_stop(sleep->patience);
+        } else if (info)
+                sleep_be_patient(sleep, info->stop_timeout_usec);
 }
 
 static int sleep_on_patience(sd_event_source *source, uint64_t usec, void *userdata) {

@@ -30,7 +30,7 @@ int udp_ways_new(UdpWays **ret, Reactor *reactor, int first, size_t n, size_t fl
                         continue;
                 if (!wanted_address(fd, &ways->list[ways->n].bound))
                         return -EAFNOSUPPORT;
-                r = udp_new(&ways->list[ways->n].udp, reactor, fd, 1, flows_max / n_sockets, timeout_usec, admit,
+                r = udp_new(&ways->list[ways->n].udp, reactor, fd, 1, n_sockets, flows_max, timeout_usec, admit,
                             handler, userdata);
                 if (r < 0)
                         return r;

@@ -432,8 +432,14 @@ static int udp_take_socket(Udp *udp, int fd) {
         return 0;
 }
 
-int udp_new(Udp **ret, Reactor *reactor, int first, size_t n, size_t flows_max, uint64_t timeout_usec,
-            UdpAdmitHandler admit, UdpHandler handler, void *userdata) {
+int udp_new(Udp **ret, Reactor *reactor, int first, size_t n, size_t parts, size_t flows_max,
+            uint64_t timeout_usec, UdpAdmitHandler admit, UdpHandler handler, void *userdata) {
+        const UdpLimits limits = {
+                .n = MAX(held_limits.n / parts, held_limits.share_n),
+                .bytes = MAX(held_limits.bytes / parts, held_limits.share_bytes),
+                .share_n = held_limits.share_n,
+                .share_bytes = held_limits.share_bytes,
+        };
         _cleanup_(udp_freep) Udp *udp = NULL;
         size_t n_sockets = udp_count_sockets(first, n);
         int r;
@@ -450,11 +456,11 @@ int udp_new(Udp **ret, Reactor *reactor, int first, size_t n, size_t flows_max, 
                 .admit = admit,
                 .handler = handler,
                 .userdata = userdata,
-                .flows_max = MAX(flows_max, 1U),
+                .flows_max = MAX(flows_max / parts, (size_t) 1),
                 .timeout_usec = timeout_usec,
         };
         TAILQ_INIT(&udp->flows.order);
-        udp_queue_init(&udp->queue, &held_limits);
+        udp_queue_init(&udp->queue, &limits);
         if (n_sockets == 0) {
                 *ret = TAKE_PTR(udp);
                 return 0;

@@ -11,9 +11,10 @@ typedef bool (*UdpAdmitHandler)(const struct sockaddr *client, void *userdata);
 /* There are flows now, or there are none any more. May call any function below but udp_free(). */
 typedef void (*UdpHandler)(Udp *udp, void *userdata);
 
-/* Takes the datagram sockets among the `n` from descriptor `first` on; they are borrowed, as are all pointers. None is fine. */
-int udp_new(Udp **ret, Reactor *reactor, int first, size_t n, size_t flows_max, uint64_t timeout_usec,
-            UdpAdmitHandler admit, UdpHandler handler, void *userdata);
+/* Takes the datagram sockets among the `n` from descriptor `first` on; they are borrowed, as are all pointers. None is fine. Of `flows_max`, and
+ * of what may be held, it has one of `parts` equal parts. */
+int udp_new(Udp **ret, Reactor *reactor, int first, size_t n, size_t parts, size_t flows_max,
+            uint64_t timeout_usec, UdpAdmitHandler admit, UdpHandler handler, void *userdata);
 Udp *udp_free(Udp *udp);
 DEFINE_CLEANUP(Udp *, udp_free);
 

@@ -104,11 +104,17 @@ static void sleep_on_unit(UnitWatch *watch, const UnitInfo *info, int error, con
                           void *userdata) {
         Sleep *sleep = ASSERT_PTR(userdata);
 
-        if (info && info->state == UNIT_DEACTIVATING) {
-                sleep->begin_usec = time_now(CLOCK_MONOTONIC); /* of the next one's patience, if it is killed */
+        if (!info)
+                return;
+        if (info->state == UNIT_DEACTIVATING) {
+                sleep->begin_usec = 0;
                 alarm_stop(sleep->patience);
-        } else if (info)
-                sleep_be_patient(sleep, info->stop_timeout_usec);
+                return;
+        }
+        /* The one after it, if it is killed, is waited for anew. */
+        if (sleep->begin_usec == 0)
+                sleep->begin_usec = time_now(CLOCK_MONOTONIC);
+        sleep_be_patient(sleep, info->stop_timeout_usec);
 }
 
 static int sleep_on_patience(sd_event_source *source, uint64_t usec, void *userdata) {

@@ -170,6 +170,9 @@ static Client *client_free(Client *client, bool reset) {
         sd_event_source_disable_unref(client->timer);
         connector_free(client->connector);
         answer_unref(client->answer);
+        /* The web service may have its descriptor yet, though it has refused it: the epoll set would know that one. */
+        if (client->offer)
+                reactor_remove(client->clients->reactor, &client->forward.client.watch);
         free(client->offer);
         forward_close(&client->forward, reset);
         return mfree(client);

@@ -55,8 +55,8 @@ int reactor_add(Reactor *reactor, Watch *watch, int fd, uint32_t events);
 int reactor_add_level(Reactor *reactor, Watch *watch, int fd, uint32_t events);
 /* Other events for an edge-triggered watch; what is ready already is reported again. */
 int reactor_change(Reactor *reactor, Watch *watch, uint32_t events);
-/* Both cope with a watch that is not there. The second is for a descriptor that is closed next, and saves a system
- * call. */
+/* Both cope with a watch that is not there. The second is for a descriptor that nobody else has and that is closed
+ * next, and saves a system call. */
 void reactor_remove(Reactor *reactor, Watch *watch);
 void reactor_forget(Reactor *reactor, Watch *watch);
 /* Calls the watch again when the others have had their turn. */

@@ -438,6 +438,35 @@ static void test_an_answer_after_the_patience(void) {
         stage_close(&stage);
 }
 
+/* Its descriptor lives on after the front has closed it, and has events: they are nobody's. */
+static void test_refused_and_not_closed(void) {
+        int waker = -EBADF, client, web, taken[8];
+        Stage stage;
+
+        stage_open(&stage, false, true);
+        web_listen(&stage);
+        stage_start(&stage, 0, NULL);
+        for (size_t i = 0; i < ELEMENTSOF(taken); i++) {
+                client = browse(&stage);
+                if (i == 0)
+                        waker = waker_accept(&stage);
+                web = accept_one(stage.web);
+                taken[i] = web_receive(web);
+                web_answer(web, "-");
+                expect_503(client, true);
+                expect_end(web);
+                fd_close(web);
+                fd_close(client);
+                /* The one before the last has been closed by now. */
+                for (size_t k = 0; k < i; k++)
+                        (void) shutdown(taken[k], SHUT_RDWR);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(taken); i++)
+                fd_close(taken[i]);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
 /* An answer too many is as bad as none, but takes nothing back. */
 static void test_an_answer_too_many(void) {
         int waker, client, second, web, taken;
@@ -736,6 +765,7 @@ static const struct {
         { "a web service that ends in between", test_a_web_service_that_ends_in_between, NULL },
         { "an answer at the last moment", test_an_answer_at_the_last_moment, NULL },
         { "an answer after the patience", test_an_answer_after_the_patience, NULL },
+        { "refused and not closed", test_refused_and_not_closed, NULL },
         { "an answer too many", test_an_answer_too_many, NULL },
         { "five hundred browsers", test_five_hundred_browsers, NULL },
         { "a failed wake has a page", test_a_failed_wake_has_a_page, NULL },

@@ -143,7 +143,7 @@ static void test_back_while_it_wakes(void) {
 static void test_back_before_global_timeout(void) {
         World world;
 
-        world_open(&world, "\"globalTimeout\":600");
+        world_open(&world, "\"globalTimeout\":\"3s\"");
         fake_engine_find(world.engine, "web")->failing_checks = UINT32_MAX;
         world.jump_at = "start web";
         world.jump_sec = -HOUR;

@@ -517,12 +517,12 @@ static void test_global_timeout(void) {
         uint64_t begin_usec = time_now(CLOCK_MONOTONIC);
         World world;
 
-        world_open(&world, "\"globalTimeout\":600," TWO);
+        world_open(&world, "\"globalTimeout\":\"3s\"," TWO);
         fake_engine_find(world.engine, "web")->failing_checks = UINT32_MAX;
         world_run_waker(&world);
         ASSERT_EQ(world_run_to_the_end(&world), 1);
-        ASSERT_TRUE(time_now(CLOCK_MONOTONIC) >= begin_usec + 600 * USEC_PER_MSEC);
-        expect_failed(&world, FAILURE_GLOBAL_TIMEOUT, "globalTimeout of 600ms; web: exit status 1");
+        ASSERT_TRUE(time_now(CLOCK_MONOTONIC) >= begin_usec + 3 * USEC_PER_SEC);
+        expect_failed(&world, FAILURE_GLOBAL_TIMEOUT, "globalTimeout of 3.0s; web: exit status 1");
         ASSERT_FALSE(fake_engine_find(world.engine, "db")->running);
         world_close(&world);
 }

@@ -14,9 +14,12 @@ enum {
 typedef struct CtlOptions {
         bool json;
         bool engine; /* check: also ask the engine */
+        bool dry_run; /* reload: only say what would be done */
+        bool force; /* reload: also while containers with a GPU run */
         const char *unit; /* check: only look who depends on this one; NULL: all of it */
 } CtlOptions;
 
-/* wakectl check [FILE], wakectl sleep NAME. They get the arguments after the verb, and return an exit code. */
+/* wakectl check [FILE], wakectl reload, wakectl sleep NAME. They get the arguments after the verb, and return an exit code. */
 int verb_check(const CtlOptions *options, int argc, char **argv);
+int verb_reload(const CtlOptions *options, int argc, char **argv);
 int verb_sleep(const CtlOptions *options, int argc, char **argv);

@@ -16,6 +16,8 @@ typedef struct CtlVerb {
 
 static const CtlVerb verbs[] = {
         { "check", "[FILE]", 0, 1, verb_check, "Print every error of the configuration; exit 1 if there is any" },
+        { "reload", "", 0, 0, verb_reload,
+          "Check the configuration, and have systemd read the units again if they are other ones" },
         { "sleep", "NAME", 1, 1, verb_sleep, "Put a stack to sleep, also what ran before it was woken" },
 };
 
@@ -28,7 +30,9 @@ static void print_help(void) {
         printf("\nOptions:\n"
                "  -h --help            Show this help\n"
                "     --version         Show the version\n"
+               "     --dry-run         Only say what would be done\n"
                "     --engine          check: also ask the container engine and look into the compose folders\n"
+               "     --force           reload: also while containers with a GPU run\n"
                "     --json            Print JSON, for programs\n"
                "     --unit=UNIT       Only check whether a service depends on this systemd unit\n\n"
                "Exit codes: 0 all is well, 1 it failed or there are errors, 2 wrong usage.\n");
@@ -50,14 +54,17 @@ static int run_verb(const CtlOptions *given, int argc, char **argv) {
 
 int main(int argc, char **argv) {
         enum {
-                ARG_ENGINE = 0x100,
+                ARG_DRY_RUN = 0x100,
+                ARG_ENGINE,
+                ARG_FORCE,
                 ARG_JSON,
                 ARG_UNIT,
         };
         static const struct option options[] = {
-                { "engine", no_argument, NULL, ARG_ENGINE }, { "help", no_argument, NULL, 'h' },
-                { "json", no_argument, NULL, ARG_JSON },     { "unit", required_argument, NULL, ARG_UNIT },
-                { "version", no_argument, NULL, 'v' },       {}
+                { "dry-run", no_argument, NULL, ARG_DRY_RUN }, { "engine", no_argument, NULL, ARG_ENGINE },
+                { "force", no_argument, NULL, ARG_FORCE },     { "help", no_argument, NULL, 'h' },
+                { "json", no_argument, NULL, ARG_JSON },       { "unit", required_argument, NULL, ARG_UNIT },
+                { "version", no_argument, NULL, 'v' },         {}
         };
         CtlOptions given = {};
         int c, r;
@@ -67,6 +74,12 @@ int main(int argc, char **argv) {
                 case 'h':
                         print_help();
                         return CTL_FINE;
+                case ARG_DRY_RUN:
+                        given.dry_run = true;
+                        break;
+                case ARG_FORCE:
+                        given.force = true;
+                        break;
                 case ARG_ENGINE:
                         given.engine = true;
                         break;

@@ -577,6 +577,23 @@ bool container_network_bridge(const char *name, const char *id, char ret[static 
         return strlen(id) == ID_SIZE;
 }
 
+/* `--gpus`, and what compose's `deploy.resources.reservations.devices` becomes. A device that is given by its path is none: systemd
+ * knows of it. */
+static int parse_device_requests(json_object *value, void *target) {
+        bool *gpu = target;
+
+        *gpu = *gpu || (json_object_is_type(value, json_type_array) && json_object_array_length(value) > 0);
+        return 0;
+}
+
+static int parse_runtime(json_object *value, void *target) {
+        const char *runtime = json_text(value);
+        bool *gpu = target;
+
+        *gpu = *gpu || (runtime && streq(runtime, "nvidia"));
+        return 0;
+}
+
 #define WHOLE SIZE_MAX /* the parser fills more than one member */
 
 static const struct {
@@ -617,6 +634,8 @@ static const struct {
         { "HostConfig", NULL, "IpcMode", parse_text, offsetof(ContainerInfo, ipc_mode), false },
         { "HostConfig", NULL, "PidMode", parse_text, offsetof(ContainerInfo, pid_mode), false },
         { "HostConfig", NULL, "AutoRemove", parse_bool, offsetof(ContainerInfo, auto_remove), false },
+        { "HostConfig", NULL, "DeviceRequests", parse_device_requests, offsetof(ContainerInfo, gpu), false },
+        { "HostConfig", NULL, "Runtime", parse_runtime, offsetof(ContainerInfo, gpu), false },
         { "HostConfig", NULL, "PortBindings", parse_bindings, WHOLE, false },
         { "NetworkSettings", NULL, "Networks", parse_networks, WHOLE, false },
         { "NetworkSettings", NULL, "Ports", parse_taken_ports, WHOLE, false },

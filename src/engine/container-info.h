@@ -68,6 +68,7 @@ typedef struct ContainerInfo {
         char **execs; /* ids of the execs in it that have not ended, and of some that were never started */
         char *ipc_mode, *pid_mode; /* "container:ID", or others; may be NULL */
         bool auto_remove; /* docker run --rm: a stop deletes it */
+        bool gpu; /* it has one that a daemon-reload may take from it */
 } ContainerInfo;
 
 ContainerInfo *container_info_free(ContainerInfo *info);

@@ -84,12 +84,11 @@ class Service:
         return (self.container.address or "127.0.0.1") if self.is_published() else "127.0.0.1", self.port
 
     def elements(self):
-        """Of the table, in redirect mode: {(map, key)}"""
-        if not self.is_published():
-            return {("loopback4", str(self.port)), ("loopback6", str(self.port))}
+        """Of the table, in redirect mode: {(map, key)}. Its own port, and the one that its container is published at."""
+        found = set() if self.is_published() else {("loopback4", str(self.port)), ("loopback6", str(self.port))}
         if self.container.address:
-            return {("address4", f"{self.container.address} {self.port}")}
-        return {("wildcard4", str(self.port)), ("wildcard6", str(self.port))}
+            return found | {("address4", f"{self.container.address} {self.container.port}")}
+        return found | {("wildcard4", str(self.container.port)), ("wildcard6", str(self.container.port))}
 
     def was_shaken(self, begin, end):
         return any(begin <= until and end >= since for since, until in self.shaken)
@@ -645,7 +644,7 @@ class SettleRandom(ServiceTest):
         self.done, self.took, self.began = [], {}, time.monotonic()
         for container in self.model.containers:
             self.create(container)
-        create(m, SHARED, "127.0.0.1:9690:80")
+        m.docker("create", "--name", SHARED, "--network", "same-port", "-e", "PORT=80", "sim", "server")
         self.write_file()
         m.systemctl("start", "sockets.target")
         self.agree("begin")

@@ -53,6 +53,10 @@ const char *service_virtual_address(const Service *service, const char *containe
         return container ? "" : service->virtual_address;
 }
 
+const char *service_title(const Service *service) {
+        return isempty(service->page_title) ? service->name : service->page_title;
+}
+
 const Dependency *service_main(const Service *service) {
         const Dependency *found = service_find_container(service, service->container);
 

@@ -226,6 +226,8 @@ const char *owners_find(char *const *owners, const char *container);
 
 /* NULL: it has no such container. */
 const Dependency *service_find_container(const Service *service, const char *container);
+/* What people call it: its `page.title`, or its name. */
+const char *service_title(const Service *service);
 /* The dependency that is the main container. Never NULL in a config that was loaded. */
 const Dependency *service_main(const Service *service);
 

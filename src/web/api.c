@@ -68,6 +68,27 @@ void api_services(Call *call) {
                     make_services, call);
 }
 
+/* For badges, in the form of shields.io's endpoints: asleep is no fault. */
+void api_state(Call *call) {
+        static const char *const colors[_SERVICE_STATE_MAX] = {
+                [SERVICE_ASLEEP] = "blue",   [SERVICE_WAKING] = "yellow", [SERVICE_AWAKE] = "brightgreen",
+                [SERVICE_STOPPING] = "blue", [SERVICE_FAILED] = "red",
+        };
+        const Service *service = board_entry_service(call->entry);
+        ServiceState state = board_entry_status(call->entry)->state;
+        _cleanup_(json_freep) json_object *object = json_object_new_object();
+        const char *word = service_state_to_string(state);
+
+        object = json_built(object, json_add_number(object, "schemaVersion", 1) &&
+                                                    json_add_text(object, "label", service_title(service)) &&
+                                                    json_add_text(object, "message", word) &&
+                                                    json_add_text(object, "color", colors[state]) &&
+                                                    json_add(object, "isError",
+                                                             json_object_new_boolean(state == SERVICE_FAILED)) &&
+                                                    json_add_text(object, "state", word));
+        reply_object(call->request, 200, object);
+}
+
 /* The graph: of each service its steps and who waits for whom, and all that services are made of, once. */
 
 static bool add_node(json_object *nodes, const Service *service, const Dependency *dependency) {

@@ -6,6 +6,7 @@
 
 void api_forget(Site *site);
 void api_services(Call *call);
+void api_state(Call *call);
 void api_graph(Call *call);
 void api_events(Call *call);
 void api_wake_status(Call *call);

@@ -173,14 +173,14 @@ static json_object *dependency_new(const Described *described, const Service *se
 
 int describe_service(const Described *described, const Service *service, const Status *status, Telling *ret) {
         const char *mode = service_is_redirected(service) ? "redirect" : service->listen ? "proxy" : "none";
-        const char *title = isempty(service->page_title) ? service->name : service->page_title;
         json_object *object = json_object_new_object(), *parts = json_object_new_array();
         char since[TIMESTAMP_MAX];
         bool fine = parts;
 
         for (size_t i = 0; fine && i < status->n_dependencies; i++)
                 fine = json_append(parts, dependency_new(described, service, status, i));
-        fine = fine && json_add_text(object, "name", service->name) && json_add_text(object, "title", title) &&
+        fine = fine && json_add_text(object, "name", service->name) &&
+               json_add_text(object, "title", service_title(service)) &&
                json_add_number(object, "port", service->port) && json_add_text(object, "mode", mode) &&
                json_add_text(object, "state", service_state_to_string(status->state)) &&
                json_add_text(object, "since",

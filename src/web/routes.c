@@ -11,6 +11,7 @@ const Route routes[] = {
         { "GET", "/", ROUTE_EXACT, false, false, dashboard_index },
         { "GET", "/assets/", ROUTE_NAME, false, false, dashboard_asset },
         { "GET", "/api/services", ROUTE_EXACT, false, false, api_services },
+        { "GET", "/api/services/", ROUTE_SERVICE, false, false, api_state, "/state" },
         { "GET", "/api/graph", ROUTE_EXACT, false, false, api_graph },
         { "GET", "/api/events", ROUTE_EXACT, false, false, api_events },
         { "GET", "/api/wake-status/", ROUTE_SERVICE, false, false, api_wake_status },
@@ -53,27 +54,35 @@ static bool check_origin(HttpExchange *request, const char *host) {
         return false;
 }
 
-/* The name that the path ends in, for routes that have one; NULL if it is not that route's path. */
-static const char *route_match(const Route *route, const char *path) {
+/* Is it that route's path? Then, for routes that have one, `ret` is where the name begins, and how long it is. */
+static bool route_match(const Route *route, const char *path, const char **ret, size_t *ret_size) {
         size_t n = strlen(route->path);
+        const char *tail;
 
+        *ret = path + n;
+        *ret_size = 0;
         if (route->kind == ROUTE_EXACT)
-                return streq(path, route->path) ? "" : NULL;
-        if (strncmp(path, route->path, n) != 0 || path[n] == '\0' || strchr(path + n, '/'))
-                return NULL;
-        return path + n;
+                return streq(path, route->path);
+        if (strncmp(path, route->path, n) != 0 || path[n] == '\0')
+                return false;
+        tail = strchrnul(path + n, '/');
+        *ret_size = (size_t) (tail - path) - n;
+        return streq(tail, strempty(route->tail));
 }
 
-static const Route *find_route(HttpExchange *request, const char *path, const char **ret_name) {
+/* The path ends with the name then. */
+static const Route *find_route(HttpExchange *request, char *path, const char **ret_name) {
         const char *method = http_exchange_method(request);
         const Route *other = NULL;
 
         for (const Route *route = routes; route->method; route++) {
-                const char *name = route_match(route, path);
+                const char *name;
+                size_t size;
 
-                if (!name)
+                if (!route_match(route, path, &name, &size))
                         continue;
                 if (streq(route->method, method) || (streq(route->method, "GET") && streq(method, "HEAD"))) {
+                        path[(size_t) (name - path) + size] = '\0';
                         *ret_name = name;
                         return route;
                 }

@@ -14,6 +14,7 @@ typedef struct Route {
         bool changes; /* something: not for pages of others */
         bool has_query;
         void (*answer)(Call *call);
+        const char *tail; /* of the path, after the name; or NULL */
 } Route;
 
 /* Ends with a row without a method. */

@@ -208,6 +208,30 @@ static void test_defaults(void) {
         ASSERT_NULL(info->compose_project);
 }
 
+/* As Docker says it of `--gpus all`, of `--runtime nvidia`, of `--device`, and of none. */
+static void test_gpus(void) {
+        static const struct {
+                const char *host;
+                bool gpu;
+        } cases[] = {
+                { "\"DeviceRequests\":[{\"Driver\":\"\",\"Count\":-1,\"Capabilities\":[[\"gpu\"]]}],\"Runtime\":\"runc\"",
+                  true },
+                { "\"DeviceRequests\":null,\"Runtime\":\"nvidia\"", true },
+                { "\"DeviceRequests\":[],\"Runtime\":\"runc\",\"Devices\":[{\"PathOnHost\":\"/dev/dri\"}]",
+                  false },
+                { "\"DeviceRequests\":7,\"Runtime\":[]", false },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(container_info_freep) ContainerInfo *info = NULL;
+                _cleanup_free_ char *body = NULL;
+
+                ASSERT_TRUE(asprintf(&body, SMALLEST "},\"HostConfig\":{%s}}", cases[i].host) > 0);
+                info = parse(body);
+                ASSERT_EQ(info->gpu, cases[i].gpu);
+        }
+}
+
 static void test_members_of_other_types_are_as_if_missing(void) {
         _cleanup_(container_info_freep) ContainerInfo *info = parse(
                         SMALLEST
@@ -409,6 +433,7 @@ int main(void) {
         test_range_with_a_port_for_each_family();
         test_range_on_one_family();
         test_defaults();
+        test_gpus();
         test_members_of_other_types_are_as_if_missing();
         test_texts_are_printable();
         test_container_that_never_ran();

@@ -17,7 +17,7 @@ static char *described_path(const Route *route) {
         };
         char *path;
 
-        ASSERT_TRUE(asprintf(&path, "%s%s", route->path, names[route->kind]) > 0);
+        ASSERT_TRUE(asprintf(&path, "%s%s%s", route->path, names[route->kind], strempty(route->tail)) > 0);
         return path;
 }
 

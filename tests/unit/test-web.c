@@ -31,12 +31,17 @@ static void test_services_are_told_from_configuration_and_status(void) {
         web_expect(web_connect_local(&stage), GET("/api/services"), "200",
                    "\"sleepAllowed\":true},{\"name\":\"secret\"");
 
+        web_expect(web_connect_tcp(&stage), GET("/api/services/clemence/state"), "200",
+                   "{\"schemaVersion\":1,\"label\":\"Clémence\",\"message\":\"asleep\",\"color\":\"blue\",\"isError\":false,\"state\":\"asleep\"}");
+
         /* A stream tells when the file was seen. */
         fd = web_connect_tcp(&stage);
         web_send(fd, STREAM("/api/events") "\r\n");
         free(web_read_until(fd, "\"name\":\"secret\""));
         web_stage_set_clemence(&stage, "failed", "failed", "stopped", 100);
         free(web_read_until(fd, "\"state\":\"failed\""));
+        web_expect(web_connect_tcp(&stage), GET("/api/services/clemence/state"), "200",
+                   "\"message\":\"failed\",\"color\":\"red\",\"isError\":true");
         web_expect(web_connect_tcp(&stage), GET("/api/services"), "200",
                    "\"reason\":\"container_exited\",\"error\":\"mysql exited with 3\"");
         web_stage_remove_status(&stage, "clemence");
@@ -162,6 +167,14 @@ static void test_refusals(void) {
                 { GET("/api/wake-status/clemence%00"), "400" },
                 { GET("/api/wake-status/nobody"), "404" },
                 { GET("/api/services?x=y"), "400" },
+                { GET("/api/services/clemence"), "404" },
+                { GET("/api/services/clemence/"), "404" },
+                { GET("/api/services//state"), "400" },
+                { GET("/api/services/nobody/state"), "404" },
+                { GET("/api/services/clemence/state/"), "404" },
+                { GET("/api/services/clemence/states"), "404" },
+                { GET("/api/wake-status/clemence/state"), "404" },
+                { POST("/api/services/clemence/state"), "405" },
                 { POST("/api/wake/clemence?dryRun=maybe"), "400" },
                 { POST("/api/wake/clemence?dryRun=true&dryRun=false"), "400" },
                 { POST("/api/wake/nobody"), "404" },

@@ -54,6 +54,11 @@ class Broken(ServiceTest):
         self.assertIn("mysql-clemence", record["MESSAGE"])
         self.assertEqual(m.show("wake@clemence.service", "Result"), "exit-code")
         self.assert_listens("clemence")
+        said = m.out("journalctl -x -u wake@clemence.service MESSAGE_ID=" + record["MESSAGE_ID"])
+        self.assertIn("Stack clemence could not be woken: health_check_failed", said)
+        self.assertIn("Run the healthCheck's command by hand", said)
+        # Which language is shown is the locale's to say, and there is only one here.
+        m.run(["grep", "-aqF", "Subject: La pile @WAKECHAIN_SERVICE@ n'a pas pu être réveillée : @WAKECHAIN_REASON@", "/var/lib/systemd/catalog/database"])
 
     def test_later_step(self):
         """Rolled back in reverse order, all that this wake started and nothing else."""

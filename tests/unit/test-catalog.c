@@ -4,10 +4,59 @@
 #include "test.h"
 #include "util/fd.h"
 
-/* The catalog and messages.h, both as text, given as arguments: every id of one is in the other, once. */
+/* messages.h, the catalog, and the same in other languages, all as text, given as arguments: every id of one is in each other, once, and says
+ * the same in every language, as far as a machine can tell. */
 
 #define ID_LENGTH 32
 #define HEXADECIMAL "0123456789abcdef"
+
+static const char *const words[] = {
+        "@WAKECHAIN_SERVICE@",
+        "@WAKECHAIN_WAKE_ID@",
+        "@WAKECHAIN_DEPENDENCY@",
+        "@WAKECHAIN_STATE@",
+        "@WAKECHAIN_REASON@",
+        "man:wakechain(7)",
+        "man:wakechain.json(5)",
+        "man:wakechain-front(8)",
+        "man:wakechain-redirect(8)",
+        "man:wakechain-wake(8)",
+        "systemctl start",
+        "systemctl stop",
+        "systemctl status",
+        "systemctl edit",
+        "journalctl ",
+        "coredumpctl",
+        "docker inspect",
+        "docker logs",
+        "docker top",
+        "docker compose",
+        "wakectl sleep",
+        "wakectl check",
+        "wakechain-redirect check",
+        "nft list table",
+        "health_check_failed",
+        "start_failed",
+        "container_exited",
+        "not_found",
+        "image_missing",
+        "port_conflict",
+        "network_missing",
+        "engine_unavailable",
+        "global_timeout",
+        "dependency_cycle",
+        "config_invalid",
+        "idleTimeout",
+        "'listen'",
+        "'busy'",
+};
+
+static const char *find_word(const char *text) {
+        for (size_t i = 0; i < ELEMENTSOF(words); i++)
+                if (strncmp(text, words[i], strlen(words[i])) == 0)
+                        return words[i];
+        return NULL;
+}
 
 static char *load(const char *path) {
         char *text = NULL;
@@ -62,20 +111,42 @@ static void test_every_entry_is_complete(const char *catalog) {
         ASSERT_EQ(count(catalog, "\nDocumentation: "), n);
         /* Unknown fields would be shown as they are. */
         for (const char *field = strstr(catalog, "@WAKECHAIN_"); field; field = strstr(field + 1, "@WAKECHAIN_"))
-                ASSERT_TRUE(strncmp(field, "@WAKECHAIN_SERVICE@", 19) == 0 ||
-                            strncmp(field, "@WAKECHAIN_WAKE_ID@", 19) == 0 ||
-                            strncmp(field, "@WAKECHAIN_DEPENDENCY@", 22) == 0 ||
-                            strncmp(field, "@WAKECHAIN_STATE@", 17) == 0 ||
-                            strncmp(field, "@WAKECHAIN_REASON@", 18) == 0);
+                ASSERT_TRUE(find_word(field) != NULL);
+}
+
+/* The entry behind its id, up to the next one. */
+static char *entry_of(const char *catalog, const char *id) {
+        const char *begin = strstr(catalog, id), *end;
+
+        ASSERT_TRUE(begin != NULL);
+        end = strstr(begin, "\n-- ");
+        return strndup(begin, end ? (size_t) (end - begin) : strlen(begin));
+}
+
+/* A translation leaves out no field, no page and no command. */
+static void test_same_words(const char *catalog, const char *other) {
+        for (const char *place = strstr(catalog, "\n-- "); place; place = strstr(place + 1, "\n-- ")) {
+                _cleanup_free_ char *id = strndup(place + 1, strlen("-- ") + ID_LENGTH);
+                _cleanup_free_ char *here = entry_of(catalog, id), *there = entry_of(other, id);
+
+                for (size_t i = 0; i < ELEMENTSOF(words); i++)
+                        if (!!strstr(here, words[i]) != !!strstr(there, words[i]))
+                                TEST_FAIL("'%s' is in one of the entries %s alone", words[i], id);
+        }
 }
 
 int main(int argc, char *argv[]) {
         _cleanup_free_ char *header = NULL, *catalog = NULL;
 
-        ASSERT_EQ(argc, 3);
+        ASSERT_TRUE(argc >= 3);
         header = load(argv[1]);
         catalog = load(argv[2]);
-        test_same_ids(header, catalog);
-        test_every_entry_is_complete(catalog);
+        for (int i = 2; i < argc; i++) {
+                _cleanup_free_ char *other = load(argv[i]);
+
+                test_same_ids(header, other);
+                test_every_entry_is_complete(other);
+                test_same_words(catalog, other);
+        }
         return EXIT_SUCCESS;
 }

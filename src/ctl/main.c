@@ -44,27 +44,31 @@ static const CtlVerb verbs[] = {
           "Print every error of the configuration; exit 1 if there is any" },
 };
 
-static const struct {
-        struct option option;
-        unsigned takes;
+#define FLAG(long, short, member) \
+        { { long, no_argument, NULL, short }, offsetof(CtlOptions, member) }
+#define TEXT(long, member) \
+        { { long, required_argument, NULL, 0 }, offsetof(CtlOptions, member) }
+
+typedef struct CtlOption {
+        struct {
+                struct option option;
+                size_t offset; /* of a bool, or of a text if it has an argument */
+        } to;
+        unsigned takes; /* 0: all verbs do */
         const char *help;
-} ctl_options[] = {
-        { { "help", no_argument, NULL, 'h' }, 0, "-h --help            Show this help" },
-        { { "version", no_argument, NULL, 'v' }, 0, "   --version         Show the version" },
-        { { "engine", no_argument, NULL, 'e' },
-          TAKES_ENGINE,
+} CtlOption;
+
+static const CtlOption ctl_options[] = {
+        { { { "help", no_argument, NULL, 'h' }, 0 }, 0, "-h --help            Show this help" },
+        { { { "version", no_argument, NULL, 'v' }, 0 }, 0, "   --version         Show the version" },
+        { FLAG("engine", 0, engine), TAKES_ENGINE,
           "   --engine          check: also ask the container engine and look into the compose folders" },
-        { { "filter", required_argument, NULL, 'i' },
-          TAKES_FILTER,
-          "   --filter=state=…  list: only services in these states" },
-        { { "format", required_argument, NULL, 'F' },
-          TAKES_FORMAT,
-          "   --format=FORMAT   graph: text, dot, mermaid or json" },
-        { { "json", no_argument, NULL, 'j' }, TAKES_JSON, "   --json            Print JSON, for programs" },
-        { { "no-pager", no_argument, NULL, 'p' }, 0, "   --no-pager        Without a pager, which only logs has" },
-        { { "quiet", no_argument, NULL, 'q' }, TAKES_QUIET, "-q --quiet           Only names, or nothing" },
-        { { "unit", required_argument, NULL, 'u' },
-          TAKES_UNIT,
+        { TEXT("filter", filter), TAKES_FILTER, "   --filter=state=…  list: only services in these states" },
+        { TEXT("format", format), TAKES_FORMAT, "   --format=FORMAT   graph: text, dot, mermaid or json" },
+        { FLAG("json", 0, json), TAKES_JSON, "   --json            Print JSON, for programs" },
+        { FLAG("no-pager", 0, no_pager), 0, "   --no-pager        Without a pager, which only logs has" },
+        { FLAG("quiet", 'q', quiet), TAKES_QUIET, "-q --quiet           Only names, or nothing" },
+        { TEXT("unit", unit), TAKES_UNIT,
           "   --unit=UNIT       check: only whether a service depends on this systemd unit" },
 };
 
@@ -97,56 +101,45 @@ static const CtlVerb *find_verb(const char *name) {
         return NULL;
 }
 
-/* Reads options up to the verb, or those of a verb (then argv[0] is it) wherever they are. -1: go on; otherwise an exit code. */
-static int parse_options(CtlOptions *given, const CtlVerb *verb, int argc, char **argv) {
-        struct option options[ELEMENTSOF(ctl_options) + 1] = {};
-        int c, i;
+static void take_option(CtlOptions *given, const CtlOption *option) {
+        char *target = (char *) given + option->to.offset;
 
-        for (size_t k = 0; k < ELEMENTSOF(ctl_options); k++)
-                options[k] = ctl_options[k].option;
+        if (option->to.option.has_arg == no_argument)
+                *(bool *) target = true;
+        else
+                *(const char **) target = optarg;
+}
+
+/* Reads options up to the verb, or those of a verb wherever they are; `taken`: which. -1: go on; otherwise an exit code. */
+static int parse_options(CtlOptions *given, unsigned *taken, const CtlVerb *verb, int argc, char **argv) {
+        struct option options[ELEMENTSOF(ctl_options) + 1] = {};
+        int c, k;
+
+        for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
+                options[i] = ctl_options[i].to.option;
         optind = 0;
-        while ((c = getopt_long(argc, argv, verb ? "hq" : "+hq", options, &i)) >= 0)
-                switch (c) {
-                case 'h':
+        while ((c = getopt_long(argc, argv, verb ? "hq" : "+hq", options, &k)) >= 0) {
+                if (c == 'h')
                         return print_help();
-                case 'v':
+                if (c == 'v') {
                         puts("wakechain " VERSION);
                         return CTL_FINE;
-                case 'e':
-                        given->engine = true;
-                        break;
-                case 'F':
-                        given->format = optarg;
-                        break;
-                case 'i':
-                        given->filter = optarg;
-                        break;
-                case 'j':
-                        given->json = true;
-                        break;
-                case 'p':
-                        given->no_pager = true;
-                        break;
-                case 'q':
-                        given->quiet = true;
-                        break;
-                case 'u':
-                        given->unit = optarg;
-                        break;
-                default:
-                        return CTL_USAGE;
                 }
+                if (c == '?')
+                        return CTL_USAGE;
+                for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
+                        if (c == 0 ? i == (size_t) k : options[i].val == c) {
+                                take_option(given, &ctl_options[i]);
+                                *taken |= ctl_options[i].takes;
+                        }
+        }
         return -1;
 }
 
-static int check_options(const CtlOptions *given, const CtlVerb *verb) {
-        unsigned takes = (given->engine ? TAKES_ENGINE : 0) | (given->filter ? TAKES_FILTER : 0) |
-                         (given->format ? TAKES_FORMAT : 0) | (given->json ? TAKES_JSON : 0) |
-                         (given->quiet ? TAKES_QUIET : 0) | (given->unit ? TAKES_UNIT : 0);
-
+static int check_options(unsigned taken, const CtlVerb *verb) {
         for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
-                if (ctl_options[i].takes & takes & ~verb->takes) {
-                        log_error("'wakectl %s' takes no --%s.", verb->name, ctl_options[i].option.name);
+                if (ctl_options[i].takes & taken & ~verb->takes) {
+                        log_error("'wakectl %s' takes no --%s.", verb->name, ctl_options[i].to.option.name);
                         return CTL_USAGE;
                 }
         return -1;
@@ -154,10 +147,11 @@ static int check_options(const CtlOptions *given, const CtlVerb *verb) {
 
 static int run(int argc, char **argv) {
         CtlOptions given = {};
+        unsigned taken = 0;
         const CtlVerb *verb;
         int r;
 
-        r = parse_options(&given, NULL, argc, argv);
+        r = parse_options(&given, &taken, NULL, argc, argv);
         if (r >= 0)
                 return r;
         if (optind == argc) {
@@ -173,14 +167,15 @@ static int run(int argc, char **argv) {
         }
         argv[0] = (char *) "wakectl"; /* for getopt's complaints */
         if (!(verb->takes & OWN_OPTIONS)) {
-                r = parse_options(&given, verb, argc, argv);
-                if (r < 0)
-                        r = check_options(&given, verb);
+                r = parse_options(&given, &taken, verb, argc, argv);
                 if (r >= 0)
                         return r;
                 argc -= optind;
                 argv += optind;
         }
+        r = check_options(taken, verb);
+        if (r >= 0)
+                return r;
         if (!(verb->takes & OWN_OPTIONS) && (argc < verb->min_arguments || argc > verb->max_arguments)) {
                 log_error("Usage: wakectl %s %s", verb->name, verb->arguments);
                 return CTL_USAGE;

@@ -201,9 +201,7 @@ char *stack_ports(const Stack *stack) {
         if (!file)
                 return NULL;
         r = stack_for_each_port(stack, print_port, file);
-        if (fclose(file) != 0 || r < 0)
-                text = mfree(text);
-        return text;
+        return fclose(file) == 0 && r >= 0 ? text : mfree(text);
 }
 
 static int append_port(void *target, uint16_t port, bool udp) {

@@ -69,7 +69,8 @@ static void say_backends(const char *label, const char *port, char *const *backe
 
 static void say_ports(const Stack *stack, const Look *look) {
         _cleanup_free_ char *ports = stack_ports(stack), *listen = join(stack->service->listen);
-        const Status *status = stack->status;
+        /* A stack that sleeps has those of its last run. */
+        const Status *status = stack->status && stack->status->state == SERVICE_AWAKE ? stack->status : NULL;
 
         if (!isempty(ports))
                 say_backends("Ports", ports, status && status->n_ports == 0 ? status->backends : NULL, look);

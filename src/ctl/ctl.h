@@ -9,6 +9,7 @@ enum {
         CTL_FINE = 0,
         CTL_FAILED = 1, /* or: there are errors */
         CTL_USAGE = 2,
+        CTL_INTERRUPTED = 130, /* by Ctrl-C */
 };
 
 typedef struct CtlOptions {
@@ -16,10 +17,20 @@ typedef struct CtlOptions {
         bool engine; /* check: also ask the engine */
         bool dry_run; /* reload: only say what would be done */
         bool force; /* reload: also while containers with a GPU run */
+        bool quiet, no_pager;
+        const char *filter; /* list: what is shown */
+        const char *format; /* graph */
         const char *unit; /* check: only look who depends on this one; NULL: all of it */
 } CtlOptions;
 
-/* wakectl check [FILE], wakectl reload, wakectl sleep NAME. They get the arguments after the verb, and return an exit code. */
+/* They get the arguments after the verb, and return an exit code. */
 int verb_check(const CtlOptions *options, int argc, char **argv);
+int verb_graph(const CtlOptions *options, int argc, char **argv);
+int verb_list(const CtlOptions *options, int argc, char **argv);
+int verb_plan(const CtlOptions *options, int argc, char **argv);
 int verb_reload(const CtlOptions *options, int argc, char **argv);
 int verb_sleep(const CtlOptions *options, int argc, char **argv);
+int verb_status(const CtlOptions *options, int argc, char **argv);
+int verb_wake(const CtlOptions *options, int argc, char **argv);
+/* Takes its own options. */
+int verb_logs(const CtlOptions *options, int argc, char **argv);

@@ -1,106 +1,199 @@
 #include <getopt.h>
+#include <limits.h>
+#include <locale.h>
 #include <stdio.h>
 
 #include "ctl/ctl.h"
+#include "ctl/table.h"
 #include "util/log.h"
 
 /* wakectl: everything a person does by hand, one verb each. */
+
+/* Options that not all verbs take. */
+enum {
+        TAKES_DRY_RUN = 1 << 0,
+        TAKES_ENGINE = 1 << 1,
+        TAKES_FILTER = 1 << 2,
+        TAKES_FORCE = 1 << 3,
+        TAKES_FORMAT = 1 << 4,
+        TAKES_JSON = 1 << 5,
+        TAKES_QUIET = 1 << 6,
+        TAKES_UNIT = 1 << 7,
+        OWN_OPTIONS = 1 << 8, /* what follows the verb is its own to read, argv[0] being the verb */
+};
 
 typedef struct CtlVerb {
         const char *name;
         const char *arguments; /* as shown */
         int min_arguments, max_arguments;
+        unsigned takes;
         int (*run)(const CtlOptions *options, int argc, char **argv);
         const char *help;
 } CtlVerb;
 
 static const CtlVerb verbs[] = {
-        { "check", "[FILE]", 0, 1, verb_check, "Print every error of the configuration; exit 1 if there is any" },
-        { "reload", "", 0, 0, verb_reload,
-          "Check the configuration, and have systemd read the units again if they are other ones" },
-        { "sleep", "NAME", 1, 1, verb_sleep, "Put a stack to sleep, also what ran before it was woken" },
+        { "list", "", 0, 0, TAKES_FILTER | TAKES_JSON | TAKES_QUIET, verb_list,
+          "Show all services: state, ports, how many dependencies are ready" },
+        { "status", "[NAME…]", 0, INT_MAX, TAKES_JSON, verb_status, "Show all that is known of services" },
+        { "wake", "NAME…", 1, INT_MAX, TAKES_JSON | TAKES_QUIET, verb_wake,
+          "Wake stacks, and show how it goes on" },
+        { "sleep", "NAME", 1, 1, 0, verb_sleep, "Put a stack to sleep, also what ran before it was woken" },
+        { "plan", "NAME", 1, 1, TAKES_JSON, verb_plan, "Show what a wake would start, in which order" },
+        { "graph", "[NAME…]", 0, INT_MAX, TAKES_FORMAT | TAKES_JSON, verb_graph, "Show what needs what" },
+        { "logs", "[-f …] NAME", 0, 0, OWN_OPTIONS, verb_logs,
+          "Show what the journal has of a stack, by journalctl" },
+        { "check", "[FILE]", 0, 1, TAKES_ENGINE | TAKES_JSON | TAKES_UNIT, verb_check,
+          "Print every error of the configuration; exit 1 if there is any" },
+        { "reload", "", 0, 0, TAKES_DRY_RUN | TAKES_FORCE | TAKES_JSON, verb_reload,
+          "Have systemd read the units again, if they are other ones" },
 };
 
-static void print_help(void) {
+#define FLAG(long, short, member) \
+        { { long, no_argument, NULL, short }, offsetof(CtlOptions, member) }
+#define TEXT(long, member) \
+        { { long, required_argument, NULL, 0 }, offsetof(CtlOptions, member) }
+
+typedef struct CtlOption {
+        struct {
+                struct option option;
+                size_t offset; /* of a bool, or of a text if it has an argument */
+        } to;
+        unsigned takes; /* 0: all verbs do */
+        const char *help;
+} CtlOption;
+
+static const CtlOption ctl_options[] = {
+        { { { "help", no_argument, NULL, 'h' }, 0 }, 0, "-h --help            Show this help" },
+        { { { "version", no_argument, NULL, 'v' }, 0 }, 0, "   --version         Show the version" },
+        { FLAG("dry-run", 0, dry_run), TAKES_DRY_RUN, "   --dry-run         reload: only say what would be done" },
+        { FLAG("engine", 0, engine), TAKES_ENGINE,
+          "   --engine          check: also ask the container engine and look into the compose folders" },
+        { TEXT("filter", filter), TAKES_FILTER, "   --filter=state=…  list: only services in these states" },
+        { FLAG("force", 0, force), TAKES_FORCE, "   --force           reload: also while containers with a GPU run" },
+        { TEXT("format", format), TAKES_FORMAT, "   --format=FORMAT   graph: text, dot, mermaid or json" },
+        { FLAG("json", 0, json), TAKES_JSON, "   --json            Print JSON, for programs" },
+        { FLAG("no-pager", 0, no_pager), 0, "   --no-pager        Without a pager, which only logs has" },
+        { FLAG("quiet", 'q', quiet), TAKES_QUIET, "-q --quiet           Only names, or nothing" },
+        { TEXT("unit", unit), TAKES_UNIT,
+          "   --unit=UNIT       check: only whether a service depends on this systemd unit" },
+};
+
+static int print_help(void) {
+        _cleanup_(table_freep) Table *table = NULL;
+        int r;
+
         printf("wakectl [OPTIONS…] VERB [ARGUMENTS…]\n\n"
                "Look at and drive the stacks that wakechain lets sleep.\n\n"
                "Verbs:\n");
-        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-                printf("  %-8s %-10s %s\n", verbs[i].name, verbs[i].arguments, verbs[i].help);
-        printf("\nOptions:\n"
-               "  -h --help            Show this help\n"
-               "     --version         Show the version\n"
-               "     --dry-run         Only say what would be done\n"
-               "     --engine          check: also ask the container engine and look into the compose folders\n"
-               "     --force           reload: also while containers with a GPU run\n"
-               "     --json            Print JSON, for programs\n"
-               "     --unit=UNIT       Only check whether a service depends on this systemd unit\n\n"
-               "Exit codes: 0 all is well, 1 it failed or there are errors, 2 wrong usage.\n");
-}
-
-static int run_verb(const CtlOptions *given, int argc, char **argv) {
-        for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
-                if (!streq(verbs[i].name, argv[0]))
-                        continue;
-                if (argc - 1 < verbs[i].min_arguments || argc - 1 > verbs[i].max_arguments) {
-                        log_error("Usage: wakectl %s %s", verbs[i].name, verbs[i].arguments);
-                        return CTL_USAGE;
-                }
-                return verbs[i].run(given, argc - 1, argv + 1);
+        r = table_new(&table, 3, NULL, 2);
+        for (size_t i = 0; i < ELEMENTSOF(verbs) && r >= 0; i++) {
+                table_add(table, verbs[i].name);
+                table_add(table, verbs[i].arguments);
+                table_add(table, verbs[i].help);
         }
-        log_error("Unknown verb '%s', see 'wakectl --help'.", argv[0]);
-        return CTL_USAGE;
+        if (r >= 0)
+                r = table_print(table, stdout, &(Look){});
+        printf("\nOptions:\n");
+        for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
+                printf("  %s\n", ctl_options[i].help);
+        printf("\nExit codes: 0 all is well, 1 it failed or there are errors, 2 wrong usage, 130 interrupted.\n");
+        return r < 0 ? CTL_FAILED : CTL_FINE;
 }
 
-int main(int argc, char **argv) {
-        enum {
-                ARG_DRY_RUN = 0x100,
-                ARG_ENGINE,
-                ARG_FORCE,
-                ARG_JSON,
-                ARG_UNIT,
-        };
-        static const struct option options[] = {
-                { "dry-run", no_argument, NULL, ARG_DRY_RUN }, { "engine", no_argument, NULL, ARG_ENGINE },
-                { "force", no_argument, NULL, ARG_FORCE },     { "help", no_argument, NULL, 'h' },
-                { "json", no_argument, NULL, ARG_JSON },       { "unit", required_argument, NULL, ARG_UNIT },
-                { "version", no_argument, NULL, 'v' },         {}
-        };
-        CtlOptions given = {};
-        int c, r;
+static const CtlVerb *find_verb(const char *name) {
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+                if (streq(verbs[i].name, name))
+                        return &verbs[i];
+        return NULL;
+}
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
-                switch (c) {
-                case 'h':
-                        print_help();
-                        return CTL_FINE;
-                case ARG_DRY_RUN:
-                        given.dry_run = true;
-                        break;
-                case ARG_FORCE:
-                        given.force = true;
-                        break;
-                case ARG_ENGINE:
-                        given.engine = true;
-                        break;
-                case ARG_JSON:
-                        given.json = true;
-                        break;
-                case ARG_UNIT:
-                        given.unit = optarg;
-                        break;
-                case 'v':
+static void take_option(CtlOptions *given, const CtlOption *option) {
+        char *target = (char *) given + option->to.offset;
+
+        if (option->to.option.has_arg == no_argument)
+                *(bool *) target = true;
+        else
+                *(const char **) target = optarg;
+}
+
+/* Reads options up to the verb, or those of a verb wherever they are; `taken`: which. -1: go on; otherwise an exit code. */
+static int parse_options(CtlOptions *given, unsigned *taken, const CtlVerb *verb, int argc, char **argv) {
+        struct option options[ELEMENTSOF(ctl_options) + 1] = {};
+        int c, k;
+
+        for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
+                options[i] = ctl_options[i].to.option;
+        optind = 0;
+        while ((c = getopt_long(argc, argv, verb ? "hq" : "+hq", options, &k)) >= 0) {
+                if (c == 'h')
+                        return print_help();
+                if (c == 'v') {
                         puts("wakechain " VERSION);
                         return CTL_FINE;
-                default:
+                }
+                if (c == '?')
+                        return CTL_USAGE;
+                for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
+                        if (c == 0 ? i == (size_t) k : options[i].val == c) {
+                                take_option(given, &ctl_options[i]);
+                                *taken |= ctl_options[i].takes;
+                        }
+        }
+        return -1;
+}
+
+static int check_options(unsigned taken, const CtlVerb *verb) {
+        for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
+                if (ctl_options[i].takes & taken & ~verb->takes) {
+                        log_error("'wakectl %s' takes no --%s.", verb->name, ctl_options[i].to.option.name);
                         return CTL_USAGE;
                 }
+        return -1;
+}
+
+static int run(int argc, char **argv) {
+        CtlOptions given = {};
+        unsigned taken = 0;
+        const CtlVerb *verb;
+        int r;
+
+        r = parse_options(&given, &taken, NULL, argc, argv);
+        if (r >= 0)
+                return r;
         if (optind == argc) {
                 log_error("Expected a verb, see 'wakectl --help'.");
                 return CTL_USAGE;
         }
+        argc -= optind;
+        argv += optind;
+        verb = find_verb(argv[0]);
+        if (!verb) {
+                log_error("Unknown verb '%s', see 'wakectl --help'.", argv[0]);
+                return CTL_USAGE;
+        }
+        argv[0] = (char *) "wakectl"; /* for getopt's complaints */
+        if (!(verb->takes & OWN_OPTIONS)) {
+                r = parse_options(&given, &taken, verb, argc, argv);
+                if (r >= 0)
+                        return r;
+                argc -= optind;
+                argv += optind;
+        }
+        r = check_options(taken, verb);
+        if (r >= 0)
+                return r;
+        if (!(verb->takes & OWN_OPTIONS) && (argc < verb->min_arguments || argc > verb->max_arguments)) {
+                log_error("Usage: wakectl %s %s", verb->name, verb->arguments);
+                return CTL_USAGE;
+        }
+        return verb->run(&given, argc, argv);
+}
 
-        r = run_verb(&given, argc - optind, argv + optind);
+int main(int argc, char **argv) {
+        int r;
+
+        (void) setlocale(LC_CTYPE, "");
+        r = run(argc, argv);
         /* Who reads the output has to know that it is whole. */
         if (fflush(stdout) != 0 || ferror(stdout)) {
                 (void) log_error_errno(-errno, "Failed to write: %m");

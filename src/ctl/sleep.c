@@ -3,6 +3,7 @@
 #include "control/status-file.h"
 #include "control/waker-call.h"
 #include "ctl/ctl.h"
+#include "ctl/reach.h"
 #include "manager/unit-manager.h"
 #include "model/service.h"
 #include "util/alarm.h"
@@ -25,22 +26,6 @@ typedef struct Sleep {
         sd_event_source *patience;
         uint64_t begin_usec, patience_usec;
 } Sleep;
-
-static int sleep_tell_unreachable(const Sleep *sleep, int error) {
-        if (error == -EACCES || error == -EPERM)
-                log_error("You may not put %s to sleep: root and members of the group 'wakechain' may.",
-                          sleep->name);
-        else if (error == -ENOENT)
-                log_error("There is no service '%s': %s does not exist. If it is new in dependencies.json, "
-                          "'systemctl daemon-reload' and 'systemctl start wake-control@%s.socket' bring it up.",
-                          sleep->name, sleep->path, sleep->name);
-        else if (error == -ECONNREFUSED)
-                log_error("Nobody listens on %s: 'systemctl restart wake-control@%s.socket'.", sleep->path,
-                          sleep->name);
-        else
-                log_error("Failed to connect to %s: %s", sleep->path, strerror(-error));
-        return CTL_FAILED;
-}
 
 /* What became of it: an exit code, or -EAGAIN if that is not the end of it. */
 static int sleep_outcome(const Sleep *sleep) {
@@ -82,8 +67,12 @@ static void sleep_on_end(WakerCall *call, const CallEnding *ending, void *userda
                 r = CTL_FAILED;
         } else if (ending->end == CALL_DONE)
                 r = sleep_outcome(sleep);
-        else if (ending->end == CALL_LOST && ending->error < 0)
-                r = sleep_tell_unreachable(sleep, ending->error);
+        else if (ending->end == CALL_LOST && ending->error < 0) {
+                _cleanup_free_ char *wish = text_printf("put %s to sleep", sleep->name);
+
+                tell_unreachable(strempty(wish), sleep->name, sleep->path, ending->error);
+                r = CTL_FAILED;
+        }
 
         if (r == -EAGAIN && ending->n_losses >= LOSSES_MAX) {
                 log_error("The waker of %s ends without an answer; see 'journalctl -u wake@%s'.", sleep->name,

@@ -1,9 +1,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "model/graph.h"
 #include "util/json-members.h"
 #include "util/log.h"
-#include "util/text.h"
 #include "web/api.h"
 #include "web/guard.h"
 #include "web/reply.h"
@@ -89,94 +89,20 @@ void api_state(Call *call) {
         reply_object(call->request, 200, object);
 }
 
-/* The graph: of each service its steps and who waits for whom, and all that services are made of, once. */
-
-static bool add_node(json_object *nodes, const Service *service, const Dependency *dependency) {
-        const char *kind = dependency_kind_to_string(dependency->kind);
-        /* A container, a unit and a service may have the same name. */
-        _cleanup_free_ char *key = text_printf("%s %s", kind, dependency->name);
-        json_object *node = key ? json_member(nodes, key) : NULL, *users = json_member(node, "services");
-
-        if (!key)
-                return false;
-        if (node)
-                return json_append(users, json_object_new_string(service->name)) &&
-                       json_add(node, "shared", json_object_new_boolean(true));
-        node = json_object_new_object();
-        users = json_object_new_array();
-        return json_add(nodes, key, node) && json_add_text(node, "id", dependency->name) &&
-               json_add_text(node, "kind", kind) && json_add(node, "services", users) &&
-               json_append(users, json_object_new_string(service->name)) &&
-               json_add(node, "shared", json_object_new_boolean(false));
-}
-
-static bool add_steps(json_object *object, const Service *service, const Plan *plan) {
-        json_object *steps = json_object_new_array();
-        bool fine = json_add(object, "steps", steps);
-
-        for (unsigned step = 1; fine && step <= plan->n_steps; step++) {
-                json_object *names = json_object_new_array();
-
-                fine = json_append(steps, names);
-                for (size_t i = 0; fine && i < plan->n_members; i++)
-                        if (plan->members[i].step == step)
-                                fine = json_append(names,
-                                                   json_object_new_string(
-                                                                   service->dependencies[plan->members[i].index]
-                                                                                   .name));
-        }
-        return fine;
-}
-
-static bool add_edges(json_object *object, const Service *service, const Plan *plan) {
-        json_object *edges = json_object_new_array();
-        bool fine = json_add(object, "edges", edges);
-
-        for (size_t i = 0; i < plan->n_members; i++) {
-                const PlanMember *member = &plan->members[i];
-
-                for (size_t k = 0; fine && k < member->n_needs; k++) {
-                        json_object *edge = json_object_new_object();
-
-                        fine = json_append(edges, edge) &&
-                               json_add_text(edge, "from", service->dependencies[member->index].name) &&
-                               json_add_text(edge, "to", service->dependencies[member->needs[k].member].name);
-                }
-        }
-        return fine;
-}
-
-static bool add_service(json_object *nodes, json_object *services, const BoardEntry *entry) {
-        const Service *service = board_entry_service(entry);
-        json_object *object = json_object_new_object();
-        bool fine = json_append(services, object) && json_add_text(object, "name", service->name) &&
-                    add_steps(object, service, board_entry_plan(entry)) &&
-                    add_edges(object, service, board_entry_plan(entry));
-
-        for (size_t i = 0; fine && i < service->n_dependencies; i++)
-                fine = add_node(nodes, service, &service->dependencies[i]);
-        return fine;
-}
-
 static char *make_graph(Call *call) {
-        _cleanup_(json_freep) json_object *graph = json_object_new_object(), *by_name = json_object_new_object();
-        json_object *nodes = json_object_new_array(), *services = json_object_new_array();
-        bool fine = json_add(graph, "nodes", nodes);
+        _cleanup_(graph_freep) Graph *graph = NULL;
+        _cleanup_(json_freep) json_object *object = NULL;
         const char *text;
+        int r;
 
-        fine = json_add(graph, "services", services) && fine && by_name;
-        for (size_t i = 0; fine && i < board_length(call->site->board); i++) {
+        r = graph_new(&graph);
+        for (size_t i = 0; r >= 0 && i < board_length(call->site->board); i++) {
                 BoardEntry *entry = board_get(call->site->board, i);
 
-                fine = entry && add_service(by_name, services, entry);
+                r = entry ? graph_add(graph, board_entry_service(entry), board_entry_plan(entry)) : -ENOMEM;
         }
-        if (!fine)
-                return NULL;
-        json_object_object_foreach(by_name, name, node) {
-                (void) name;
-                fine = fine && json_append(nodes, json_object_get(node));
-        }
-        text = fine ? json_print(graph, NULL) : NULL;
+        object = r < 0 ? NULL : graph_to_json(graph);
+        text = object ? json_print(object, NULL) : NULL;
         return text ? strdup(text) : NULL;
 }
 

@@ -92,45 +92,6 @@ static BoardEntry *entry_free(BoardEntry *entry) {
 }
 DEFINE_CLEANUP(BoardEntry *, entry_free);
 
-/* What a service is before its first wake, and which parts it has as long as its status does not say. */
-static int status_add_planned(Status *status, const Service *service, const Plan *plan) {
-        if (status->n_dependencies > 0 || plan->n_members == 0)
-                return 0;
-        status->dependencies = new0(DependencyStatus, plan->n_members);
-        if (!status->dependencies)
-                return -ENOMEM;
-        for (size_t i = 0; i < plan->n_members; i++) {
-                const Dependency *dependency = &service->dependencies[plan->members[i].index];
-
-                status->dependencies[i] = (DependencyStatus){
-                        .container = strdup(dependency->name),
-                        .required = dependency->type == DEPENDENCY_REQUIRED,
-                        .step = plan->members[i].step,
-                        .estimate_usec = dependency->estimated_usec,
-                };
-                if (!status->dependencies[i].container)
-                        return -ENOMEM;
-                status->n_dependencies++;
-        }
-        if (status->estimate_usec == 0)
-                status->estimate_usec = plan->estimate_usec;
-        return 0;
-}
-
-static int entry_new_status(const BoardEntry *entry, Status **ret) {
-        _cleanup_(status_freep) Status *status = new0(Status, 1);
-
-        if (!status)
-                return -ENOMEM;
-        *status = (Status){ .service = strdup(entry->service->name),
-                            .state = SERVICE_ASLEEP,
-                            .trigger = _TRIGGER_INVALID };
-        if (!status->service)
-                return -ENOMEM;
-        *ret = TAKE_PTR(status);
-        return 0;
-}
-
 /* When did its wake begin? By the wall clock as the waker tells, the first time; a clock that is set does not change it any more. */
 static void entry_set_begin(BoardEntry *entry, const Status *old) {
         const Status *status = entry->status;
@@ -154,9 +115,8 @@ static int entry_read(BoardEntry *entry) {
                 if (r != -ENOENT)
                         log_debug_errno(r, "Failed to read the status of %s, taking it for asleep: %m",
                                         entry->service->name);
-                r = entry_new_status(entry, &status);
-        }
-        if (r >= 0)
+                r = status_new_planned(&status, entry->service, entry->plan);
+        } else
                 r = status_add_planned(status, entry->service, entry->plan);
         if (r < 0)
                 return r;

@@ -1,23 +1,8 @@
 #pragma once
 
-/* Describe: services and their parts as the API tells them: progress as whole percents that never run backwards during a wake, and are 100
- * when the thing is done, not before. */
+/* Describe: services and their parts as texts that go out to who follows them. */
 
-#include "model/service.h"
-#include "model/status.h"
-
-/* How far a service and its parts have been told to be. */
-typedef struct Described {
-        unsigned percent;
-        unsigned *parts;
-        size_t n_parts;
-} Described;
-
-/* A wake begins: nothing has been told of it. */
-void described_begin(Described *described);
-/* Takes over how far it is now. */
-int described_update(Described *described, const Status *status);
-void described_done(Described *described);
+#include "model/described.h"
 
 typedef struct Telling {
         char *key; /* differs when there is something new to tell: all but the time left, which goes on by itself */

@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "config/problem.h"
 #include "ctl/ctl.h"
+#include "ctl/output.h"
 #include "ctl/unit-tree.h"
 #include "engine/survey.h"
 #include "manager/unit-manager.h"
@@ -141,7 +142,7 @@ static int reload_compare(Reload *reload) {
         return CTL_FINE;
 }
 
-static void print_text(const Reload *reload) {
+static int print_text(const Reload *reload) {
         for (size_t i = 0; i < reload->n_changes; i++) {
                 const UnitChange *change = &reload->changes[i];
 
@@ -151,10 +152,11 @@ static void print_text(const Reload *reload) {
                         printf("%s%s", unit == change->units ? ": " : ", ", *unit);
                 putchar('\n');
         }
+        return CTL_FINE;
 }
 
-static void print_json(const Reload *reload) {
-        _cleanup_(json_freep) json_object *list = json_object_new_array();
+static int print_json(const Reload *reload) {
+        json_object *list = json_object_new_array();
         bool fine = list != NULL;
 
         for (size_t i = 0; fine && i < reload->n_changes; i++) {
@@ -167,9 +169,7 @@ static void print_json(const Reload *reload) {
                 for (char **unit = change->units; fine && *unit; unit++)
                         fine = json_append(units, json_object_new_string(*unit));
         }
-        puts(fine ? json_object_to_json_string_ext(list, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-                                                                         JSON_C_TO_STRING_NOSLASHESCAPE)
-                  : "(out of memory)");
+        return output_json(json_built(list, fine));
 }
 
 /* 3 */
@@ -376,10 +376,11 @@ int verb_reload(const CtlOptions *options, int argc, char **argv) {
         r = reload_read(&reload);
         if (r == CTL_FINE)
                 r = reload_compare(&reload);
+        if (r == CTL_FINE)
+                r = (options->json ? print_json : print_text)(&reload);
         if (r != CTL_FINE)
                 return r;
 
-        (options->json ? print_json : print_text)(&reload);
         if (reload.n_changes == 0) {
                 log_notice("The units are as the configuration wants them, so systemd need not read them again. What is not in "
                            "them is in force from the next wake on.");

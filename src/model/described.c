@@ -131,7 +131,8 @@ json_object *described_to_json(const Described *described, const Service *servic
 
         for (size_t i = 0; fine && i < status->n_dependencies; i++)
                 fine = json_append(parts, dependency_new(described, service, status, i));
-        fine = fine && json_add_text(object, "name", service->name) && json_add_text(object, "title", service_title(service)) &&
+        fine = fine && json_add_text(object, "name", service->name) &&
+               json_add_text(object, "title", service_title(service)) &&
                json_add_number(object, "port", service->port) && json_add_text(object, "mode", mode) &&
                json_add_text(object, "state", service_state_to_string(status->state)) &&
                json_add_text(object, "since",

@@ -2,9 +2,9 @@
 #include <unistd.h>
 
 #include "ctl/ctl.h"
+#include "ctl/reach.h"
 #include "model/service.h"
 #include "util/log.h"
-#include "util/printable.h"
 #include "util/strv.h"
 #include "util/text.h"
 
@@ -87,12 +87,8 @@ int verb_logs(const CtlOptions *options, int argc, char **argv) {
                 log_error("Usage: wakectl logs [-f] [-n LINES] [-r] [-o OUTPUT] [-S SINCE] [-U UNTIL] NAME");
                 return CTL_USAGE;
         }
-        if (r >= 0 && !service_name_is_valid(argv[optind])) {
-                _cleanup_free_ char *printable = printable_copy(argv[optind], strlen(argv[optind]), false);
-
-                log_error("'%s' cannot be the name of a service.", strempty(printable));
+        if (r >= 0 && !are_service_names(argv + optind, 1))
                 return CTL_USAGE;
-        }
         if (r >= 0)
                 r = add_matches(&command, argv[optind]);
         if (r < 0) {

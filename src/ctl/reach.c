@@ -1,5 +1,20 @@
 #include "ctl/reach.h"
+#include "model/service.h"
 #include "util/log.h"
+#include "util/printable.h"
+
+bool are_service_names(char *const *names, int n) {
+        bool are = true;
+
+        for (int i = 0; i < n; i++)
+                if (!service_name_is_valid(names[i])) {
+                        _cleanup_free_ char *name = printable_copy(names[i], strlen(names[i]), false);
+
+                        log_error("'%s' cannot be the name of a service.", strempty(name));
+                        are = false;
+                }
+        return are;
+}
 
 void tell_unreachable(const char *wish, const char *service, const char *path, int error) {
         if (error == -EACCES || error == -EPERM)

@@ -5,7 +5,6 @@
 #include "ctl/ctl.h"
 #include "ctl/reach.h"
 #include "manager/unit-manager.h"
-#include "model/service.h"
 #include "util/alarm.h"
 #include "util/log.h"
 #include "util/text.h"
@@ -117,19 +116,15 @@ static int sleep_on_patience(sd_event_source *source, uint64_t usec, void *userd
         return 0;
 }
 
-int verb_sleep(const CtlOptions *options, int argc, char **argv) {
+static int sleep_one(const char *name) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(sd_event_source_unrefp) sd_event_source *patience = NULL;
         _cleanup_free_ char *path = NULL, *unit = NULL;
         _cleanup_(waker_call_freep) WakerCall *call = NULL;
         _cleanup_(unit_watch_freep) UnitWatch *watch = NULL;
-        Sleep sleep = { .name = argv[0], .begin_usec = time_now(CLOCK_MONOTONIC) };
+        Sleep sleep = { .name = name, .begin_usec = time_now(CLOCK_MONOTONIC) };
         int r;
 
-        if (!service_name_is_valid(sleep.name)) {
-                log_error("'%s' cannot be the name of a service.", sleep.name);
-                return CTL_USAGE;
-        }
         sleep.path = path = waker_call_path("", sleep.name);
         unit = text_printf("wake@%s.service", sleep.name);
         r = unit ? sd_event_new(&event) : -ENOMEM;
@@ -149,4 +144,18 @@ int verb_sleep(const CtlOptions *options, int argc, char **argv) {
         (void) waker_call_sleep(call);
         r = sd_event_loop(event);
         return r < 0 ? CTL_FAILED : r;
+}
+
+/* One after the other, as they are given. */
+int verb_sleep(const CtlOptions *options, int argc, char **argv) {
+        int outcome = CTL_FINE;
+
+        if (!are_service_names(argv, argc))
+                return CTL_USAGE;
+        for (int i = 0; i < argc; i++) {
+                int r = sleep_one(argv[i]);
+
+                outcome = MAX(outcome, r);
+        }
+        return outcome;
 }

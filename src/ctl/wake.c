@@ -6,9 +6,7 @@
 #include "ctl/output.h"
 #include "ctl/progress.h"
 #include "ctl/reach.h"
-#include "model/service.h"
 #include "util/log.h"
-#include "util/printable.h"
 #include "util/text.h"
 
 /* wakectl wake: holds each of the stacks until it is awake, as a front does for its clients. The hold ends with us, the wake does not: it
@@ -147,13 +145,8 @@ int verb_wake(const CtlOptions *options, int argc, char **argv) {
         _cleanup_(wake_done) Wake wake = { .options = options };
         int r;
 
-        for (int i = 0; i < argc; i++)
-                if (!service_name_is_valid(argv[i])) {
-                        _cleanup_free_ char *printable = printable_copy(argv[i], strlen(argv[i]), false);
-
-                        log_error("'%s' cannot be the name of a service.", strempty(printable));
-                        return CTL_USAGE;
-                }
+        if (!are_service_names(argv, argc))
+                return CTL_USAGE;
         r = wake_begin(&wake, argc, argv);
         for (size_t i = 0; r >= 0 && i < wake.n_orders; i++)
                 (void) waker_call_hold(wake.orders[i].call, TRIGGER_MANUAL);

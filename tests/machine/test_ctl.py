@@ -10,6 +10,7 @@ NOBODY = ["runuser", "-u", "nobody", "--"]
 
 
 class CtlTest(ServiceTest):
+    per = "module"
     config = users_config(
         clemence={"idleTimeout": "10min", "title": "Cl\u00e9mence"},
         gone={"name": "no-such", "dependencies": [{"container": "memvid-api", "startOrder": 1}, {"container": "no-such", "startOrder": 2}]},
@@ -150,6 +151,8 @@ class Looks(CtlTest):
 
 
 class BrokenFile(CtlTest):
+    per = "class"
+
     def test_last_good_is_shown(self):
         m = self.machine
         path = next(p for p in ("/etc/wakechain/dependencies.json", "/opt/docker-autostart/dependencies.json") if m.run(["test", "-e", p], check=False).returncode == 0)
@@ -187,6 +190,8 @@ class Wakes(CtlTest):
     def test_several_and_quiet(self):
         self.assertEqual(self.ctl("wake", "-q", "clemence", "memvid"), ("", ""))
         self.assertEqual({self.status(s)["state"] for s in ("clemence", "memvid")}, {"awake"})
+        self.assertRegex(self.ctl("sleep", "clemence", "no-such", "memvid", code=1)[1], "^There is no service 'no-such'")
+        self.assertEqual({self.status(s)["state"] for s in ("clemence", "memvid")}, {"asleep"})
 
     def test_json_lines(self):
         states = [json.loads(line)["state"] for line in self.said("wake", "--json", "clemence").splitlines()]

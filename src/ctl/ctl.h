@@ -14,9 +14,13 @@ enum {
 typedef struct CtlOptions {
         bool json;
         bool engine; /* check: also ask the engine */
+        const char *project; /* import: only this one; NULL: all */
+        bool write; /* import: into the configuration */
+        bool dry_run; /* say what would be done, and do nothing */
         const char *unit; /* check: only look who depends on this one; NULL: all of it */
 } CtlOptions;
 
-/* wakectl check [FILE], wakectl sleep NAME. They get the arguments after the verb, and return an exit code. */
+/* wakectl check [FILE], import, sleep NAME. They get the arguments after the verb, and return an exit code. */
 int verb_check(const CtlOptions *options, int argc, char **argv);
+int verb_import(const CtlOptions *options, int argc, char **argv);
 int verb_sleep(const CtlOptions *options, int argc, char **argv);

@@ -16,6 +16,8 @@ typedef struct CtlVerb {
 
 static const CtlVerb verbs[] = {
         { "check", "[FILE]", 0, 1, verb_check, "Print every error of the configuration; exit 1 if there is any" },
+        { "import", "", 0, 0, verb_import,
+          "Print, or write with --write, what dependencies.json says of the compose projects here" },
         { "sleep", "NAME", 1, 1, verb_sleep, "Put a stack to sleep, also what ran before it was woken" },
 };
 
@@ -28,9 +30,12 @@ static void print_help(void) {
         printf("\nOptions:\n"
                "  -h --help            Show this help\n"
                "     --version         Show the version\n"
+               "     --dry-run         import: only show what --write would change\n"
                "     --engine          check: also ask the container engine and look into the compose folders\n"
                "     --json            Print JSON, for programs\n"
-               "     --unit=UNIT       Only check whether a service depends on this systemd unit\n\n"
+               "     --project=NAME    import: only this compose project\n"
+               "     --unit=UNIT       Only check whether a service depends on this systemd unit\n"
+               "     --write           import: add to dependencies.d, beside what is there\n\n"
                "Exit codes: 0 all is well, 1 it failed or there are errors, 2 wrong usage.\n");
 }
 
@@ -50,15 +55,22 @@ static int run_verb(const CtlOptions *given, int argc, char **argv) {
 
 int main(int argc, char **argv) {
         enum {
-                ARG_ENGINE = 0x100,
+                ARG_DRY_RUN = 0x100,
+                ARG_ENGINE,
                 ARG_JSON,
+                ARG_PROJECT,
                 ARG_UNIT,
+                ARG_WRITE,
         };
-        static const struct option options[] = {
-                { "engine", no_argument, NULL, ARG_ENGINE }, { "help", no_argument, NULL, 'h' },
-                { "json", no_argument, NULL, ARG_JSON },     { "unit", required_argument, NULL, ARG_UNIT },
-                { "version", no_argument, NULL, 'v' },       {}
-        };
+        static const struct option options[] = { { "dry-run", no_argument, NULL, ARG_DRY_RUN },
+                                                 { "engine", no_argument, NULL, ARG_ENGINE },
+                                                 { "help", no_argument, NULL, 'h' },
+                                                 { "json", no_argument, NULL, ARG_JSON },
+                                                 { "project", required_argument, NULL, ARG_PROJECT },
+                                                 { "unit", required_argument, NULL, ARG_UNIT },
+                                                 { "version", no_argument, NULL, 'v' },
+                                                 { "write", no_argument, NULL, ARG_WRITE },
+                                                 {} };
         CtlOptions given = {};
         int c, r;
 
@@ -67,14 +79,23 @@ int main(int argc, char **argv) {
                 case 'h':
                         print_help();
                         return CTL_FINE;
+                case ARG_DRY_RUN:
+                        given.dry_run = true;
+                        break;
                 case ARG_ENGINE:
                         given.engine = true;
                         break;
                 case ARG_JSON:
                         given.json = true;
                         break;
+                case ARG_PROJECT:
+                        given.project = optarg;
+                        break;
                 case ARG_UNIT:
                         given.unit = optarg;
+                        break;
+                case ARG_WRITE:
+                        given.write = true;
                         break;
                 case 'v':
                         puts("wakechain " VERSION);

@@ -1,0 +1,147 @@
+"""wakectl import: somebody has stacks under compose and no dependencies.json. What the import writes is checked, put to use as the manual says, and
+the first connection wakes each stack, in the order of its depends_on."""
+
+import json
+
+from service_test import ServiceTest
+
+SHOP = """\
+name: shop
+services:
+  web:
+    image: sim
+    environment: {PORT: "80", DELAY_MS: "200"}
+    ports: ["9711:80"]
+    stop_grace_period: 1s
+    depends_on:
+      db: {condition: service_healthy}
+      setup: {condition: service_completed_successfully}
+  db:
+    image: sim
+    environment: {PORT: "5000", DELAY_MS: "700"}
+    stop_grace_period: 1s
+    healthcheck: {test: ["CMD", "curl", "-f", "http://localhost:5000/"], interval: 30s}
+  setup:
+    image: sim
+    command: ["true"]
+    depends_on: [db]
+  worker:
+    image: sim
+    environment: {PORT: "5001"}
+    stop_grace_period: 1s
+    depends_on: [web]
+"""
+NOTES = """\
+name: notes
+services:
+  app:
+    image: sim
+    container_name: notes.app
+    environment: {PORT: "80", DB_HOST: "notes_db"}
+    ports: ["9712:80", "127.0.0.1:9713:81"]
+    stop_grace_period: 1s
+  db:
+    image: sim
+    container_name: notes_db
+    environment: {PORT: "5000"}
+    stop_grace_period: 1s
+"""
+CONFIG = "/etc/wakechain/dependencies.json"
+FOLDER = "/etc/wakechain/dependencies.d"
+
+
+class Import(ServiceTest):
+    """With compose v2, which writes down who waits for whom."""
+
+    per = "test"
+    config = None
+    variant = "bare"
+
+    @classmethod
+    def prepare(cls, machine):
+        tool = "docker compose" if cls.suite() == "trixie" else "docker-compose"
+        for name, text in (("shop", SHOP), ("notes", NOTES)):
+            if cls.suite() == "bookworm":
+                text = "version: '2.4'\n" + text.split("\n", 1)[1].replace("service_completed_successfully", "service_started")
+            machine.write(f"/opt/{name}/docker-compose.yml", text)
+            machine.run(f"cd /opt/{name} && {tool} up -d", timeout=120)
+
+    def imported(self, *options):
+        done = self.machine.run(["wakectl", "import", *options])
+        return json.loads(done.stdout or "null"), done.stderr
+
+    def test_from_nothing_to_the_first_sleeping_stack(self):
+        m = self.machine
+        printed, _ = self.imported()
+        self.assertEqual(set(printed["services"]), {"shop", "notes"})
+        _, said = self.imported("--write")
+        self.assertIn("+++ /etc/wakechain/dependencies.d/shop.json", said)
+        for name, service in printed["services"].items():
+            self.assertEqual(json.loads(m.read(f"{FOLDER}/{name}.json")), {"services": {name: service}})
+        self.assertIn("2 services, no errors", m.out("wakectl check --engine", timeout=120))
+
+        m.systemctl("daemon-reload")
+        m.systemctl("start", "sockets.target")
+        self.settle()
+        for name in ("shop", "notes"):
+            self.sleep(name)
+        self.assertEqual(m.docker("ps", "--format", "{{.Names}}"), "")
+        since = m.now()
+        self.assertEqual(self.ask("http://127.0.0.1:9711/", timeout=60)[0], 200)
+        starts = self.starts(since)
+        self.assertLess(starts.index("shop-db-1"), starts.index("shop-web-1"))
+        # The one-shot has run when compose made it; the worker comes behind the way in.
+        self.assertNotIn("shop-setup-1", starts)
+        self.assertEqual(self.ask("http://127.0.0.1:9712/", timeout=60)[0], 200)
+        starts = self.starts(since)
+        self.assertLess(starts.index("notes_db"), starts.index("notes.app"))
+
+    def test_written_beside_what_is_there(self):
+        m = self.machine
+        own = {"services": {"notes": {"name": "notes.app", "port": 9712, "idleTimeout": "1h", "dependencies": [{"container": "notes.app"}]}}}
+        m.write(CONFIG, json.dumps({"services": {}}))
+        m.write(f"{FOLDER}/notes.json", json.dumps(own))
+        before = m.read(f"{FOLDER}/notes.json")
+        _, said = self.imported("--write", "--dry-run")
+        self.assertIn('+          "container": "notes_db"', said)
+        self.assertEqual(m.read(f"{FOLDER}/notes.json"), before)
+        self.assertEqual(m.out(["ls", FOLDER]), "notes.json")
+
+        self.imported("--write", "--project=notes")
+        found = json.loads(m.read(f"{FOLDER}/notes.json"))["services"]["notes"]
+        self.assertEqual({**found, "dependencies": None}, {**own["services"]["notes"], "dependencies": None, "composeDir": "/opt/notes", "network": "notes_default"})
+        self.assertEqual([d["container"] for d in found["dependencies"]], ["notes.app", "notes_db"])
+        after = m.read(f"{FOLDER}/notes.json")
+        self.imported("--write")
+        self.assertEqual(m.read(f"{FOLDER}/notes.json"), after)
+
+    def test_who_may_not_and_what_is_not_there(self):
+        m = self.machine
+        done = m.run(["runuser", "-u", "nobody", "--", "wakectl", "import"], check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("may not be asked", done.stderr)
+        done = m.run(["runuser", "-u", "nobody", "-g", "docker", "--", "wakectl", "import", "--write"], check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("root", done.stderr)
+        self.assertFalse(m.path(FOLDER).exists())
+        done = m.run(["wakectl", "import", "--project=shopp"], check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("did you mean 'shop'?", done.stderr)
+
+
+class Hanging(ServiceTest):
+    per = "class"
+    config = None
+    variant = "bare"
+
+    def test_says_so(self):
+        m = self.machine
+        m.run("systemctl stop docker.socket docker.service")
+        m.run(["mkdir", "-p", "/etc/wakechain"])
+        m.write(CONFIG, json.dumps({"services": {}, "engineSocket": "/run/deaf.sock"}))
+        with m.popen(["systemd-socket-activate", "-l", "/run/deaf.sock", "sleep", "infinity"]) as deaf:
+            m.wait_for("test -S /run/deaf.sock")
+            done = m.run(["wakectl", "import"], check=False)
+            deaf.kill()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("gives no answer within 2s", done.stderr)

@@ -63,8 +63,10 @@ static int run(Answer *answer, const char *folder, char *const *argv) {
 }
 
 static int make_argv(char ***ret, char *const *files, bool v1) {
-        static const char *const plugin[] = { "docker", "compose", NULL }, *const alone[] = { "docker-compose", NULL },
-                                       *const json[] = { "config", "--format", "json", NULL }, *const yaml[] = { "config", NULL };
+        static const char *const plugin[] = { "docker", "compose", NULL },
+                                 *const alone[] = { "docker-compose", NULL },
+                                 *const json[] = { "config", "--format", "json", NULL },
+                                 *const yaml[] = { "config", NULL };
         int r = 0;
 
         for (const char *const *word = v1 ? alone : plugin; *word && r >= 0; word++)
@@ -79,7 +81,8 @@ static int make_argv(char ***ret, char *const *files, bool v1) {
         return r;
 }
 
-int import_ask_compose(ImportWorld *world, const char *folder, char *const *files, char **ret_project, char **reterr_why) {
+int import_ask_compose(ImportWorld *world, const char *folder, char *const *files, char **ret_project,
+                       char **reterr_why) {
         const Environment environment = { .own = environ };
         _cleanup_(answer_done) Answer answer = {};
         _cleanup_(strv_freep) char **argv = NULL;
@@ -94,8 +97,8 @@ int import_ask_compose(ImportWorld *world, const char *folder, char *const *file
         if (r == -ENOMEM || !project)
                 return -ENOMEM;
         if (r >= 0 && answer.fine && answer.text)
-                r = import_read_compose(world, folder, v1 ? COMPOSE_YAML : COMPOSE_JSON, answer.text, answer.size, project,
-                                        compose_environment_separator(&environment, v1), ret_project);
+                r = import_read_compose(world, folder, v1 ? COMPOSE_YAML : COMPOSE_JSON, answer.text, answer.size,
+                                        project, compose_environment_separator(&environment, v1), ret_project);
         else if (r >= 0)
                 r = -EINVAL;
         if (r >= 0 || r == -ENOMEM)
@@ -157,7 +160,8 @@ static int read_edges(ImportContainer *container, json_object *depends, json_obj
 
                 if (required && !json_object_get_boolean(required) && !is_service(services, name))
                         continue;
-                r = service ? import_add_edge(container, service, condition_from(strempty(json_member_text(edge, "condition"))))
+                r = service ? import_add_edge(container, service,
+                                              condition_from(strempty(json_member_text(edge, "condition"))))
                             : -ENOMEM;
                 if (r < 0)
                         return r;
@@ -198,7 +202,8 @@ static int read_environment(ImportContainer *container, json_object *object) {
 
         if (json_object_is_type(object, json_type_array)) {
                 for (size_t i = 0; i < MIN(json_object_array_length(object), LIST_MAX) && r >= 0; i++)
-                        r = import_add_variable(container, strempty(json_text(json_object_array_get_idx(object, i))));
+                        r = import_add_variable(container,
+                                                strempty(json_text(json_object_array_get_idx(object, i))));
                 return r;
         }
         if (!json_object_is_type(object, json_type_object))
@@ -214,9 +219,10 @@ static int read_environment(ImportContainer *container, json_object *object) {
 }
 
 /* What the engine does not have yet, as it will be. */
-static int read_new(ImportContainer *container, const ComposeFile *file, const ComposeService *service, const char *folder,
-                    json_object *object) {
-        json_object *ports = json_member_of(object, "ports", json_type_array), *check = json_member(object, "healthcheck");
+static int read_new(ImportContainer *container, const ComposeFile *file, const ComposeService *service,
+                    const char *folder, json_object *object) {
+        json_object *ports = json_member_of(object, "ports", json_type_array),
+                    *check = json_member(object, "healthcheck");
         const struct {
                 char **target;
                 const char *text;
@@ -253,8 +259,8 @@ static int read_new(ImportContainer *container, const ComposeFile *file, const C
         return r;
 }
 
-static int read_service(ImportWorld *world, const ComposeFile *file, const ComposeService *service, const char *folder,
-                        json_object *services) {
+static int read_service(ImportWorld *world, const ComposeFile *file, const ComposeService *service,
+                        const char *folder, json_object *services) {
         static const char *const hooks[] = { "post_start", "pre_start", "pre_stop" };
         json_object *object = json_member(services, service->name);
         size_t n = world->n_containers;
@@ -272,7 +278,8 @@ static int read_service(ImportWorld *world, const ComposeFile *file, const Compo
         for (size_t i = found ? 0 : n; i < world->n_containers && r >= 0; i++) {
                 ImportContainer *container = &world->containers[i];
 
-                if (!streq(strempty(container->project), file->project) || !streq(container->service, service->name))
+                if (!streq(strempty(container->project), file->project) ||
+                    !streq(container->service, service->name))
                         continue;
                 r = read_edges(container, json_member(object, "depends_on"), services);
                 if (r >= 0)
@@ -284,8 +291,8 @@ static int read_service(ImportWorld *world, const ComposeFile *file, const Compo
         return r;
 }
 
-int import_read_compose(ImportWorld *world, const char *folder, ComposeFormat format, const char *text, size_t size, const char *project,
-                        char separator, char **ret_project) {
+int import_read_compose(ImportWorld *world, const char *folder, ComposeFormat format, const char *text,
+                        size_t size, const char *project, char separator, char **ret_project) {
         _cleanup_(compose_file_freep) ComposeFile *file = NULL;
         _cleanup_(json_freep) json_object *root = NULL;
         json_object *services;

@@ -15,7 +15,10 @@ enum {
 typedef struct CtlOptions {
         bool json;
         bool engine; /* check: also ask the engine */
-        bool dry_run; /* reload: only say what would be done */
+        const char *project; /* import: only this one; NULL: all */
+        char **compose, **files; /* import: folders of projects, and their files (-f); NULL: none */
+        bool write; /* import: into the configuration */
+        bool dry_run; /* say what would be done, and do nothing */
         bool force; /* reload: also while containers with a GPU run */
         bool quiet, no_pager;
         const char *filter; /* list: what is shown */
@@ -26,6 +29,7 @@ typedef struct CtlOptions {
 /* They get the arguments after the verb, and return an exit code. */
 int verb_check(const CtlOptions *options, int argc, char **argv);
 int verb_graph(const CtlOptions *options, int argc, char **argv);
+int verb_import(const CtlOptions *options, int argc, char **argv);
 int verb_list(const CtlOptions *options, int argc, char **argv);
 int verb_plan(const CtlOptions *options, int argc, char **argv);
 int verb_reload(const CtlOptions *options, int argc, char **argv);

@@ -6,6 +6,7 @@
 #include "ctl/ctl.h"
 #include "ctl/table.h"
 #include "util/log.h"
+#include "util/strv.h"
 
 /* wakectl: everything a person does by hand, one verb each. */
 
@@ -17,9 +18,10 @@ enum {
         TAKES_FORCE = 1 << 3,
         TAKES_FORMAT = 1 << 4,
         TAKES_JSON = 1 << 5,
-        TAKES_QUIET = 1 << 6,
-        TAKES_UNIT = 1 << 7,
-        OWN_OPTIONS = 1 << 8, /* what follows the verb is its own to read, argv[0] being the verb */
+        TAKES_PROJECTS = 1 << 6,
+        TAKES_QUIET = 1 << 7,
+        TAKES_UNIT = 1 << 8,
+        OWN_OPTIONS = 1 << 9, /* what follows the verb is its own to read, argv[0] being the verb */
 };
 
 typedef struct CtlVerb {
@@ -45,39 +47,52 @@ static const CtlVerb verbs[] = {
           "Show what the journal has of a stack, by journalctl" },
         { "check", "[FILE]", 0, 1, TAKES_ENGINE | TAKES_JSON | TAKES_UNIT, verb_check,
           "Print every error of the configuration; exit 1 if there is any" },
+        { "import", "", 0, 0, TAKES_DRY_RUN | TAKES_PROJECTS, verb_import,
+          "Print, or write, what dependencies.json says of the compose projects here" },
         { "reload", "", 0, 0, TAKES_DRY_RUN | TAKES_FORCE | TAKES_JSON, verb_reload,
           "Have systemd read the units again, if they are other ones" },
 };
 
 #define FLAG(long, short, member) \
-        { { long, no_argument, NULL, short }, offsetof(CtlOptions, member) }
+        { { long, no_argument, NULL, short }, offsetof(CtlOptions, member), false }
 #define TEXT(long, member) \
-        { { long, required_argument, NULL, 0 }, offsetof(CtlOptions, member) }
+        { { long, required_argument, NULL, 0 }, offsetof(CtlOptions, member), false }
+#define LIST(long, short, member) \
+        { { long, required_argument, NULL, short }, offsetof(CtlOptions, member), true }
 
 typedef struct CtlOption {
         struct {
                 struct option option;
-                size_t offset; /* of a bool, or of a text if it has an argument */
+                size_t offset; /* of a bool; of a text, if it has an argument */
+                bool list; /* of all texts, as it may be given more than once */
         } to;
         unsigned takes; /* 0: all verbs do */
         const char *help;
 } CtlOption;
 
 static const CtlOption ctl_options[] = {
-        { { { "help", no_argument, NULL, 'h' }, 0 }, 0, "-h --help            Show this help" },
-        { { { "version", no_argument, NULL, 'v' }, 0 }, 0, "   --version         Show the version" },
-        { FLAG("dry-run", 0, dry_run), TAKES_DRY_RUN, "   --dry-run         reload: only say what would be done" },
+        { { { "help", no_argument, NULL, 'h' }, 0, false }, 0, "-h --help            Show this help" },
+        { { { "version", no_argument, NULL, 'v' }, 0, false }, 0, "   --version         Show the version" },
+        { LIST("compose", 0, compose), TAKES_PROJECTS,
+          "   --compose=DIR     import: only the project in this folder, by its files; may be given more than once" },
+        { FLAG("dry-run", 0, dry_run), TAKES_DRY_RUN,
+          "   --dry-run         import, reload: only say what would be done" },
         { FLAG("engine", 0, engine), TAKES_ENGINE,
           "   --engine          check: also ask the container engine and look into the compose folders" },
+        { LIST("file", 'f', files), TAKES_PROJECTS,
+          "-f --file=FILE       import: compose's file, for the one --compose; may be given more than once" },
         { TEXT("filter", filter), TAKES_FILTER, "   --filter=state=…  list: only services in these states" },
         { FLAG("force", 0, force), TAKES_FORCE,
           "   --force           reload: also while containers with a GPU run" },
         { TEXT("format", format), TAKES_FORMAT, "   --format=FORMAT   graph: text, dot, mermaid or json" },
         { FLAG("json", 0, json), TAKES_JSON, "   --json            Print JSON, for programs" },
         { FLAG("no-pager", 0, no_pager), 0, "   --no-pager        Without a pager, which only logs has" },
+        { TEXT("project", project), TAKES_PROJECTS, "   --project=NAME    import: only this compose project" },
         { FLAG("quiet", 'q', quiet), TAKES_QUIET, "-q --quiet           Only names, or nothing" },
         { TEXT("unit", unit), TAKES_UNIT,
           "   --unit=UNIT       check: only whether a service depends on this systemd unit" },
+        { FLAG("write", 0, write), TAKES_PROJECTS,
+          "   --write           import: add to dependencies.d, beside what is there" },
 };
 
 static int print_help(void) {
@@ -109,13 +124,16 @@ static const CtlVerb *find_verb(const char *name) {
         return NULL;
 }
 
-static void take_option(CtlOptions *given, const CtlOption *option) {
-        char *target = (char *) given + option->to.offset;
+static int take_option(CtlOptions *given, const CtlOption *option) {
+        void *target = (char *) given + option->to.offset;
 
+        if (option->to.list)
+                return strv_append(target, optarg);
         if (option->to.option.has_arg == no_argument)
                 *(bool *) target = true;
         else
                 *(const char **) target = optarg;
+        return 0;
 }
 
 /* Reads options up to the verb, or those of a verb wherever they are; `taken`: which. -1: go on; otherwise an exit code. */
@@ -126,7 +144,7 @@ static int parse_options(CtlOptions *given, unsigned *taken, const CtlVerb *verb
         for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
                 options[i] = ctl_options[i].to.option;
         optind = 0;
-        while ((c = getopt_long(argc, argv, verb ? "hq" : "+hq", options, &k)) >= 0) {
+        while ((c = getopt_long(argc, argv, verb ? "f:hq" : "+f:hq", options, &k)) >= 0) {
                 if (c == 'h')
                         return print_help();
                 if (c == 'v') {
@@ -137,8 +155,11 @@ static int parse_options(CtlOptions *given, unsigned *taken, const CtlVerb *verb
                         return CTL_USAGE;
                 for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
                         if (c == 0 ? i == (size_t) k : options[i].val == c) {
-                                take_option(given, &ctl_options[i]);
                                 *taken |= ctl_options[i].takes;
+                                if (take_option(given, &ctl_options[i]) < 0) {
+                                        (void) log_oom();
+                                        return CTL_FAILED;
+                                }
                         }
         }
         return -1;
@@ -153,8 +174,13 @@ static int check_options(unsigned taken, const CtlVerb *verb) {
         return -1;
 }
 
+static void ctl_options_done(CtlOptions *options) {
+        strv_free(options->compose);
+        strv_free(options->files);
+}
+
 static int run(int argc, char **argv) {
-        CtlOptions given = {};
+        _cleanup_(ctl_options_done) CtlOptions given = {};
         unsigned taken = 0;
         const CtlVerb *verb;
         int r;

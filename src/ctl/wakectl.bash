@@ -5,6 +5,7 @@ _wakectl() {
         local -A options=(
                 [check]="--engine --json --unit="
                 [graph]="--format= --json"
+                [import]="--compose= --dry-run --file= --project= --write"
                 [list]="--filter= --json --quiet"
                 [logs]="--follow --lines= --no-pager --output= --reverse --since= --until="
                 [plan]="--json"
@@ -37,7 +38,7 @@ _wakectl() {
                 [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace
         elif [[ -z $verb ]]; then
                 mapfile -t COMPREPLY < <(compgen -W "${!options[*]}" -- "$word")
-        elif [[ $verb == reload ]]; then
+        elif [[ $verb == reload || $verb == import ]]; then
                 COMPREPLY=()
         elif [[ $verb == check ]]; then
                 mapfile -t COMPREPLY < <(compgen -f -- "$word")

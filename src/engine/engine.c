@@ -643,6 +643,8 @@ static int engine_call_on_deadline(sd_event_source *source, uint64_t usec, void 
 /* What can be asked for */
 
 static int parse_container(EngineReply *reply, const char *body, size_t size) {
+        reply->body = body;
+        reply->body_size = size;
         return container_info_parse(&reply->info, body, size);
 }
 

@@ -46,6 +46,8 @@ typedef struct EngineReply {
         EngineOutcome outcome;
         const char *message; /* the engine's own sentence, or ours; never NULL, one line */
         ContainerInfo *info; /* inspect; TAKE_PTR() to keep it */
+        const char *body; /* inspect, if outcome is ENGINE_OK: the whole answer, for who wants to know more of it */
+        size_t body_size;
         NetworkInfo *network; /* of a network, if outcome is ENGINE_OK */
         int exit_code; /* exec, if outcome is ENGINE_OK */
         char **exec_argv; /* engine_inspect_exec(): what runs; NULL: it does not run */

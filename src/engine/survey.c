@@ -19,6 +19,9 @@ struct Survey {
         sd_event *event;
         Engine *engine;
         uint64_t deadline_usec;
+        SurveyReader reader;
+        void *userdata;
+        bool lost; /* the reader has no memory */
 
         ListedContainer *listed;
         size_t n_listed;
@@ -38,6 +41,10 @@ typedef struct Listing {
 
 static uint64_t survey_left(const Survey *survey) {
         return MAX(usec_sub(survey->deadline_usec, time_now(CLOCK_MONOTONIC)), (uint64_t) USEC_PER_MSEC);
+}
+
+void survey_allow(Survey *survey, uint64_t timeout_usec) {
+        survey->deadline_usec = usec_add(time_now(CLOCK_MONOTONIC), timeout_usec);
 }
 
 static void listing_on_answer(EngineCall *call, EngineReply *reply, void *userdata) {
@@ -72,7 +79,7 @@ int survey_new(Survey **ret, const char *engine_socket, uint64_t timeout_usec) {
         survey = new0(Survey, 1);
         if (!survey)
                 return -ENOMEM;
-        survey->deadline_usec = usec_add(time_now(CLOCK_MONOTONIC), timeout_usec);
+        survey_allow(survey, timeout_usec);
 
         r = sd_event_new(&survey->event);
         if (r >= 0)
@@ -87,6 +94,11 @@ int survey_new(Survey **ret, const char *engine_socket, uint64_t timeout_usec) {
 
         *ret = TAKE_PTR(survey);
         return 0;
+}
+
+void survey_set_reader(Survey *survey, SurveyReader reader, void *userdata) {
+        survey->reader = reader;
+        survey->userdata = userdata;
 }
 
 Survey *survey_free(Survey *survey) {
@@ -134,9 +146,11 @@ static void survey_on_inspected(EngineCall *call, EngineReply *reply, void *user
         Query *query = ASSERT_PTR(userdata);
         Survey *survey = query->survey;
 
-        if (reply->outcome == ENGINE_OK)
+        if (reply->outcome == ENGINE_OK) {
+                survey->lost |= survey->reader &&
+                                survey->reader(reply->body, reply->body_size, survey->userdata) == -ENOMEM;
                 query->info = TAKE_PTR(reply->info);
-        else
+        } else
                 log_debug("Failed to look at '%s': %s", query->container, reply->message);
         query->call = engine_call_free(call);
         survey->n_running--;
@@ -197,7 +211,7 @@ int survey_inspect(Survey *survey, char *const *containers) {
         r = survey_ask(survey, n);
         if (r >= 0)
                 qsort(larger, survey->n_queries, sizeof(*larger), compare_queries);
-        return r;
+        return survey->lost ? -ENOMEM : r;
 }
 
 const ContainerInfo *survey_find(const Survey *survey, const char *container) {

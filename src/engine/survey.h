@@ -27,6 +27,12 @@ const ListedContainer *survey_known(const Survey *survey, const char *container)
 /* Whether there is one of this id, whatever its name. */
 bool survey_has_id(const Survey *survey, const char *id);
 
+/* What is asked from now on has this long. */
+void survey_allow(Survey *survey, uint64_t timeout_usec);
+/* Gets each answer about a container as it comes, besides. Once there is no memory for one, survey_inspect() fails. */
+typedef int (*SurveyReader)(const char *body, size_t size, void *userdata);
+void survey_set_reader(Survey *survey, SurveyReader reader, void *userdata);
+
 /* Looks at these, some at a time, each once, however often it is asked for; the names are borrowed. What the engine does not tell in time is not
  * known. */
 int survey_inspect(Survey *survey, char *const *containers);

@@ -274,6 +274,6 @@ int verb_import(const CtlOptions *options, int argc, char **argv) {
         if (r >= 0 && !options->write)
                 r = print(&import);
         if (import.n_written > 0)
-                log_info("'wakectl check --engine' looks at the whole, and 'systemctl daemon-reload' puts it to use.");
+                log_info("'wakectl check --engine' looks at the whole, and 'wakectl reload' puts it to use.");
         return r < 0 || import.failed ? CTL_FAILED : CTL_FINE;
 }

@@ -122,9 +122,8 @@ static void answer_unreachable(Call *call, int error) {
         log_warning_errno(error, "Failed to ask the waker of %s: %m", call->name);
         if (error == -ENOENT || error == -ECONNREFUSED)
                 reply_refusal(call->request, 503,
-                              "Nobody listens on the control socket of %s: if the service is new, 'systemctl "
-                              "daemon-reload' and 'systemctl start wake-control@%s.socket' bring it up.",
-                              call->name, call->name);
+                              "Nobody listens on the control socket of %s: if the service is new, 'wakectl reload' brings it up.",
+                              call->name);
         else
                 reply_refusal(call->request, 503, "The waker of %s cannot be asked: %s", call->name,
                               strerror(-error));

@@ -81,9 +81,9 @@ class Import(ServiceTest):
             self.assertEqual(json.loads(m.read(f"{FOLDER}/{name}.json")), printed)
         self.assertIn("2 services, no errors", m.out("wakectl check --engine", timeout=120))
 
-        m.systemctl("daemon-reload")
-        m.systemctl("start", "sockets.target")
-        self.settle()
+        said = m.out("wakectl reload")
+        self.assertRegex(said, r"(?m)^added +notes: ")
+        self.assertRegex(said, r"(?m)^added +shop: ")
         for name in ("shop", "notes"):
             m.run(["wakectl", "sleep", name], timeout=120)
         self.assertEqual(m.docker("ps", "--format", "{{.Names}}"), "")

@@ -3,6 +3,8 @@
 #include "model/described.h"
 #include "util/json-members.h"
 
+/* Described: objects are put together member by member; what a status does not say yet comes from the plan. */
+
 #define PERCENT_BUSY_MAX 99U
 
 int status_add_planned(Status *status, const Service *service, const Plan *plan) {

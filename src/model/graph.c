@@ -2,6 +2,8 @@
 #include "util/json-members.h"
 #include "util/text.h"
 
+/* Graph: services are added one by one; what they share is found again by its kind and name. */
+
 struct Graph {
         json_object *nodes; /* by kind and name */
         json_object *services;

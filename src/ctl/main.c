@@ -65,13 +65,17 @@ int main(int argc, char **argv) {
                 ARG_UNIT,
                 ARG_WRITE,
         };
-        static const struct option options[] = {
-                { "dry-run", no_argument, NULL, ARG_DRY_RUN }, { "engine", no_argument, NULL, ARG_ENGINE },
-                { "file", required_argument, NULL, 'f' },      { "help", no_argument, NULL, 'h' },
-                { "json", no_argument, NULL, ARG_JSON },       { "project", required_argument, NULL, ARG_PROJECT },
-                { "unit", required_argument, NULL, ARG_UNIT }, { "version", no_argument, NULL, 'v' },
-                { "write", no_argument, NULL, ARG_WRITE },     {}
-        };
+        static const struct option options[] = { { "compose", required_argument, NULL, ARG_COMPOSE },
+                                                 { "dry-run", no_argument, NULL, ARG_DRY_RUN },
+                                                 { "engine", no_argument, NULL, ARG_ENGINE },
+                                                 { "file", required_argument, NULL, 'f' },
+                                                 { "help", no_argument, NULL, 'h' },
+                                                 { "json", no_argument, NULL, ARG_JSON },
+                                                 { "project", required_argument, NULL, ARG_PROJECT },
+                                                 { "unit", required_argument, NULL, ARG_UNIT },
+                                                 { "version", no_argument, NULL, 'v' },
+                                                 { "write", no_argument, NULL, ARG_WRITE },
+                                                 {} };
         CtlOptions given = {};
         int c, r;
 

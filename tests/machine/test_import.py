@@ -51,7 +51,7 @@ FOLDER = "/etc/wakechain/dependencies.d"
 
 
 class Import(ServiceTest):
-    per = "test"
+    per = "class"
     config = None
     variant = "clemence-sim"
 
@@ -63,6 +63,9 @@ class Import(ServiceTest):
                 text = "version: '2.4'\n" + text.split("\n", 1)[1].replace("service_completed_successfully", "service_started")
             machine.write(f"/opt/{name}/docker-compose.yml", text)
             machine.run(f"cd /opt/{name} && {tool} up -d", timeout=120)
+
+    def setUp(self):
+        self.machine.run("rm -rf /etc/wakechain")
 
     def imported(self, *options):
         done = self.machine.run(["wakectl", "import", *options])

@@ -53,7 +53,7 @@ static bool ports_equal(const InnerPort *a, size_t n, const InnerPort *b, size_t
                 return false;
         for (size_t i = 0; i < n; i++)
                 if (a[i].port != b[i].port || a[i].published != b[i].published || a[i].waits != b[i].waits ||
-                    a[i].on_host != b[i].on_host ||
+                    a[i].udp != b[i].udp || a[i].on_host != b[i].on_host ||
                     !prefixes_equal(a[i].addresses, a[i].n_addresses, b[i].addresses, b[i].n_addresses))
                         return false;
         return true;
@@ -155,18 +155,19 @@ void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *
         *ret = inner;
 }
 
-int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, uint16_t published, bool waits) {
+int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, bool udp, uint16_t published, bool waits) {
         InnerPort *larger, *added;
 
         for (size_t i = 0; i < inner->n_ports && published == 0; i++)
-                if (info && inner->ports[i].pid == info->pid && inner->ports[i].port == port)
+                if (info && inner->ports[i].pid == info->pid && inner->ports[i].port == port &&
+                    inner->ports[i].udp == udp)
                         return 0;
         larger = reallocarray(inner->ports, inner->n_ports + 1, sizeof(*larger));
         if (!larger)
                 return -ENOMEM;
         inner->ports = larger;
         added = &larger[inner->n_ports++];
-        *added = (InnerPort){ .port = port, .published = published, .waits = waits };
+        *added = (InnerPort){ .port = port, .udp = udp, .published = published, .waits = waits };
         if (info) {
                 added->pid = info->pid;
                 added->on_host = is_on_host(info);
@@ -218,7 +219,7 @@ static int port_is_used(const Inner *inner, const InnerPort *port, const Address
         SocketFilter filter;
         int r;
 
-        if (port->pid <= 0)
+        if (port->pid <= 0 || port->udp)
                 return false;
         filter = (SocketFilter){
                 .port = port->port,

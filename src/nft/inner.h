@@ -21,6 +21,7 @@ typedef struct InnerLink {
 
 typedef struct InnerPort {
         uint16_t published; /* on the host, where the engine's proxy connects as somebody else; 0: not to be asked */
+        bool udp;
         bool waits; /* its container does not accept yet: clients of it go on to the front while the service is lifted */
         pid_t pid; /* of the container; 0: it does not run */
         uint16_t port;
@@ -50,7 +51,7 @@ void inner_init_own(Inner *ret, const Service *service, const ContainerInfo *con
 /* That names lead to it. */
 int inner_add_named(Inner *inner, const ContainerInfo *info, const char *virtual_address);
 /* A port of that container; one that is NULL does not run. `published` as above: one of 0 is not added beside another one of the same. */
-int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, uint16_t published, bool waits);
+int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, bool udp, uint16_t published, bool waits);
 void inner_done(Inner *inner);
 /* But for the processes. */
 bool inner_equal(const Inner *a, const Inner *b);

@@ -34,6 +34,7 @@ typedef struct RedirectEntry {
         RedirectAim aim;
         uint16_t redirect_port;
         bool has_names;
+        uint64_t udp; /* redirect_udp_sum() of its elements */
         char *const *uncounted; /* whose connections are not counted while it is lifted: addresses, CIDR; or NULL */
 } RedirectEntry;
 

@@ -45,7 +45,7 @@ static void ports_take_given(Ports *ports, const Service *service) {
                 (void) ports_take(ports, service->redirect_port);
         }
         for (size_t i = 0; i < service->n_ports; i++) {
-                if (!ports->udp || service_port_is_udp(&service->ports[i]))
+                if (service_port_is_udp(&service->ports[i]) == ports->udp)
                         (void) ports_take(ports, service->ports[i].port);
                 if (ports->udp)
                         (void) ports_take(ports, service->ports[i].redirect_port);

@@ -59,6 +59,9 @@ bool inner_equal(const Inner *a, const Inner *b);
 /* Is a client connected to one of the ports? Nobody who has vanished counts, nor who is in `ignored` (may be NULL). `silence_usec` as for
  * remote_is_gone(). Negative: it cannot be told. */
 int inner_is_used(const Inner *inner, char *const *ignored, uint64_t silence_usec);
+/* Has a client sent or got a datagram by one of the ports of UDP within that time, or a second more, past the front or by it? Negative: it cannot
+ * be told. */
+int inner_has_datagrams(const Inner *inner, char *const *ignored, uint64_t within_usec);
 /* Has somebody come by that port of the host who is not with the container yet? Asked after inner_is_used(), nobody is missed: the engine's proxy,
  * which clients of this host come by, has accepted a connection before it makes its own, on a busy machine a second before. */
 bool inner_is_on_its_way(uint16_t published, uint64_t silence_usec);

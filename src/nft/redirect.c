@@ -8,7 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/conntrack.h"
 #include "net/netlink.h"
+#include "net/remote.h"
 #include "nft/redirect.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -436,6 +438,46 @@ static void change_services(Change *change) {
         }
 }
 
+/* Of ports of UDP: of which elements flows are forgotten that lead elsewhere. */
+typedef struct Forgetting {
+        const RedirectElement *elements;
+        size_t n;
+        const Change *change; /* NULL: all of `service` */
+        const char *service;
+} Forgetting;
+
+static bool forgetting_is_about(const Forgetting *forgetting, const RedirectElement *element) {
+        const RedirectEntry *entry;
+
+        if (element->map != REDIRECT_UDP_SOURCES)
+                return false;
+        if (!forgetting->change)
+                return streq(element->service, forgetting->service);
+        entry = change_find(forgetting->change, element->service);
+        return entry && entry->aim == REDIRECT_UP;
+}
+
+static int forgetting_on_flow(const ConntrackFlow *flow, void *userdata) {
+        const Forgetting *forgetting = userdata;
+
+        for (size_t i = 0; i < forgetting->n; i++) {
+                const RedirectElement *element = &forgetting->elements[i];
+
+                if (element->to == flow->to_port && key_port(element) != flow->server_port &&
+                    forgetting_is_about(forgetting, element) && remote_is_here(flow->family, flow->to))
+                        return conntrack_forget(flow);
+        }
+        return 0;
+}
+
+static int forgetting_run(Forgetting *forgetting) {
+        bool any = false;
+
+        for (size_t i = 0; i < forgetting->n && !any; i++)
+                any = forgetting_is_about(forgetting, &forgetting->elements[i]);
+        return any ? conntrack_list(forgetting_on_flow, forgetting) : 0;
+}
+
 int redirect_settle(Redirect *redirect, const RedirectSnapshot *snapshot, const RedirectEntry *entries,
                     size_t n_entries, const RedirectElement *elements, size_t n_elements, bool *changed) {
         _cleanup_text_ Text commands = {};
@@ -461,6 +503,12 @@ int redirect_settle(Redirect *redirect, const RedirectSnapshot *snapshot, const 
         change_services(&change);
         change_elements(&change, /* comes= */ true);
         r = redirect ? redirect_commit(redirect, &commands) : 0;
+        if (r >= 0 && redirect) {
+                int k = forgetting_run(&(Forgetting){ elements, n_elements, &change, NULL });
+
+                if (k < 0)
+                        log_debug_errno(k, "Failed to have flows of UDP begin anew, ignoring: %m");
+        }
         return r < 0 ? r : (int) change.n_changed;
 }
 
@@ -569,6 +617,16 @@ int redirect_up(Redirect *redirect, const Service *service, const Inner *inner) 
         redirect_write_up(commands.stream, service->name, port);
         r = write_udp(redirect, commands.stream, service, /* up= */ true, NULL);
         return r < 0 ? r : redirect_commit(redirect, &commands);
+}
+
+int redirect_forget_flows(Redirect *redirect, const Service *service) {
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+        int r;
+
+        r = redirect_query(redirect, "list map inet wakechain udpsources\n", &snapshot);
+        if (r < 0)
+                return r;
+        return forgetting_run(&(Forgetting){ snapshot->elements, snapshot->n_elements, NULL, service->name });
 }
 
 /* The service's chain, and what goes with it. */

@@ -92,6 +92,20 @@ static void text_add_listen(UnitText *text, const Service *service) {
                 unit_text_print(text, "RemoveOnStop=yes\n");
 }
 
+/* The wildcard, both families: a redirected packet comes to the address of the interface that it came in by. */
+static void text_add_redirected(UnitText *text, const Service *service) {
+        bool udp = false;
+
+        unit_text_print(text, "ListenStream=%u\n", service->redirect_port);
+        for (size_t i = 0; i < service->n_ports; i++) {
+                if (service->ports[i].redirect_port == 0)
+                        continue;
+                unit_text_print(text, "ListenDatagram=%u\n", service->ports[i].redirect_port);
+                udp = true;
+        }
+        unit_text_print(text, "BindIPv6Only=both\n%s\n", udp ? "PassPacketInfo=yes" : "NoDelay=yes");
+}
+
 static bool takes_connections(const Service *service) {
         bool takes = !service->listen;
 
@@ -122,13 +136,8 @@ static void text_socket(UnitText *text, const UnitsWanted *wanted, const Service
                               "StartLimitIntervalSec=0\n"
                               "\n"
                               "[Socket]\n");
-        /* The wildcard, both families: a redirected packet comes to the address of the interface that it came in by. */
         if (redirected)
-                unit_text_print(text,
-                                "ListenStream=%u\n"
-                                "BindIPv6Only=both\n"
-                                "NoDelay=yes\n",
-                                service->redirect_port);
+                text_add_redirected(text, service);
         else {
                 text_add_listen(text, service);
                 text_add_access(text, service);
@@ -244,6 +253,10 @@ static void options_add_port(UnitText *options, const Service *service, const Se
                              const char *place) {
         char value[INET6_ADDRSTRLEN + sizeof("[]:65535=always")];
 
+        if (port->redirect_port > 0) {
+                (void) snprintf(value, sizeof(value), "%u=%s", port->redirect_port, place);
+                options_add(options, FRONT_OPTION_PORT_UDP, value);
+        }
         if (port->page != service->page) {
                 (void) snprintf(value, sizeof(value), "%s=%s", place, page_mode_to_string(port->page));
                 options_add(options, FRONT_OPTION_PORT_PAGE, value);

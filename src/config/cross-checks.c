@@ -69,8 +69,12 @@ static int claim_all(ClaimList *list, DraftService *entry) {
                         r = claim(list, redirect);
                 for (size_t i = 0; i < service->n_ports && r >= 0; i++) {
                         published.address.port = service->ports[i].port;
+                        published.address.udp = redirect.address.udp = service_port_is_udp(&service->ports[i]);
                         published.further = true;
                         r = claim(list, published);
+                        redirect.address.port = service->ports[i].redirect_port;
+                        if (r >= 0 && redirect.address.udp)
+                                r = claim(list, redirect);
                 }
         }
         for (char **text = service->listen; text && *text && r >= 0; text++) {

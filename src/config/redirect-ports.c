@@ -16,10 +16,19 @@
 #define REDIRECT_PORT_MIN 20000
 #define N_PLACES (REDIRECT_PORT_MAX - REDIRECT_PORT_MIN + 1)
 
+/* Those of one protocol. */
 typedef struct Ports {
+        bool udp;
         bool taken[REDIRECT_PORT_MAX + 1];
         unsigned n_free; /* of the places */
 } Ports;
+
+/* A service, or a port of UDP of it, that is to have one. */
+typedef struct Asking {
+        DraftService *entry;
+        uint16_t port; /* that is redirected, 0: only names are */
+        uint16_t *ret; /* 0 until it has one */
+} Asking;
 
 /* Whether it was free. */
 static bool ports_take(Ports *ports, unsigned port) {
@@ -31,21 +40,28 @@ static bool ports_take(Ports *ports, unsigned port) {
 }
 
 static void ports_take_given(Ports *ports, const Service *service) {
-        (void) ports_take(ports, service->port);
-        (void) ports_take(ports, service->redirect_port);
-        for (size_t i = 0; i < service->n_ports; i++)
-                (void) ports_take(ports, service->ports[i].port);
+        if (!ports->udp) {
+                (void) ports_take(ports, service->port);
+                (void) ports_take(ports, service->redirect_port);
+        }
+        for (size_t i = 0; i < service->n_ports; i++) {
+                if (service_port_is_udp(&service->ports[i]) == ports->udp)
+                        (void) ports_take(ports, service->ports[i].port);
+                if (ports->udp)
+                        (void) ports_take(ports, service->ports[i].redirect_port);
+        }
         for (char **text = service->listen; text && *text; text++) {
                 ListenAddress address;
 
-                if (listen_address_from_string(&address, *text) >= 0 && address.family != AF_UNIX && !address.udp)
+                if (listen_address_from_string(&address, *text) >= 0 && address.family != AF_UNIX &&
+                    address.udp == ports->udp)
                         (void) ports_take(ports, address.port);
         }
 }
 
-static void ports_give(Ports *ports, DraftService *entry, unsigned port) {
+static void ports_give(Ports *ports, const Asking *asking, unsigned port) {
         if (ports_take(ports, port))
-                entry->service.redirect_port = (uint16_t) port;
+                *asking->ret = (uint16_t) port;
 }
 
 /* FNV-1a: any hash would do, as long as it stays the same one. */
@@ -58,38 +74,81 @@ static unsigned first_place(const char *name) {
 }
 
 /* Those of `waiting` that still have none, in the same order; returns how many. */
-static size_t drop_served(DraftService **waiting, size_t n) {
+static size_t drop_served(Asking *waiting, size_t n) {
         size_t left = 0;
 
         for (size_t i = 0; i < n; i++)
-                if (waiting[i]->service.redirect_port == 0)
+                if (*waiting[i].ret == 0)
                         waiting[left++] = waiting[i];
         return left;
 }
 
-static void refuse(Draft *draft, DraftService *entry) {
+static void refuse(Draft *draft, DraftService *entry, const char *member) {
         JsonPath service = json_path_member(&path_services, entry->service.name);
-        JsonPath path = json_path_member(&service, "redirectPort");
+        JsonPath path = json_path_member(&service, member);
 
         draft_refuse(draft, entry, &path, NULL,
                      "is missing, and no port from %d to %d is free: expected one below, or 'listen'",
                      REDIRECT_PORT_MIN, REDIRECT_PORT_MAX);
 }
 
-int redirect_ports_assign(Draft *draft) {
-        _cleanup_free_ DraftService **waiting = NULL;
-        Ports ports = { .n_free = N_PLACES };
+static void ports_assign(Ports *ports, Draft *draft, Asking *waiting, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (waiting[i].port > 0)
+                        ports_give(ports, &waiting[i], waiting[i].port + REDIRECT_PORT_OFFSET);
+        n = drop_served(waiting, n);
+        /* Each port comes to be asked for, so this ends. */
+        for (unsigned round = 0; n > 0 && ports->n_free > 0; round++) {
+                for (size_t i = 0; i < n; i++)
+                        ports_give(ports, &waiting[i],
+                                   REDIRECT_PORT_MIN + (first_place(waiting[i].entry->service.name) + round) %
+                                                                       N_PLACES);
+                n = drop_served(waiting, n);
+        }
+        for (size_t i = 0; i < n; i++)
+                if (!waiting[i].entry->broken)
+                        refuse(draft, waiting[i].entry, ports->udp ? "ports" : "redirectPort");
+}
+
+/* As it was before, or as it is to be found. */
+static size_t add_datagrams(Asking *waiting, DraftService *entry, const Service *before) {
+        Service *service = &entry->service;
         size_t n = 0;
+
+        for (size_t i = 0; i < service->n_ports && service_is_redirected(service); i++) {
+                ServicePort *port = &service->ports[i];
+
+                if (!service_port_is_udp(port))
+                        continue;
+                for (size_t j = 0; before && j < before->n_ports; j++)
+                        if (service_port_is_udp(&before->ports[j]) && before->ports[j].port == port->port)
+                                port->redirect_port = before->ports[j].redirect_port;
+                if (port->redirect_port == 0)
+                        waiting[n++] = (Asking){ entry, port->port, &port->redirect_port };
+        }
+        return n;
+}
+
+int redirect_ports_assign(Draft *draft) {
+        _cleanup_free_ Asking *waiting = NULL, *datagrams = NULL;
+        _cleanup_free_ DraftService **entries = NULL;
+        Ports tcp = { .n_free = N_PLACES }, udp = { .udp = true, .n_free = N_PLACES };
+        size_t n = 0, n_datagrams = 0;
 
         assert(draft);
 
-        waiting = new0(DraftService *, draft->n_services + 1);
-        if (!waiting)
-                return -ENOMEM;
         for (size_t i = 0; i < draft->n_services; i++)
-                waiting[draft->services[i].service.order] = &draft->services[i];
+                n_datagrams += draft->services[i].service.n_ports;
+        waiting = new0(Asking, draft->n_services + 1);
+        datagrams = new0(Asking, n_datagrams + 1);
+        entries = new0(DraftService *, draft->n_services + 1);
+        if (!waiting || !datagrams || !entries)
+                return -ENOMEM;
+        n_datagrams = 0;
+        for (size_t i = 0; i < draft->n_services; i++)
+                entries[draft->services[i].service.order] = &draft->services[i];
         for (size_t i = 0; i < draft->n_services; i++) {
-                DraftService *entry = waiting[i];
+                DraftService *entry = entries[i];
                 const Service *before = draft->before && !entry->source
                                                         ? config_find(draft->before, entry->service.name)
                                                         : NULL;
@@ -97,24 +156,12 @@ int redirect_ports_assign(Draft *draft) {
                 if (before)
                         entry->service.redirect_port = before->redirect_port;
                 else if (entry->needs_redirect_port)
-                        waiting[n++] = entry;
-                ports_take_given(&ports, &entry->service);
+                        waiting[n++] = (Asking){ entry, entry->service.port, &entry->service.redirect_port };
+                n_datagrams += add_datagrams(datagrams + n_datagrams, entry, before);
+                ports_take_given(&tcp, &entry->service);
+                ports_take_given(&udp, &entry->service);
         }
-
-        for (size_t i = 0; i < n; i++)
-                if (waiting[i]->service.port > 0)
-                        ports_give(&ports, waiting[i], waiting[i]->service.port + REDIRECT_PORT_OFFSET);
-        n = drop_served(waiting, n);
-        /* Each port comes to be asked for, so this ends. */
-        for (unsigned round = 0; n > 0 && ports.n_free > 0; round++) {
-                for (size_t i = 0; i < n; i++)
-                        ports_give(&ports, waiting[i],
-                                   REDIRECT_PORT_MIN + (first_place(waiting[i]->service.name) + round) % N_PLACES);
-                n = drop_served(waiting, n);
-        }
-
-        for (size_t i = 0; i < n; i++)
-                if (!waiting[i]->broken)
-                        refuse(draft, waiting[i]);
+        ports_assign(&tcp, draft, waiting, n);
+        ports_assign(&udp, draft, datagrams, n_datagrams);
         return 0;
 }

@@ -255,9 +255,6 @@ static int check_port(const Check *check, size_t i) {
                 refuse_port(check, i, "page", "datagrams are held: who sends them sees no page");
         if (udp && port->proxy_protocol >= 0)
                 refuse_port(check, i, "proxyProtocol", "datagrams have no such header");
-        if (udp && !given(check, "listen"))
-                refuse_port(check, i, "protocol",
-                            "a port of UDP needs 'listen': without it, only ports of TCP can be had");
         if (port->proxy_protocol > 0 && !given(check, "listen"))
                 refuse_port(check, i, "proxyProtocol", needs_listen);
         if (port->page < 0)

@@ -116,6 +116,13 @@ int backends_new(Backends **ret, char *const *texts) {
         return 0;
 }
 
+void address_set_port(Address *address, in_port_t port) {
+        if (address->any.sa_family == AF_INET)
+                ((struct sockaddr_in *) &address->storage)->sin_port = port;
+        else if (address->any.sa_family == AF_INET6)
+                ((struct sockaddr_in6 *) &address->storage)->sin6_port = port;
+}
+
 Backends *backends_at_port(const Backends *backends, in_port_t port) {
         const size_t size = sizeof(*backends) + backends->n * sizeof(Address);
         Backends *copy = malloc(size);
@@ -124,10 +131,7 @@ Backends *backends_at_port(const Backends *backends, in_port_t port) {
                 return NULL;
         memcpy(copy, backends, size);
         for (size_t i = 0; i < copy->n; i++)
-                if (copy->addresses[i].any.sa_family == AF_INET)
-                        ((struct sockaddr_in *) &copy->addresses[i].storage)->sin_port = port;
-                else if (copy->addresses[i].any.sa_family == AF_INET6)
-                        ((struct sockaddr_in6 *) &copy->addresses[i].storage)->sin6_port = port;
+                address_set_port(&copy->addresses[i], port);
         return copy;
 }
 

@@ -25,6 +25,8 @@ int address_parse(Address *ret, const char *text);
 /* Whether a socket that was connected to this address has met itself: the kernel may choose the very port on loopback
  * as its own, if nobody is there. */
 bool address_is_self_connected(int fd, const Address *address);
+/* In network order; of an address that has one. */
+void address_set_port(Address *address, in_port_t port);
 
 bool addresses_equal(const Address *a, size_t n_a, const Address *b, size_t n_b);
 

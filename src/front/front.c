@@ -689,7 +689,7 @@ int front_new(Front **ret, sd_event *event, const FrontOptions *options, Keep *k
                 r = acceptor_new(&front->acceptor, front->reactor, first, n, front->options.service,
                                  front_has_room, front_on_connection, front);
         if (r >= 0)
-                r = udp_ways_new(&front->udp, front->reactor, first, n, front->flows_max,
+                r = udp_ways_new(&front->udp, front->reactor, first, n, &front->options.ports, front->flows_max,
                                  front->options.udp_timeout_usec, front_admits_flow, front_on_flows, front);
         if (r < 0)
                 return r;

@@ -39,6 +39,10 @@ static int take_port_version(void *member, const char *text) {
         return port_manners_add_proxy_protocol(member, text);
 }
 
+static int take_port_udp(void *member, const char *text) {
+        return port_manners_add_udp(member, text);
+}
+
 static int take_port_page(void *member, const char *text) {
         return port_manners_add_page(member, text);
 }
@@ -108,6 +112,8 @@ static const Option table[] = {
           offsetof(FrontOptions, proxy_protocol) },
         { FRONT_OPTION_PORT_PROXY_PROTOCOL, "PORT=VERSION", "Introduce clients of one port, or ADDRESS:PORT",
           take_port_version, offsetof(FrontOptions, ports) },
+        { FRONT_OPTION_PORT_UDP, "PORT=PORT", "Datagrams to the first were sent to the second, and redirected",
+          take_port_udp, offsetof(FrontOptions, ports) },
         { "udp-timeout", "TIME", "A UDP client has gone after this long (1min)", take_span,
           offsetof(FrontOptions, udp_timeout_usec) },
         { "status", "PATH", "The service's status file", take_path, offsetof(FrontOptions, status) },

@@ -68,6 +68,18 @@ int port_manners_add_proxy_protocol(PortManners *manners, const char *text) {
         return MIN(r, 0);
 }
 
+int port_manners_add_udp(PortManners *manners, const char *text) {
+        const char *value;
+        PortManner *manner;
+        int r;
+
+        r = take_place(manners, text, &manner, &value);
+        if (r < 0)
+                return r;
+        manner->udp = port_from_string(value);
+        return manner->udp > 0 ? 0 : -EINVAL;
+}
+
 const PortManner *port_manners_find(const PortManners *manners, int fd) {
         const struct sockaddr_in *in;
         const struct sockaddr_in6 *in6;

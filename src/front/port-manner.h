@@ -9,6 +9,7 @@ typedef struct PortManner {
         uint16_t port;
         int page; /* a PageMode; negative: as the service's */
         int proxy_protocol; /* likewise */
+        uint16_t udp; /* that datagrams were redirected from which come to this one; 0: nothing is redirected to it */
 } PortManner;
 
 typedef struct PortManners {
@@ -19,6 +20,8 @@ typedef struct PortManners {
 /* "[ADDRESS:]PORT=auto|always|never" and "[ADDRESS:]PORT=none|v1|v2". -EINVAL. */
 int port_manners_add_page(PortManners *manners, const char *text);
 int port_manners_add_proxy_protocol(PortManners *manners, const char *text);
+/* "PORT=PORT". */
+int port_manners_add_udp(PortManners *manners, const char *text);
 void port_manners_done(PortManners *manners);
 
 /* Of who is connected by this descriptor. NULL: all of it is as the service's. */

@@ -22,4 +22,5 @@
 #define FRONT_OPTION_PAGE "page"
 #define FRONT_OPTION_PORT_PAGE "port-page"
 #define FRONT_OPTION_PORT_PROXY_PROTOCOL "port-proxy-protocol"
+#define FRONT_OPTION_PORT_UDP "port-udp"
 #define FRONT_OPTION_PROXY_PROTOCOL "proxy-protocol"

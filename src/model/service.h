@@ -75,6 +75,7 @@ typedef enum PageMode {
 typedef struct ServicePort {
         uint16_t port;
         int protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+        uint16_t redirect_port; /* of UDP in redirect mode, else 0: datagrams do not tell where they were redirected from */
         char **listen; /* proxy mode: where its clients come in; all of these are in the service's list, too */
         char *backend; /* as given; NULL: found out after the start */
         PageMode page;

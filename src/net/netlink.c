@@ -74,13 +74,12 @@ void netlink_end(const struct nlmsghdr *request, struct nlattr *nested) {
         nested->nla_type |= NLA_F_NESTED;
 }
 
-const void *netlink_find(const NetlinkReply *reply, size_t size, uint16_t type, size_t wanted) {
-        size_t offset = NLMSG_LENGTH(NLMSG_ALIGN(size));
+/* Among attributes from `offset` on, up to `end`. */
+static const void *find(const char *bytes, size_t offset, size_t end, uint16_t type, size_t wanted) {
+        while (offset + NLA_HDRLEN <= end) {
+                const struct nlattr *attribute = (const struct nlattr *) (bytes + offset);
 
-        while (offset + NLA_HDRLEN <= reply->header.nlmsg_len) {
-                const struct nlattr *attribute = (const struct nlattr *) (reply->bytes + offset);
-
-                if (attribute->nla_len < NLA_HDRLEN || offset + attribute->nla_len > reply->header.nlmsg_len)
+                if (attribute->nla_len < NLA_HDRLEN || offset + attribute->nla_len > end)
                         return NULL;
                 if ((attribute->nla_type & NLA_TYPE_MASK) == type)
                         return attribute->nla_len >= NLA_HDRLEN + wanted ? (const char *) attribute + NLA_HDRLEN
@@ -88,4 +87,14 @@ const void *netlink_find(const NetlinkReply *reply, size_t size, uint16_t type, 
                 offset += (size_t) NLA_ALIGN(attribute->nla_len);
         }
         return NULL;
+}
+
+const void *netlink_find(const NetlinkReply *reply, size_t size, uint16_t type, size_t wanted) {
+        return find(reply->bytes, NLMSG_LENGTH(NLMSG_ALIGN(size)), reply->header.nlmsg_len, type, wanted);
+}
+
+const void *netlink_find_in(const void *nested, uint16_t type, size_t wanted) {
+        const struct nlattr *outer = (const struct nlattr *) ((const char *) nested - NLA_HDRLEN);
+
+        return find((const char *) outer, NLA_HDRLEN, outer->nla_len, type, wanted);
 }

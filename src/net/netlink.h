@@ -29,3 +29,5 @@ void netlink_end(const struct nlmsghdr *request, struct nlattr *nested);
 
 /* The attribute's data, behind `size` bytes of the family's own header, if it has at least `wanted` bytes. Else NULL. */
 const void *netlink_find(const NetlinkReply *reply, size_t size, uint16_t type, size_t wanted);
+/* The same within a nested one, which is what netlink_find() has returned for it. */
+const void *netlink_find_in(const void *nested, uint16_t type, size_t wanted);

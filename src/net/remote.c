@@ -59,6 +59,13 @@ static int remote_link(const Connection *connection) {
                                : *interface;
 }
 
+bool remote_is_here(int family, const uint8_t address[static 16]) {
+        Connection connection = { .family = family };
+
+        memcpy(connection.remote, address, sizeof(connection.remote));
+        return remote_link(&connection) == -EADDRINUSE;
+}
+
 /* 1: it answers, 0: it does not, -EOPNOTSUPP: there is no such question on that link. The kernel forgets neighbours that it has not heard of
  * for a while: then this is asked, and the next call has the answer. */
 static int neighbour_answers(const Connection *connection, int interface) {

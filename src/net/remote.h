@@ -10,5 +10,7 @@
  * later at most. That needs CAP_NET_ADMIN. */
 bool remote_is_gone(const Connection *connection, uint64_t silence_usec);
 
+/* Whether that address, IPv4 as in a Connection, is one of this host. */
+bool remote_is_here(int family, const uint8_t address[static 16]);
 /* The control group of the socket at the other end, by the inode of its folder. -ENOENT: it is not on this host's network. */
 int remote_group(const Connection *connection, uint64_t *ret);

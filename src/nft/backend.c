@@ -256,22 +256,34 @@ static Backend default_backend(const Service *service, const ContainerInfo *cons
                           .publisher_port = on_host ? port : 0 };
 }
 
-/* Proxy mode: by where its clients come in. */
-static int add_listened(PortBackends *backends, const Service *service, const ContainerInfo *const *infos,
-                        const ServicePort *port) {
+/* Who publishes it, wherever. */
+static Backend published_backend(const Service *service, const ContainerInfo *const *infos,
+                                 const ServicePort *port) {
         Backend backend = default_backend(service, infos, port->port);
         const bool udp = service_port_is_udp(port);
-        int r = 0;
 
         for (size_t i = 0; i < service->n_dependencies; i++)
                 for (size_t j = 0; infos[i] && j < infos[i]->n_bindings; j++) {
                         const PortBinding *binding = &infos[i]->bindings[j];
 
                         if ((udp ? binding->udp : binding->tcp) && port_binding_covers(binding, port->port))
-                                backend = (Backend){ .member = i, .port = binding->container_port };
+                                backend = (Backend){ .member = i,
+                                                     .port = binding->container_port,
+                                                     .publisher = i,
+                                                     .publisher_port = binding->container_port };
                 }
-        backend.publisher = BACKEND_NO_MEMBER;
         backend.udp = udp;
+        return backend;
+}
+
+/* Proxy mode: by where its clients come in. */
+static int add_listened(PortBackends *backends, const Service *service, const ContainerInfo *const *infos,
+                        const ServicePort *port) {
+        Backend backend = published_backend(service, infos, port);
+        int r = 0;
+
+        backend.publisher = BACKEND_NO_MEMBER;
+        backend.publisher_port = 0;
         for (char **text = port->listen; text && *text && r >= 0; text++) {
                 char host[INET6_ADDRSTRLEN];
                 ListenAddress address;
@@ -314,6 +326,12 @@ int port_backends_find(PortBackend **ret, size_t *ret_n, const Service *service,
         for (size_t i = 0; i < service->n_ports && r >= 0; i++) {
                 const ServicePort *port = &service->ports[i];
 
+                /* Whatever address a datagram came to, it goes the same way: a socket of UDP does not tell the ports' ways apart by that. */
+                if (!service->listen && service_port_is_udp(port)) {
+                        r = add_port(&backends, service, port->port, NULL, port->backend,
+                                     published_backend(service, infos, port));
+                        continue;
+                }
                 r = service->listen ? add_listened(&backends, service, infos, port)
                                     : add_published(&backends, service, infos, port->port, port->backend);
                 if (r == 0 && !service->listen)
@@ -339,8 +357,10 @@ bool port_backend_is_direct(const PortBackend *backend, const ContainerInfo *con
              i++) {
                 const PortBinding *binding = &infos[publisher]->bindings[i];
 
-                published |= binding->tcp && port_binding_covers(binding, backend->port);
-                at |= binding->tcp && port_binding_is_at(binding, backend->port);
+                const bool same = backend->backend.udp ? binding->udp : binding->tcp;
+
+                published |= same && port_binding_covers(binding, backend->port);
+                at |= same && port_binding_is_at(binding, backend->port);
         }
         /* What is on the host's network has nothing bound. */
         return publisher != BACKEND_NO_MEMBER && infos[publisher] && (at || !published);

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "net/conntrack.h"
 #include "net/remote.h"
 #include "nft/inner.h"
 #include "util/fd.h"
@@ -53,7 +54,7 @@ static bool ports_equal(const InnerPort *a, size_t n, const InnerPort *b, size_t
                 return false;
         for (size_t i = 0; i < n; i++)
                 if (a[i].port != b[i].port || a[i].published != b[i].published || a[i].waits != b[i].waits ||
-                    a[i].on_host != b[i].on_host ||
+                    a[i].udp != b[i].udp || a[i].on_host != b[i].on_host ||
                     !prefixes_equal(a[i].addresses, a[i].n_addresses, b[i].addresses, b[i].n_addresses))
                         return false;
         return true;
@@ -155,18 +156,19 @@ void inner_init(Inner *ret, const Service *service, const ContainerInfo *const *
         *ret = inner;
 }
 
-int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, uint16_t published, bool waits) {
+int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, bool udp, uint16_t published, bool waits) {
         InnerPort *larger, *added;
 
         for (size_t i = 0; i < inner->n_ports && published == 0; i++)
-                if (info && inner->ports[i].pid == info->pid && inner->ports[i].port == port)
+                if (info && inner->ports[i].pid == info->pid && inner->ports[i].port == port &&
+                    inner->ports[i].udp == udp)
                         return 0;
         larger = reallocarray(inner->ports, inner->n_ports + 1, sizeof(*larger));
         if (!larger)
                 return -ENOMEM;
         inner->ports = larger;
         added = &larger[inner->n_ports++];
-        *added = (InnerPort){ .port = port, .published = published, .waits = waits };
+        *added = (InnerPort){ .port = port, .udp = udp, .published = published, .waits = waits };
         if (info) {
                 added->pid = info->pid;
                 added->on_host = is_on_host(info);
@@ -218,7 +220,7 @@ static int port_is_used(const Inner *inner, const InnerPort *port, const Address
         SocketFilter filter;
         int r;
 
-        if (port->pid <= 0)
+        if (port->pid <= 0 || port->udp)
                 return false;
         filter = (SocketFilter){
                 .port = port->port,
@@ -238,20 +240,30 @@ static int port_is_used(const Inner *inner, const InnerPort *port, const Address
         return inside.n_established > outside.n_ignored;
 }
 
-int inner_is_used(const Inner *inner, char *const *ignored, uint64_t silence_usec) {
-        _cleanup_free_ AddressPrefix *none = NULL; /* who is no client */
+/* Who is no client. NULL: out of memory. */
+static AddressPrefix *list_others(const Inner *inner, char *const *ignored, size_t *ret_n) {
+        AddressPrefix *none = new0(AddressPrefix, inner->n_own + strv_length(ignored) + 1);
         size_t n = 0;
-        int r = false;
 
-        none = new0(AddressPrefix, inner->n_own + strv_length(ignored) + 1);
         if (!none)
-                return -ENOMEM;
+                return NULL;
         for (; n < inner->n_own; n++)
                 none[n] = inner->own[n];
         for (; ignored && *ignored; ignored++)
                 if (address_prefix_parse(&none[n], *ignored) >= 0)
                         n++;
+        *ret_n = n;
+        return none;
+}
 
+int inner_is_used(const Inner *inner, char *const *ignored, uint64_t silence_usec) {
+        _cleanup_free_ AddressPrefix *none = NULL;
+        int r = false;
+        size_t n;
+
+        none = list_others(inner, ignored, &n);
+        if (!none)
+                return -ENOMEM;
         for (size_t i = 0; i < inner->n_ports && r == 0; i++)
                 r = port_is_used(inner, &inner->ports[i], none, n, silence_usec);
         return r;
@@ -265,4 +277,55 @@ bool inner_is_on_its_way(uint16_t published, uint64_t silence_usec) {
         SocketTable outside;
 
         return published > 0 && socket_table_read(&outside, 0, &filter) >= 0 && outside.n_established > 0;
+}
+
+typedef struct LookingForFlows {
+        const Inner *inner;
+        const AddressPrefix *none;
+        size_t n;
+        uint64_t within_usec;
+        bool found;
+} LookingForFlows;
+
+/* Whoever has come by the engine's proxy is followed from there on. */
+static bool is_flow_of(const ConntrackFlow *flow, const InnerPort *port) {
+        if (!port->udp || port->pid <= 0)
+                return false;
+        if (port->on_host)
+                return flow->to_port == port->port && flow->server_port == port->port &&
+                       remote_is_here(flow->family, flow->to);
+        for (size_t i = 0; i < port->n_addresses && flow->server_port == port->port; i++)
+                if (address_prefix_matches(&port->addresses[i], flow->family, flow->server))
+                        return true;
+        return false;
+}
+
+static int looking_on_flow(const ConntrackFlow *flow, void *userdata) {
+        LookingForFlows *looking = userdata;
+
+        if (looking->found || flow->silent_usec > looking->within_usec + USEC_PER_SEC)
+                return 0;
+        for (size_t i = 0; i < looking->n; i++)
+                if (address_prefix_matches(&looking->none[i], flow->family, flow->from))
+                        return 0;
+        for (size_t i = 0; i < looking->inner->n_ports; i++)
+                looking->found |= is_flow_of(flow, &looking->inner->ports[i]);
+        return 0;
+}
+
+int inner_has_datagrams(const Inner *inner, char *const *ignored, uint64_t within_usec) {
+        LookingForFlows looking = { .inner = inner, .within_usec = within_usec };
+        _cleanup_free_ AddressPrefix *none = NULL;
+        bool udp = false;
+        int r;
+
+        for (size_t i = 0; i < inner->n_ports; i++)
+                udp |= inner->ports[i].udp;
+        if (!udp)
+                return false;
+        looking.none = none = list_others(inner, ignored, &looking.n);
+        if (!none)
+                return -ENOMEM;
+        r = conntrack_list(looking_on_flow, &looking);
+        return r < 0 ? r : looking.found;
 }

@@ -21,6 +21,7 @@ typedef struct InnerLink {
 
 typedef struct InnerPort {
         uint16_t published; /* on the host, where the engine's proxy connects as somebody else; 0: not to be asked */
+        bool udp;
         bool waits; /* its container does not accept yet: clients of it go on to the front while the service is lifted */
         pid_t pid; /* of the container; 0: it does not run */
         uint16_t port;
@@ -50,7 +51,7 @@ void inner_init_own(Inner *ret, const Service *service, const ContainerInfo *con
 /* That names lead to it. */
 int inner_add_named(Inner *inner, const ContainerInfo *info, const char *virtual_address);
 /* A port of that container; one that is NULL does not run. `published` as above: one of 0 is not added beside another one of the same. */
-int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, uint16_t published, bool waits);
+int inner_add(Inner *inner, const ContainerInfo *info, uint16_t port, bool udp, uint16_t published, bool waits);
 void inner_done(Inner *inner);
 /* But for the processes. */
 bool inner_equal(const Inner *a, const Inner *b);
@@ -58,6 +59,9 @@ bool inner_equal(const Inner *a, const Inner *b);
 /* Is a client connected to one of the ports? Nobody who has vanished counts, nor who is in `ignored` (may be NULL). `silence_usec` as for
  * remote_is_gone(). Negative: it cannot be told. */
 int inner_is_used(const Inner *inner, char *const *ignored, uint64_t silence_usec);
+/* Has a client sent or got a datagram by one of the ports of UDP within that time, or a second more, past the front or by it? Negative: it cannot
+ * be told. */
+int inner_has_datagrams(const Inner *inner, char *const *ignored, uint64_t within_usec);
 /* Has somebody come by that port of the host who is not with the container yet? Asked after inner_is_used(), nobody is missed: the engine's proxy,
  * which clients of this host come by, has accepted a connection before it makes its own, on a busy machine a second before. */
 bool inner_is_on_its_way(uint16_t published, uint64_t silence_usec);

@@ -15,7 +15,7 @@
  * with "networks": [{"bridge": "br-0123456789ab", "names": ["web", "shop-web-1"]}], if it is on any that has names, and "container" in it
  * if those are a further container's,
  * and, without the first three, what is known of a port that nobody publishes; with "ports", a list of the same for each further port, with
- * its number and, if it is not this service's, the rival that it is or may be of; with "owners": ["torrent", "vpn"], if "torrent" has the network of
+ * its number, `"protocol": "udp"` if it is of that, and, if it is not this service's, the rival that it is or may be of; with "owners": ["torrent", "vpn"], if "torrent" has the network of
  * "vpn". Whatever cannot be understood in it
  * is taken for "not known", never for more than was published. */
 
@@ -68,8 +68,8 @@ static int bindings_add(RedirectBindings *bindings, const char *text) {
         return 0;
 }
 
-int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindings, size_t n,
-                                 uint16_t host_port) {
+int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindings, size_t n, uint16_t host_port,
+                                 bool udp) {
         _cleanup_bindings_ RedirectBindings found = {};
 
         assert(bindings || n == 0);
@@ -77,7 +77,7 @@ int redirect_bindings_from_ports(RedirectBindings *ret, const PortBinding *bindi
         for (size_t i = 0; i < n; i++) {
                 int r = 0;
 
-                if (!bindings[i].tcp || !port_binding_covers(&bindings[i], host_port))
+                if (!(udp ? bindings[i].udp : bindings[i].tcp) || !port_binding_covers(&bindings[i], host_port))
                         continue;
                 found.known = true;
                 if (isempty(bindings[i].host_ip))
@@ -186,7 +186,15 @@ int redirect_bindings_keep_names(RedirectBindings *bindings, const RedirectBindi
         return r;
 }
 
-int redirect_bindings_add_further(RedirectBindings *bindings, uint16_t port, RedirectBindings *own) {
+static int compare_further(const void *a, const void *b) {
+        const FurtherPort *further_a = a, *further_b = b;
+
+        return further_a->port != further_b->port ? (int) further_a->port - (int) further_b->port
+                                                  : further_a->udp - further_b->udp;
+}
+
+int redirect_bindings_add_further(RedirectBindings *bindings, uint16_t port, bool udp, RedirectBindings *own) {
+        const FurtherPort added = { .port = port, .udp = udp, .bindings = *own };
         FurtherPort *larger;
         size_t i = bindings->n_further;
 
@@ -196,23 +204,20 @@ int redirect_bindings_add_further(RedirectBindings *bindings, uint16_t port, Red
         if (!larger)
                 return -ENOMEM;
         bindings->further = larger;
-        for (; i > 0 && larger[i - 1].port > port; i--)
+        for (; i > 0 && compare_further(&larger[i - 1], &added) > 0; i--)
                 larger[i] = larger[i - 1];
-        larger[i] = (FurtherPort){ .port = port, .bindings = *own };
+        larger[i] = added;
         bindings->n_further++;
         *own = (RedirectBindings){};
         return 0;
 }
 
-static int compare_to_further(const void *port, const void *further) {
-        return (int) *(const uint16_t *) port - (int) ((const FurtherPort *) further)->port;
-}
+const FurtherPort *redirect_bindings_further(const RedirectBindings *bindings, uint16_t port, bool udp) {
+        const FurtherPort wanted = { .port = port, .udp = udp };
 
-const FurtherPort *redirect_bindings_further(const RedirectBindings *bindings, uint16_t port) {
         if (bindings->n_further == 0)
                 return NULL;
-        return bsearch(&port, bindings->further, bindings->n_further, sizeof(*bindings->further),
-                       compare_to_further);
+        return bsearch(&wanted, bindings->further, bindings->n_further, sizeof(wanted), compare_further);
 }
 
 static bool has_address(const RedirectBindings *bindings, const char *address) {
@@ -276,18 +281,19 @@ static int further_read(RedirectBindings *bindings, json_object *list) {
         for (size_t i = 0; list && i < json_object_array_length(list) && r >= 0; i++) {
                 json_object *entry = json_object_array_get_idx(list, i), *value = json_member(entry, "port");
                 _cleanup_bindings_ RedirectBindings own = {};
+                const bool udp = streq(strempty(json_member_text(entry, "protocol")), "udp");
                 int64_t port = json_object_get_int64(value);
                 FurtherPort *further;
 
                 if (!json_object_is_type(value, json_type_int) || port < 1 || port > UINT16_MAX ||
-                    redirect_bindings_further(bindings, (uint16_t) port))
+                    redirect_bindings_further(bindings, (uint16_t) port, udp))
                         return -EBADMSG;
                 r = bindings_read(&own, entry);
                 if (r >= 0)
-                        r = redirect_bindings_add_further(bindings, (uint16_t) port, &own);
+                        r = redirect_bindings_add_further(bindings, (uint16_t) port, udp, &own);
                 if (r < 0)
                         break;
-                further = (FurtherPort *) redirect_bindings_further(bindings, (uint16_t) port);
+                further = (FurtherPort *) redirect_bindings_further(bindings, (uint16_t) port, udp);
                 r = get_text(entry, "rival", &further->rival);
         }
         return r;
@@ -427,6 +433,7 @@ static bool bindings_add_ports(json_object *object, const RedirectBindings *bind
                 json_object *entry = json_object_new_object();
 
                 fine = json_add_number(entry, "port", further->port) &&
+                       (!further->udp || json_add_text(entry, "protocol", "udp")) &&
                        (!further->rival || json_add_text(entry, "rival", further->rival)) &&
                        bindings_add_members(entry, &further->bindings);
                 fine = json_append(list, json_built(entry, fine));

@@ -39,6 +39,12 @@
  * bridges: up, to the redirect port, as anything; lifted, to the container where it is on the bridge that the packet has come by, and to the
  * front otherwise, since the engine separates its networks.
  *
+ * UDP: a datagram does not tell the front which port it was redirected from, so each port has a redirect port, and a chain, of its own:
+ * elements of maps like those of TCP say "goto udp-REDIRECTPORT-NAME". Up, that chain gives the packet the redirect port, and leaves
+ * its address, by which the front answers; lifted, it is empty. What has begun as a flow goes on as it did: conntrack keeps what was decided for
+ * its first packet, as long as something moves. But the engine makes it forget all flows to a port that a container begins to publish, and what the
+ * front then answers would be from the redirect port: such an answer is the first packet of a flow, and gets its source port by a map.
+ *
  * A packet of the group `wakechain` is not looked up at all: a health command that asks the published port, and
  * a front whose backend is it, would wait for themselves.
  *
@@ -56,7 +62,11 @@
 #define SOCKET6 "ipv6_addr . inet_service"
 #define TO4 "ip daddr . tcp dport"
 #define TO6 "ip6 daddr . tcp dport"
+#define TO4_UDP "ip daddr . udp dport"
+#define TO6_UDP "ip6 daddr . udp dport"
 #define NAMES "names-4" /* a chain */
+#define DATAGRAMS "datagrams" /* the same */
+#define UDP_CHAIN "udp-" /* of a redirect port of UDP, which follows, and its service behind "-" */
 #define NAMES_OF "name" /* a chain and a map for each length, which follows */
 #define GUESTS_OF "guest" /* a map for each length */
 #define NOT_A_CLIENT "names" /* comment of the rules that are there for names */
@@ -79,6 +89,17 @@ const struct RedirectMapKind redirect_maps[_REDIRECT_MAP_MAX] = {
         [REDIRECT_GUEST4] = { "guests4", false, false, "ipv4_addr . ipv4_addr", "ip saddr . ip daddr" },
         [REDIRECT_TARGETS] = { "targets", false, false, PORT, NULL },
         [REDIRECT_VIRTUALS] = { "virtuals", false, false, "ipv4_addr", NULL },
+        [REDIRECT_UDP_ADDRESS4] = { "udpaddress4", false, false, SOCKET4, TO4_UDP, DATAGRAMS },
+        [REDIRECT_UDP_ADDRESS6] = { "udpaddress6", false, false, SOCKET6, TO6_UDP, DATAGRAMS },
+        [REDIRECT_UDP_WILDCARD4] = { "udpwildcard4", false, false, PORT,
+                                     "meta nfproto ipv4 fib daddr type local udp dport", DATAGRAMS },
+        [REDIRECT_UDP_WILDCARD6] = { "udpwildcard6", false, false, PORT,
+                                     "meta nfproto ipv6 fib daddr type local udp dport", DATAGRAMS },
+        [REDIRECT_UDP_LOOPBACK4] = { "udploopback4", false, false, PORT, "ip daddr 127.0.0.0/8 udp dport",
+                                     DATAGRAMS },
+        [REDIRECT_UDP_LOOPBACK6] = { "udploopback6", false, false, PORT, "ip6 daddr ::1 udp dport", DATAGRAMS },
+        [REDIRECT_UDP_TARGETS] = { "udptargets", false, false, PORT, NULL },
+        [REDIRECT_UDP_SOURCES] = { "udpsources", false, false, PORT, NULL, .maps = true },
         [REDIRECT_BRIDGE4] = { "inner4", true, true, SOCKET4, IS_NEW TO4 },
         [REDIRECT_BRIDGE6] = { "inner6", true, true, SOCKET6, IS_NEW TO6 },
         [REDIRECT_NAMES] = { NULL, false, false, NULL, NULL },
@@ -91,20 +112,24 @@ static const char base_chains[] =
                 "                type nat hook prerouting priority -110;\n"
                 "                meta l4proto tcp jump " REDIRECT_DIVERT "\n"
                 "                udp dport 53 jump " NAMES "\n"
+                "                meta l4proto udp jump " DATAGRAMS "\n"
                 "        }\n"
                 "        chain output {\n"
                 "                type nat hook output priority -110;\n"
                 "                %s\n"
                 "                meta l4proto tcp jump " REDIRECT_DIVERT "\n"
                 "                meta skuid 0 udp dport 53 jump " NAMES "\n"
+                "                meta l4proto udp jump " DATAGRAMS "\n"
                 "        }\n"
                 "        chain postrouting {\n"
                 "                type nat hook postrouting priority 90;\n"
                 "                ct original ip daddr @virtuals masquerade\n"
+                "                meta l4proto udp snat to :udp sport map @udpsources\n"
                 "        }\n"
                 "        chain input {\n"
                 "                type filter hook input priority -10;\n"
                 "                tcp dport @targets ct direction original ct status & dnat != dnat drop\n"
+                "                udp dport @udptargets ct direction original ct status & dnat != dnat drop\n"
                 "                udp dport %u ct direction original ct status & dnat != dnat drop\n"
                 "        }\n"
                 "}\n";
@@ -113,10 +138,11 @@ static const struct {
         const char *chain;
         unsigned n_rules;
 } expected_chains[] = { { REDIRECT_DIVERT, REDIRECT_TARGETS },
-                        { "prerouting", 2 },
-                        { "output", 2 },
-                        { "postrouting", 1 },
-                        { "input", 2 },
+                        { DATAGRAMS, REDIRECT_UDP_TARGETS - REDIRECT_UDP_ADDRESS4 },
+                        { "prerouting", 3 },
+                        { "output", 3 },
+                        { "postrouting", 2 },
+                        { "input", 3 },
                         { NAMES, 1 } };
 #define EXPECTED_MAPS ((1U << REDIRECT_BRIDGE4) - 1)
 
@@ -133,6 +159,23 @@ RedirectElement redirect_element(RedirectMap map, const char *address, uint16_t 
         (void) snprintf(element.key, sizeof(element.key), "%s%s%u", strempty(address), address ? " . " : "", port);
         (void) snprintf(element.service, sizeof(element.service), "%s", service);
         return element;
+}
+
+RedirectElement redirect_udp_element(RedirectMap map, uint16_t redirect_port, uint16_t port, const char *service) {
+        RedirectElement element = redirect_element(map, NULL, redirect_port, service);
+
+        element.to = map == REDIRECT_UDP_SOURCES ? port : 0;
+        return element;
+}
+
+static uint64_t udp_sum(unsigned redirect_port) {
+        uint64_t sum = redirect_port * UINT64_C(0x9e3779b97f4a7c15);
+
+        return (sum ^ sum >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+}
+
+uint64_t redirect_udp_sum(const RedirectElement *element) {
+        return element->map == REDIRECT_UDP_TARGETS ? udp_sum((unsigned) strtoul(element->key, NULL, 10)) : 0;
 }
 
 /* A name as it is in a question, 0x20 of each letter left out: how long it is, its letters, 0. */
@@ -279,6 +322,39 @@ int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const Service *s
         return 0;
 }
 
+int redirect_further_elements_new(RedirectElement **ret, size_t *ret_n, const Service *service,
+                                  const FurtherPort *further) {
+        _cleanup_free_ RedirectElement *elements = NULL;
+        RedirectElement *larger;
+        size_t n;
+        int r;
+
+        if (further->udp && further->redirect_port == 0) {
+                *ret = NULL;
+                *ret_n = 0;
+                return 0;
+        }
+        r = redirect_elements_new(&elements, &n, service, further->port, &further->bindings);
+        if (r < 0)
+                return r;
+        if (further->udp) {
+                larger = reallocarray(elements, n + 2, sizeof(*larger));
+                if (!larger)
+                        return -ENOMEM;
+                elements = larger;
+                for (size_t i = 0; i < n; i++) {
+                        elements[i].map += REDIRECT_UDP_ADDRESS4 - REDIRECT_ADDRESS4;
+                        elements[i].to = further->redirect_port;
+                }
+                for (RedirectMap map = REDIRECT_UDP_TARGETS; map <= REDIRECT_UDP_SOURCES; map++)
+                        elements[n++] = redirect_udp_element(map, further->redirect_port, further->port,
+                                                             service->name);
+        }
+        *ret = TAKE_PTR(elements);
+        *ret_n = n;
+        return 0;
+}
+
 /* Reading: nft's JSON is a list of objects with one member each, {"chain": …}, {"rule": …}, {"map": …}. What is not known is passed over:
  * the table may have been edited by hand, and newer versions of nft say more. */
 
@@ -299,9 +375,17 @@ static size_t length_of(json_object *list) {
         return json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
 }
 
-/* "" if it is none of a service. */
-static const char *service_of(const char *chain) {
-        return strncmp(chain, REDIRECT_CHAIN, strlen(REDIRECT_CHAIN)) == 0 ? chain + strlen(REDIRECT_CHAIN) : "";
+/* "" if it is none of a service. `ret_udp` is the redirect port of UDP that it is of, 0: of the service. */
+static const char *service_of(const char *chain, uint16_t *ret_udp) {
+        char *end;
+
+        *ret_udp = 0;
+        if (strncmp(chain, REDIRECT_CHAIN, strlen(REDIRECT_CHAIN)) == 0)
+                return chain + strlen(REDIRECT_CHAIN);
+        if (strncmp(chain, UDP_CHAIN, strlen(UDP_CHAIN)) != 0)
+                return "";
+        *ret_udp = (uint16_t) strtoul(chain + strlen(UDP_CHAIN), &end, 10);
+        return *end == '-' ? end + 1 : "";
 }
 
 /* Of a chain or map of names of one length, which is called so. 0: it is none. */
@@ -316,7 +400,8 @@ static unsigned length_of_names(const char *name, const char *prefix) {
 static int read_service(Reader *reader, const char *kind, json_object *object) {
         const bool bridge = streq(get_string(object, "family"), "bridge"), rule = streq(kind, "rule"),
                    chain = streq(kind, "chain"), counter = streq(kind, "counter");
-        const char *owner = get_string(object, rule ? "chain" : "name"), *name = service_of(owner);
+        uint16_t udp;
+        const char *owner = get_string(object, rule ? "chain" : "name"), *name = service_of(owner, &udp);
         json_object *expressions = json_member(object, "expr");
         RedirectSnapshot *snapshot = reader->snapshot;
         SnapshotService *larger, *service;
@@ -345,6 +430,12 @@ static int read_service(Reader *reader, const char *kind, json_object *object) {
                 .new_connections = counter ? json_object_get_uint64(json_member(object, "packets")) : 0,
         };
         strcpy(service->name, name);
+        if (udp > 0) {
+                service->chain = service->counter = false;
+                service->udp = chain && !bridge ? udp_sum(udp) : 0;
+                service->udp_up = rule && !bridge ? udp_sum(udp) : 0;
+                return 0;
+        }
         service->spares = rule && !bridge && streq(get_string(object, "comment"), SPARED);
         for (size_t i = 0; i < length_of(expressions) && !bridge; i++) {
                 json_object *expression = json_object_array_get_idx(expressions, i),
@@ -409,13 +500,19 @@ static int read_map(Reader *reader, const char *kind, json_object *object) {
                 json_object *key = json_object_array_get_idx(elements, i), *wrapped, *parts;
                 const char *service = NULL;
                 RedirectElement *larger, *element;
+                uint16_t to = 0;
                 int n;
 
                 if (streq(kind, "map")) {
+                        json_object *data;
+
                         if (length_of(key) != 2)
                                 continue;
-                        service = service_of(get_string(json_member(json_object_array_get_idx(key, 1), "goto"),
-                                                        "target"));
+                        data = json_object_array_get_idx(key, 1);
+                        if (redirect_maps[map].maps)
+                                to = (uint16_t) json_object_get_int(data);
+                        else
+                                service = service_of(get_string(json_member(data, "goto"), "target"), &to);
                         key = json_object_array_get_idx(key, 0);
                 }
                 wrapped = json_member(key, "elem");
@@ -428,7 +525,7 @@ static int read_map(Reader *reader, const char *kind, json_object *object) {
                         return -ENOMEM;
                 snapshot->elements = larger;
                 element = &larger[snapshot->n_elements++];
-                *element = (RedirectElement){ .map = map };
+                *element = (RedirectElement){ .map = map, .to = to };
                 if (map == REDIRECT_NAMES)
                         n = read_name_key(element, length, guests > 0, parts);
                 else if (length_of(parts) == 2)
@@ -488,10 +585,23 @@ static void merge_services(RedirectSnapshot *snapshot) {
                 last->lifted_by_waker |= service->lifted_by_waker;
                 last->bridge_chain |= service->bridge_chain;
                 last->bridge_counter |= service->bridge_counter;
+                last->udp += service->udp;
+                last->udp_up += service->udp_up;
                 last->redirect_port = MAX(last->redirect_port, service->redirect_port);
                 last->new_connections += service->new_connections;
         }
         snapshot->n_services = n;
+}
+
+/* Each redirect port of UDP has its chain. */
+static bool has_udp_chains(const RedirectSnapshot *snapshot) {
+        uint64_t sum = 0;
+
+        for (size_t i = 0; i < snapshot->n_elements; i++)
+                sum += redirect_udp_sum(&snapshot->elements[i]);
+        for (size_t i = 0; i < snapshot->n_services; i++)
+                sum -= snapshot->services[i].udp;
+        return sum == 0;
 }
 
 int redirect_snapshot_parse(RedirectSnapshot **ret, const char *text) {
@@ -520,7 +630,8 @@ int redirect_snapshot_parse(RedirectSnapshot **ret, const char *text) {
         if (snapshot->n_elements > 0)
                 qsort(snapshot->elements, snapshot->n_elements, sizeof(*snapshot->elements),
                       redirect_element_compare);
-        snapshot->complete = !reader.foreign && (reader.maps & EXPECTED_MAPS) == EXPECTED_MAPS;
+        snapshot->complete = !reader.foreign && (reader.maps & EXPECTED_MAPS) == EXPECTED_MAPS &&
+                             has_udp_chains(snapshot);
         for (size_t i = 0; i < ELEMENTSOF(expected_chains); i++)
                 snapshot->complete &= reader.n_rules[i] >= expected_chains[i].n_rules;
         for (unsigned length = 1; length <= REDIRECT_NAME_MAX; length++)
@@ -576,13 +687,19 @@ void redirect_write_structure(FILE *stream, bool bridge) {
                 redirect_write_removal(stream, bridge);
         fprintf(stream, "add table %s\nadd chain %s %s %s\nflush chain %s %s\n", table, table, chain,
                 bridge ? "{ type filter hook forward priority -10; }" : "", table, chain);
+        if (!bridge)
+                fprintf(stream, "add chain %s " DATAGRAMS "\n", table);
         for (const struct RedirectMapKind *map = redirect_maps; map < redirect_maps + REDIRECT_NAMES; map++)
                 if (map->bridge == bridge)
-                        fprintf(stream, "add %s %s %s { type %s%s; }\n", map->looked_up ? "map" : "set", table,
-                                map->name, map->type, map->looked_up ? " : verdict" : "");
+                        fprintf(stream, "add %s %s %s { type %s%s; }\n",
+                                map->looked_up || map->maps ? "map" : "set", table, map->name, map->type,
+                                map->looked_up ? " : verdict"
+                                : map->maps    ? " : " PORT
+                                               : "");
         for (const struct RedirectMapKind *map = redirect_maps; map < redirect_maps + REDIRECT_NAMES; map++)
                 if (map->bridge == bridge && map->looked_up)
-                        fprintf(stream, "add rule %s %s %s vmap @%s\n", table, chain, map->looked_up, map->name);
+                        fprintf(stream, "add rule %s %s %s vmap @%s\n", table, map->chain ?: chain, map->looked_up,
+                                map->name);
         if (bridge)
                 return;
         fprintf(stream,
@@ -638,6 +755,7 @@ void redirect_write_names(FILE *stream, const RedirectElement *element) {
 }
 
 void redirect_write_element(FILE *stream, const RedirectElement *element, bool comes) {
+        static const char *const ends[] = { "flush", "delete" };
         const struct RedirectMapKind *map = &redirect_maps[element->map];
 
         fprintf(stream, "%s element %s ", comes ? "add" : "delete", REDIRECT_TABLE(map->bridge));
@@ -647,12 +765,21 @@ void redirect_write_element(FILE *stream, const RedirectElement *element, bool c
         else
                 fputs(map->name, stream);
         fprintf(stream, " { %s", element->key);
-        if (comes)
+        if (comes && map->maps)
+                fprintf(stream, " comment \"%s\" : %u", element->service, element->to);
+        else if (comes && element->to > 0)
+                fprintf(stream, " : goto " UDP_CHAIN "%u-%s", element->to, element->service);
+        else if (comes)
                 fprintf(stream,
                         element->map == REDIRECT_NAMES || map->looked_up ? " : goto " REDIRECT_CHAIN "%s"
                                                                          : " comment \"%s\"",
                         element->service);
         fputs(" }\n", stream);
+        /* Nothing leads to its chain any more: such elements are in maps before this one. */
+        if (!comes && element->map == REDIRECT_UDP_TARGETS)
+                for (size_t i = 0; i < ELEMENTSOF(ends); i++)
+                        fprintf(stream, "%s chain inet wakechain " UDP_CHAIN "%s-%s\n", ends[i], element->key,
+                                element->service);
 }
 
 /* The counter is made anew to begin at 0; nothing refers to it between the flush and a new rule. */
@@ -671,6 +798,16 @@ void redirect_write_up(FILE *stream, const char *service, uint16_t redirect_port
                 "add rule inet wakechain " REDIRECT_CHAIN
                 "%s meta l4proto udp redirect to :%u comment \"" NOT_A_CLIENT "\"\n",
                 service, REDIRECT_NAMES_PORT);
+}
+
+void redirect_write_udp(FILE *stream, const char *service, uint16_t redirect_port, bool up) {
+        static const char *const steps[] = { "add", "flush" };
+
+        for (size_t i = 0; i < ELEMENTSOF(steps); i++)
+                fprintf(stream, "%s chain inet wakechain " UDP_CHAIN "%u-%s\n", steps[i], redirect_port, service);
+        if (up)
+                fprintf(stream, "add rule inet wakechain " UDP_CHAIN "%1$u-%2$s meta l4proto udp dnat to :%1$u\n",
+                        redirect_port, service);
 }
 
 /* Connections of whoever is not counted, or not redirected, go on like anybody's, behind the chain that this one was reached from. */
@@ -709,10 +846,11 @@ static void write_waiting(FILE *stream, const RedirectLifted *lifted, const Inne
         size_t n = 0;
 
         for (size_t i = 0; i < inner->n_ports; i++) {
-                bool seen = !inner->ports[i].waits || inner->ports[i].published == 0;
+                bool seen = !inner->ports[i].waits || inner->ports[i].udp || inner->ports[i].published == 0;
 
                 for (size_t j = 0; j < i && !seen; j++)
-                        seen = inner->ports[j].waits && inner->ports[j].published == inner->ports[i].published;
+                        seen = inner->ports[j].waits && !inner->ports[j].udp &&
+                               inner->ports[j].published == inner->ports[i].published;
                 if (seen)
                         continue;
                 if (n++ == 0)

@@ -12,7 +12,7 @@
 #define REDIRECT_TABLE(bridge) ((bridge) ? "bridge wakechain" : "inet wakechain")
 #define REDIRECT_CHAIN "service-" /* a service's chain and counter, in either table: its name follows */
 /* The number is that of the layout: a table of another one is made anew. */
-#define REDIRECT_DIVERT "divert-7"
+#define REDIRECT_DIVERT "divert-8"
 /* Where wakechain-names.socket listens: see its unit. */
 #define REDIRECT_NAMES_PORT 19853U
 
@@ -30,6 +30,14 @@ typedef enum RedirectMap {
         REDIRECT_GUEST4, /* the same from containers that are on other networks, too, and come by those */
         REDIRECT_TARGETS, /* a set: the redirect ports, each with its service */
         REDIRECT_VIRTUALS, /* a set: the virtual addresses */
+        REDIRECT_UDP_ADDRESS4, /* of UDP, as those above are of TCP */
+        REDIRECT_UDP_ADDRESS6,
+        REDIRECT_UDP_WILDCARD4,
+        REDIRECT_UDP_WILDCARD6,
+        REDIRECT_UDP_LOOPBACK4,
+        REDIRECT_UDP_LOOPBACK6,
+        REDIRECT_UDP_TARGETS, /* a set: the redirect ports of UDP, each with its service */
+        REDIRECT_UDP_SOURCES, /* the same as a map: which port each stands for */
         REDIRECT_BRIDGE4, /* INNER4 and INNER6 in the other table */
         REDIRECT_BRIDGE6,
         REDIRECT_NAMES, /* not one map, but two for each length of a name: bridges, or addresses of guests, and questions from there */
@@ -39,7 +47,9 @@ typedef enum RedirectMap {
 extern const struct RedirectMapKind {
         const char *name;
         bool inner, bridge;
-        const char *type, *looked_up; /* NULL: it is a set */
+        const char *type, *looked_up; /* NULL: its verdicts are not, it has none */
+        const char *chain; /* where it is looked up; NULL: the first one of its table */
+        bool maps; /* to a port */
 } redirect_maps[_REDIRECT_MAP_MAX];
 
 /* A bridge, and a name in pieces of 16 bytes. */
@@ -50,15 +60,23 @@ typedef struct RedirectElement {
         char key[REDIRECT_KEY_MAX]; /* as in a command: "9002", "192.168.1.5 . 9002", "\"br-0\" . 0x0461626364…" */
         char service[SERVICE_NAME_MAX + 1]; /* whose it is; "" if that cannot be told */
         uint8_t name_length; /* of REDIRECT_NAMES */
+        uint16_t to; /* of UDP: the redirect port, or of REDIRECT_UDP_SOURCES the one that it stands for */
 } RedirectElement;
 
 /* By map and key; as qsort() wants it. */
 int redirect_element_compare(const void *a, const void *b);
 RedirectElement redirect_element(RedirectMap map, const char *address, uint16_t port, const char *service);
+/* The redirect port of a port of UDP: REDIRECT_UDP_TARGETS and REDIRECT_UDP_SOURCES. */
+RedirectElement redirect_udp_element(RedirectMap map, uint16_t redirect_port, uint16_t port, const char *service);
+/* All redirect ports of UDP that a service has, as a sum that is another one for others. */
+uint64_t redirect_udp_sum(const RedirectElement *element);
 /* What bindings of a service's port (0: it has none) ask for, and the networks with them. The caller frees the array. -EINVAL if an address is
  * none. */
 int redirect_elements_new(RedirectElement **ret, size_t *ret_n, const Service *service, uint16_t port,
                           const RedirectBindings *bindings);
+/* The same of a further port, with where it is redirected to if it is of UDP: nothing, if nobody listens there. */
+int redirect_further_elements_new(RedirectElement **ret, size_t *ret_n, const Service *service,
+                                  const FurtherPort *further);
 /* The questions for a name, which is one label, that come by a bridge, or from the address of a guest. */
 RedirectElement redirect_name_element(const char *bridge, const char *name, const char *service);
 RedirectElement redirect_guest_element(const char *address, const char *name, const char *service);
@@ -77,6 +95,7 @@ typedef struct SnapshotService {
         bool spares; /* own containers: it wakes, or its waker was killed as it did */
         bool lifted_by_waker; /* and that is a waker's, which knows who is not to be counted */
         bool bridge_chain, bridge_counter; /* in the other table */
+        uint64_t udp, udp_up; /* redirect_udp_sum() of its chains, and of those that redirect */
 } SnapshotService;
 
 typedef struct RedirectSnapshot {
@@ -118,6 +137,8 @@ typedef struct RedirectLifted {
  * nothing), with control groups or without. Of its ports those that wait are redirected all the same. */
 void redirect_write_up(FILE *stream, const char *service, uint16_t redirect_port);
 /* Before that: those addresses go on as if there was no redirect. */
+/* The same of a port of UDP, in a chain of its own, new or as it is: it redirects, or does nothing. */
+void redirect_write_udp(FILE *stream, const char *service, uint16_t redirect_port, bool up);
 void redirect_write_spared(FILE *stream, const char *service, const AddressPrefix *own, size_t n);
 void redirect_write_lifted(FILE *stream, bool bridge, const RedirectLifted *lifted, const Inner *inner,
                            bool with_groups, bool by_waker);

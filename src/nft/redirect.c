@@ -8,7 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/conntrack.h"
 #include "net/netlink.h"
+#include "net/remote.h"
 #include "nft/redirect.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -315,6 +317,11 @@ typedef struct Change {
         uint64_t names; /* for which lengths of names there are maps: a bit each */
 } Change;
 
+/* The port that an element has for a key. */
+static uint16_t key_port(const RedirectElement *element) {
+        return (uint16_t) strtoul(element->key, NULL, 10);
+}
+
 static int compare_entries(const void *a, const void *b) {
         return strcmp(((const RedirectEntry *) a)->service, ((const RedirectEntry *) b)->service);
 }
@@ -362,7 +369,7 @@ static void change_elements(Change *change, bool comes) {
                 j += order >= 0;
                 if (comes ? order < 0 : order > 0)
                         continue;
-                if (order == 0 && streq(found->service, wanted->service))
+                if (order == 0 && streq(found->service, wanted->service) && found->to == wanted->to)
                         continue;
                 /* What a waker has added is left as long as it is counted by. */
                 if (order < 0 && redirect_maps[found->map].inner &&
@@ -406,7 +413,8 @@ static void change_services(Change *change) {
                         }
                         continue;
                 }
-                if (found && snapshot->complete && found->chain && found->counter &&
+                if (found && snapshot->complete && found->chain && found->counter && found->udp == entry->udp &&
+                    (entry->aim == REDIRECT_KEPT || found->udp_up == (lifted ? 0 : entry->udp)) &&
                     (lifted ? found->counts && found->redirect_port == 0 &&
                                                      (!found->waits || entry->aim != REDIRECT_LIFTED)
                             : found->redirect_port == entry->redirect_port &&
@@ -421,8 +429,53 @@ static void change_services(Change *change) {
                                               NULL, /* with_groups= */ false, /* by_waker= */ false);
                 else
                         redirect_write_up(change->stream, entry->service, entry->redirect_port);
+                for (size_t k = 0; k < change->n_wanted && entry->udp > 0; k++)
+                        if (change->wanted[k].map == REDIRECT_UDP_TARGETS &&
+                            streq(change->wanted[k].service, entry->service))
+                                redirect_write_udp(change->stream, entry->service, key_port(&change->wanted[k]),
+                                                   !lifted);
                 change_note(change, entry->service);
         }
+}
+
+/* Of ports of UDP: of which elements flows are forgotten that lead elsewhere. */
+typedef struct Forgetting {
+        const RedirectElement *elements;
+        size_t n;
+        const Change *change; /* NULL: all of `service` */
+        const char *service;
+} Forgetting;
+
+static bool forgetting_is_about(const Forgetting *forgetting, const RedirectElement *element) {
+        const RedirectEntry *entry;
+
+        if (element->map != REDIRECT_UDP_SOURCES)
+                return false;
+        if (!forgetting->change)
+                return streq(element->service, forgetting->service);
+        entry = change_find(forgetting->change, element->service);
+        return entry && entry->aim == REDIRECT_UP;
+}
+
+static int forgetting_on_flow(const ConntrackFlow *flow, void *userdata) {
+        const Forgetting *forgetting = userdata;
+
+        for (size_t i = 0; i < forgetting->n; i++) {
+                const RedirectElement *element = &forgetting->elements[i];
+
+                if (element->to == flow->to_port && key_port(element) != flow->server_port &&
+                    forgetting_is_about(forgetting, element) && remote_is_here(flow->family, flow->to))
+                        return conntrack_forget(flow);
+        }
+        return 0;
+}
+
+static int forgetting_run(Forgetting *forgetting) {
+        bool any = false;
+
+        for (size_t i = 0; i < forgetting->n && !any; i++)
+                any = forgetting_is_about(forgetting, &forgetting->elements[i]);
+        return any ? conntrack_list(forgetting_on_flow, forgetting) : 0;
 }
 
 int redirect_settle(Redirect *redirect, const RedirectSnapshot *snapshot, const RedirectEntry *entries,
@@ -450,6 +503,12 @@ int redirect_settle(Redirect *redirect, const RedirectSnapshot *snapshot, const 
         change_services(&change);
         change_elements(&change, /* comes= */ true);
         r = redirect ? redirect_commit(redirect, &commands) : 0;
+        if (r >= 0 && redirect) {
+                int k = forgetting_run(&(Forgetting){ elements, n_elements, &change, NULL });
+
+                if (k < 0)
+                        log_debug_errno(k, "Failed to have flows of UDP begin anew, ignoring: %m");
+        }
         return r < 0 ? r : (int) change.n_changed;
 }
 
@@ -468,6 +527,28 @@ int redirect_clear(Redirect *redirect) {
 }
 
 /* A waker's moves */
+
+/* All of a service's. `waiting` (NULL: nobody) has ports that are not given to their containers yet. */
+static int write_udp(Redirect *redirect, FILE *stream, const Service *service, bool up, const Inner *waiting) {
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+        int r;
+
+        r = redirect_query(redirect, "list map inet wakechain udpsources\n", &snapshot);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < snapshot->n_elements; i++) {
+                const RedirectElement *source = &snapshot->elements[i];
+                bool waits = false;
+
+                if (!streq(source->service, service->name))
+                        continue;
+                for (size_t k = 0; waiting && k < waiting->n_ports; k++)
+                        waits |= waiting->ports[k].udp && waiting->ports[k].waits &&
+                                 waiting->ports[k].published == source->to;
+                redirect_write_udp(stream, service->name, key_port(source), up || waits);
+        }
+        return 0;
+}
 
 static void write_flush(FILE *stream, const Service *service) {
         fprintf(stream, "flush chain inet wakechain " REDIRECT_CHAIN "%s\n", service->name);
@@ -534,7 +615,18 @@ int redirect_up(Redirect *redirect, const Service *service, const Inner *inner) 
         if (inner)
                 redirect_write_spared(commands.stream, service->name, inner->own, inner->n_own);
         redirect_write_up(commands.stream, service->name, port);
-        return redirect_commit(redirect, &commands);
+        r = write_udp(redirect, commands.stream, service, /* up= */ true, NULL);
+        return r < 0 ? r : redirect_commit(redirect, &commands);
+}
+
+int redirect_forget_flows(Redirect *redirect, const Service *service) {
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+        int r;
+
+        r = redirect_query(redirect, "list map inet wakechain udpsources\n", &snapshot);
+        if (r < 0)
+                return r;
+        return forgetting_run(&(Forgetting){ snapshot->elements, snapshot->n_elements, NULL, service->name });
 }
 
 /* The service's chain, and what goes with it. */
@@ -545,7 +637,7 @@ static int redirect_lift_chain(Redirect *redirect, const Service *service, const
         int r;
 
         for (size_t i = 0; inner && i < inner->n_ports; i++)
-                redirects |= inner->ports[i].waits;
+                redirects |= inner->ports[i].waits && !inner->ports[i].udp;
         r = redirects ? redirect_target(redirect, service, &lifted.redirect_port) : 0;
         if (r < 0)
                 return r;
@@ -556,13 +648,14 @@ static int redirect_lift_chain(Redirect *redirect, const Service *service, const
         redirect_write_chain(commands.stream, /* bridge= */ false, service->name);
         redirect_write_lifted(commands.stream, /* bridge= */ false, &lifted, inner, with_groups,
                               /* by_waker= */ true);
-        return redirect_commit(redirect, &commands);
+        r = write_udp(redirect, commands.stream, service, /* up= */ false, inner);
+        return r < 0 ? r : redirect_commit(redirect, &commands);
 }
 
 /* An address that two services lead to is counted for the first of them. */
 static void write_inner(FILE *stream, const RedirectSnapshot *snapshot, bool bridge, const Service *service,
                         const InnerPort *port) {
-        for (size_t i = 0; i < port->n_addresses; i++) {
+        for (size_t i = 0; i < port->n_addresses && !port->udp; i++) {
                 const bool ipv6 = port->addresses[i].family == AF_INET6;
                 const RedirectMap map = bridge ? (ipv6 ? REDIRECT_BRIDGE6 : REDIRECT_BRIDGE4)
                                                : (ipv6 ? REDIRECT_INNER6 : REDIRECT_INNER4);
@@ -617,7 +710,7 @@ int redirect_lift(Redirect *redirect, const Service *service, const Inner *inner
         if (r < 0 && inner && (inner->groups || inner->proxy_group))
                 r = redirect_lift_chain(redirect, service, inner, /* with_groups= */ false);
         for (size_t i = 0; inner && i < inner->n_ports; i++)
-                bridges |= inner->ports[i].n_addresses > 0;
+                bridges |= inner->ports[i].n_addresses > 0 && !inner->ports[i].udp;
         if (r >= 0 && inner && redirect_count_inner(redirect, service, inner, bridges) < 0 &&
             redirect_count_inner(redirect, service, inner, /* bridges= */ false) < 0)
                 log_debug("Failed to count elsewhere, ignoring: %s", redirect_error(redirect));

@@ -34,6 +34,7 @@ typedef struct RedirectEntry {
         RedirectAim aim;
         uint16_t redirect_port;
         bool has_names;
+        uint64_t udp; /* redirect_udp_sum() of its elements */
         char *const *uncounted; /* whose connections are not counted while it is lifted: addresses, CIDR; or NULL */
 } RedirectEntry;
 
@@ -59,6 +60,9 @@ int redirect_up(Redirect *redirect, const Service *service, const Inner *inner);
 /* New connections to the service go to the container, and are counted from 0, as are those to the container's own addresses, but for those
  * of its `ignore` and of `inner`'s own, which may be NULL. Direct use of the redirect port is still dropped. -ENOENT as above. */
 int redirect_lift(Redirect *redirect, const Service *service, const Inner *inner);
+/* Flows to its ports of UDP that began when those were lifted go on to its containers, whatever the table says now: they are begun anew with their next
+ * datagram. redirect_settle() has that done for those that are up. */
+int redirect_forget_flows(Redirect *redirect, const Service *service);
 /* After -ENOENT: is the whole table gone, or not whole? Then somebody has flushed it, and redirect_ask_to_settle() has it made again, soon. */
 bool redirect_is_flushed(Redirect *redirect);
 /* Leaves the file that a path unit waits for. */

@@ -168,13 +168,16 @@ static bool is_to_be_led(const ServiceFacts *facts, const FurtherPort *further) 
         return !further->rival && (!further->runs || facts->waker || facts->reached == REACHED_RUNNING);
 }
 
-static int add_port_bids(Bid **bids, size_t *n, size_t service, const ServiceFacts *facts, uint16_t port,
-                         const RedirectBindings *bindings, bool further) {
+/* `further` NULL: of its own port, and its names. */
+static int add_port_bids(Bid **bids, size_t *n, size_t service, const ServiceFacts *facts,
+                         const FurtherPort *further) {
         _cleanup_free_ RedirectElement *elements = NULL;
         size_t n_elements;
         int r;
 
-        r = redirect_elements_new(&elements, &n_elements, facts->service, port, bindings);
+        r = further ? redirect_further_elements_new(&elements, &n_elements, facts->service, further)
+                    : redirect_elements_new(&elements, &n_elements, facts->service, facts->service->port,
+                                            &facts->bindings);
         if (r < 0)
                 return r;
         return append_bids(bids, n, elements, n_elements,
@@ -193,12 +196,12 @@ static int add_bids(Bid **bids, size_t *n, size_t service, const ServiceFacts *f
                                           .order = facts->service ? facts->service->order : SIZE_MAX,
                                           .runs = facts->direct });
         if (facts->service)
-                r = add_port_bids(bids, n, service, facts, facts->service->port, &facts->bindings, false);
+                r = add_port_bids(bids, n, service, facts, NULL);
         for (size_t i = 0; facts->service && i < facts->bindings.n_further && r >= 0; i++) {
                 const FurtherPort *further = &facts->bindings.further[i];
 
                 if (is_to_be_led(facts, further))
-                        r = add_port_bids(bids, n, service, facts, further->port, &further->bindings, true);
+                        r = add_port_bids(bids, n, service, facts, further);
         }
         return r;
 }
@@ -246,6 +249,7 @@ int places_find(Places *ret, const ServiceFacts *services, const Decision *decis
         for (size_t i = 0, first = 0; i < n_bids; i++)
                 if (i == 0 || redirect_element_compare(&bids[first].element, &bids[i].element) != 0) {
                         places.elements[places.n_elements++] = bids[i].element;
+                        places.entries[bids[i].service].udp += redirect_udp_sum(&bids[i].element);
                         first = i;
                 } else if (services[bids[i].service].bindings.known && !bids[i].further &&
                            bids[i].element.map < REDIRECT_VIRTUAL4 && bids[i].service != bids[first].service)

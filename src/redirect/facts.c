@@ -95,6 +95,7 @@ static char *ids_of(const Survey *survey, const Service *service, char *const *o
         return fclose(stream) == 0 ? text : mfree(text);
 }
 
+/* Of TCP. */
 static bool is_of_service(const Service *service, uint16_t port) {
         bool named = port == service->port;
 
@@ -104,17 +105,17 @@ static bool is_of_service(const Service *service, uint16_t port) {
 }
 
 static int learn_further_port(RedirectBindings *ret, const Dependency *dependency, const ContainerInfo *info,
-                              uint16_t port) {
+                              uint16_t port, bool udp) {
         _cleanup_(redirect_bindings_done) RedirectBindings own = {};
         int r;
 
-        if (redirect_bindings_further(ret, port))
+        if (redirect_bindings_further(ret, port, udp))
                 return 0;
-        r = redirect_bindings_from_ports(&own, info->bindings, info->n_bindings, port);
+        r = redirect_bindings_from_ports(&own, info->bindings, info->n_bindings, port, udp);
         if (r <= 0)
                 return r;
         own.publisher = strdup(dependency->name);
-        r = own.publisher ? redirect_bindings_add_further(ret, port, &own) : -ENOMEM;
+        r = own.publisher ? redirect_bindings_add_further(ret, port, udp, &own) : -ENOMEM;
         if (r == -E2BIG)
                 log_debug("'%s' publishes too many ports, leaving out %u.", dependency->name, port);
         return r == -E2BIG ? 0 : r;
@@ -133,14 +134,14 @@ static int keep_further_ports(RedirectBindings *ret, const RedirectBindings *old
                 };
 
                 if (!streq(strempty(further->bindings.publisher), container) ||
-                    redirect_bindings_further(ret, further->port))
+                    redirect_bindings_further(ret, further->port, further->udp))
                         continue;
                 own.publisher = strdup(container);
                 r = own.publisher ? 0 : -ENOMEM;
                 for (char **address = further->bindings.addresses; address && *address && r >= 0; address++)
                         r = strv_append(&own.addresses, *address);
                 if (r >= 0)
-                        r = redirect_bindings_add_further(ret, further->port, &own);
+                        r = redirect_bindings_add_further(ret, further->port, further->udp, &own);
         }
         return r == -E2BIG ? 0 : r;
 }
@@ -170,17 +171,20 @@ static int learn_further(RedirectBindings *ret, const RedirectBindings *old, con
 
                         if (binding->tcp && binding->host_port > 0 &&
                             binding->host_port == binding->host_port_last && binding->host_port != service->port)
-                                r = learn_further_port(ret, dependency, info, binding->host_port);
+                                r = learn_further_port(ret, dependency, info, binding->host_port,
+                                                       /* udp= */ false);
                 }
                 for (size_t j = 0; info && j < service->n_ports && r >= 0; j++)
-                        if (!service_port_is_udp(&service->ports[j]))
-                                r = learn_further_port(ret, dependency, info, service->ports[j].port);
+                        r = learn_further_port(ret, dependency, info, service->ports[j].port,
+                                               service_port_is_udp(&service->ports[j]));
         }
         /* What is named and nobody publishes is reached on loopback, like `port`. */
         for (size_t j = 0; j < service->n_ports && r >= 0; j++)
-                if (!service_port_is_udp(&service->ports[j]) &&
-                    !redirect_bindings_further(ret, service->ports[j].port))
-                        r = redirect_bindings_add_further(ret, service->ports[j].port, &(RedirectBindings){});
+                if (!redirect_bindings_further(ret, service->ports[j].port,
+                                               service_port_is_udp(&service->ports[j])))
+                        r = redirect_bindings_add_further(ret, service->ports[j].port,
+                                                          service_port_is_udp(&service->ports[j]),
+                                                          &(RedirectBindings){});
         return r;
 }
 
@@ -204,7 +208,8 @@ static int learn_port(RedirectBindings *ret, const RedirectBindings *old, const 
                 }
                 if (dependency == service_main(service))
                         on_host = streq(info->network_mode, "host");
-                r = redirect_bindings_from_ports(ret, info->bindings, info->n_bindings, service->port);
+                r = redirect_bindings_from_ports(ret, info->bindings, info->n_bindings, service->port,
+                                                 /* udp= */ false);
                 if (r > 0)
                         ret->publisher = strdup(dependency->name);
                 if (r > 0 && ret->publisher)
@@ -411,9 +416,11 @@ static int find_guests(Facts *facts) {
 /* Whose a port is */
 
 static bool takes_port(const Service *service, const RedirectBindings *bindings, const FurtherPort *wanted) {
-        const FurtherPort *further = redirect_bindings_further(bindings, wanted->port);
+        const FurtherPort *further = redirect_bindings_further(bindings, wanted->port, wanted->udp);
         const Dependency *publisher;
 
+        if (wanted->udp)
+                return false; /* it is named */
         if (is_of_service(service, wanted->port))
                 return true;
         for (char **text = service->listen; text && *text; text++) {
@@ -684,6 +691,12 @@ static bool unit_listens(const Facts *facts, const Unit *unit, uint16_t *ret_por
         return r < 0 || all_listen(&facts->listeners, listen, ret_port);
 }
 
+static bool listens_for(const Facts *facts, const ServicePort *port) {
+        const ListenAddress address = { .udp = true, .family = AF_INET6, .port = port->redirect_port };
+
+        return port->redirect_port > 0 && listeners_have(&facts->listeners, &address);
+}
+
 /* What the file says is nearly always what its unit says, and asking that for each costs more than all the rest. But where the table has
  * the port for another one, it is that one's socket which listens there, though the file has given the port to this one since. */
 static bool listens_by_the_file(const Facts *facts, const Service *service) {
@@ -693,6 +706,9 @@ static bool listens_by_the_file(const Facts *facts, const Service *service) {
 
         if (!service_is_redirected(service))
                 return all_listen(&facts->listeners, service->listen, &port);
+        for (size_t i = 0; i < service->n_ports; i++)
+                if (service_port_is_udp(&service->ports[i]) && !listens_for(facts, &service->ports[i]))
+                        return false;
         return listeners_have_port(&facts->listeners, service->redirect_port) &&
                (!target || streq(target->service, service->name));
 }
@@ -710,6 +726,20 @@ static bool service_listens(const Facts *facts, ServiceFacts *service, const Uni
                 return false;
         service->redirect_port = port;
         return port > 0 || !service_is_redirected(what);
+}
+
+/* Where datagrams of each port are redirected to: systemd may have the unit as it was, without it. */
+static void find_datagrams(const Facts *facts, ServiceFacts *service) {
+        const Service *what = service->service;
+
+        for (size_t i = 0; what && i < what->n_ports; i++) {
+                FurtherPort *further = (FurtherPort *) redirect_bindings_further(&service->bindings,
+                                                                                 what->ports[i].port, true);
+
+                if (further && service_port_is_udp(&what->ports[i]))
+                        further->redirect_port =
+                                        listens_for(facts, &what->ports[i]) ? what->ports[i].redirect_port : 0;
+        }
 }
 
 static bool control_listens(const Listeners *listeners, const char *root, const char *name) {
@@ -966,6 +996,7 @@ static int look_at_services(Facts *facts, const char *root) {
                 if (!service->service)
                         r = look_at_what_was(facts, service, root);
                 look_at_units(facts, service, root);
+                find_datagrams(facts, service);
                 if (is_moved(service))
                         r = look_at_what_was(facts, service, root);
                 service->has_bindings = !service->service &&

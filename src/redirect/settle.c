@@ -550,8 +550,8 @@ static void print_further(const ServiceFacts *service) {
         for (size_t i = 0; i < service->bindings.n_further; i++) {
                 const FurtherPort *further = &service->bindings.further[i];
 
-                printf("%-24s %5u %s%s\n", "", further->port, further->rival ? "not taken: so has " : "too",
-                       strempty(further->rival));
+                printf("%-24s %5u%s %s%s\n", "", further->port, further->udp ? "/udp" : "",
+                       further->rival ? "not taken: so has " : "too", strempty(further->rival));
         }
 }
 

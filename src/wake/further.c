@@ -198,9 +198,9 @@ static void further_add(const Further *further, Inner *inner, bool published) {
                 const size_t member = published ? backend->publisher : backend->member;
                 const ContainerInfo *info = member == BACKEND_NO_MEMBER ? NULL : stack_infos(stack)[member];
 
-                if (backend->udp)
+                if (backend->udp && !published)
                         continue;
-                if (inner_add(inner, info, published ? backend->publisher_port : backend->port,
+                if (inner_add(inner, info, published ? backend->publisher_port : backend->port, backend->udp,
                               published ? further->backends[i].port : 0,
                               !further->ports[i].accepts || !port_backend_is_direct(&further->backends[i],
                                                                                     stack_infos(stack))) < 0)

@@ -25,6 +25,7 @@ struct PortRedirect {
         uint64_t flushed_until_usec; /* how long the move waits for the table to be made again; 0: it is not waited for */
         bool lifted;
         uint64_t seen_connections;
+        uint64_t looked_usec; /* since when datagrams are new */
         Inner inner;
 };
 
@@ -126,6 +127,7 @@ static void port_redirect_finish(PortRedirect *redirect, int error) {
         if (error >= 0 && redirect->lifted) {
                 (void) port_redirect_count(redirect, &count);
                 redirect->seen_connections = count.connections;
+                redirect->looked_usec = redirect->looked_usec ?: time_now(CLOCK_MONOTONIC);
         }
         redirect->handler(redirect, MIN(error, 0), redirect->userdata);
 }
@@ -183,6 +185,15 @@ void port_redirect_spare(PortRedirect *redirect, Inner *inner) {
         inner_done(inner);
 }
 
+void port_redirect_forget_flows(PortRedirect *redirect) {
+        int r = port_redirect_load(redirect);
+
+        if (r >= 0)
+                r = redirect_forget_flows(redirect->table, redirect->service);
+        if (r < 0)
+                log_debug_errno(r, "Failed to have flows of UDP begin anew, leaving that to settling: %m");
+}
+
 /* Then clients of that one come by the front until this waker has ended. */
 static bool port_redirect_has_another_port(const PortRedirect *redirect) {
         _cleanup_(problem_list_done) ProblemList problems = {};
@@ -201,6 +212,7 @@ uint64_t port_redirect_silence(const Service *service) {
 
 bool port_redirect_look(PortRedirect *redirect, Inner *inner) {
         bool changed = !inner_equal(inner, &redirect->inner), used;
+        const uint64_t now_usec = time_now(CLOCK_MONOTONIC);
         RedirectCount count;
 
         (void) port_redirect_count(redirect, &count);
@@ -214,6 +226,9 @@ bool port_redirect_look(PortRedirect *redirect, Inner *inner) {
                 port_redirect_take_inner(redirect, inner);
         used = count.connections != redirect->seen_connections || count.connections == UINT64_MAX;
         redirect->seen_connections = count.connections;
+        used = used || inner_has_datagrams(&redirect->inner, redirect->service->ignore_addresses,
+                                           usec_sub(now_usec, redirect->looked_usec)) != 0;
+        redirect->looked_usec = now_usec;
         return used || inner_is_used(&redirect->inner, redirect->service->ignore_addresses,
                                      port_redirect_silence(redirect->service)) != 0;
 }

@@ -28,6 +28,9 @@ void port_redirect_restore(PortRedirect *redirect, Inner *inner);
 /* Restores it anew if those are others than they were. */
 void port_redirect_spare(PortRedirect *redirect, Inner *inner);
 
+/* Of UDP: whoever has sent straight to the container comes to the front with his next datagram. For when it is restored, and nobody uses it. */
+void port_redirect_forget_flows(PortRedirect *redirect);
+
 /* How long a connection counts on which nothing moves, if nothing else can be known of the other end. */
 uint64_t port_redirect_silence(const Service *service);
 

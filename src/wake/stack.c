@@ -327,7 +327,8 @@ void stack_published(Stack *stack, Inner *ret) {
         const ContainerInfo *info = backend->publisher == BACKEND_NO_MEMBER ? NULL : infos[backend->publisher];
 
         inner_init(ret, stack->service, infos);
-        if (info && inner_add(ret, info, backend->publisher_port, stack->service->port, /* waits= */ false) < 0)
+        if (info && inner_add(ret, info, backend->publisher_port, /* udp= */ false, stack->service->port,
+                              /* waits= */ false) < 0)
                 log_debug("Failed to watch a port, for want of memory.");
 }
 
@@ -351,9 +352,10 @@ static int add_named(Inner *inner, const ContainerInfo *named, const char *addre
 
         r = inner_add_named(inner, named, address);
         if (r >= 0 && port > 0)
-                r = inner_add(inner, named, port, /* published= */ 0, /* waits= */ false);
+                r = inner_add(inner, named, port, /* udp= */ false, /* published= */ 0, /* waits= */ false);
         for (size_t i = 0; i < named->n_exposed && i < NAMED_PORTS_MAX && r >= 0; i++)
-                r = inner_add(inner, named, named->exposed[i], /* published= */ 0, /* waits= */ false);
+                r = inner_add(inner, named, named->exposed[i], /* udp= */ false, /* published= */ 0,
+                              /* waits= */ false);
         return r;
 }
 
@@ -376,7 +378,7 @@ void stack_forwarded(Stack *stack, Inner *ret) {
         const ContainerInfo *const *infos = stack_infos(stack), *info = infos[stack->backend.member];
 
         inner_init(ret, stack->service, infos);
-        if (inner_add(ret, info, stack->backend.port, /* published= */ 0,
+        if (inner_add(ret, info, stack->backend.port, /* udp= */ false, /* published= */ 0,
                       /* waits= */ false) < 0)
                 log_debug("Failed to watch a port, for want of memory.");
 }

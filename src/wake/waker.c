@@ -1072,6 +1072,8 @@ static void waker_begin_stopping(Waker *waker) {
         }
         if (waker->control)
                 control_pause(waker->control);
+        if (waker->redirect && !waker->runs_on)
+                port_redirect_forget_flows(waker->redirect);
         waker_changed(waker);
 }
 

@@ -19,7 +19,7 @@ for number, s in enumerate(sockets):
     sent[s.fileno()] = [s, number, 0]
     poll.register(s, select.EPOLLIN)
 while sent:
-    ready = poll.poll(20)
+    ready = poll.poll(60)
     assert ready, f"no reply for {len(sent)} clients: {[x[1:] for x in sent.values()]}"
     for fd, _ in ready:
         s, number, count = sent[fd]

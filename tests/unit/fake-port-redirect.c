@@ -72,6 +72,9 @@ void port_redirect_restore(PortRedirect *redirect, Inner *inner) {
         port_redirect_move(redirect, "restore");
 }
 
+void port_redirect_forget_flows(PortRedirect *redirect) {
+}
+
 uint64_t port_redirect_silence(const Service *service) {
         return service->idle_timeout_usec;
 }

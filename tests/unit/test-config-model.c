@@ -417,6 +417,25 @@ static void test_further_ports(void) {
         ASSERT_STREQ(d->listen[5], "2424");
 }
 
+/* In redirect mode each has a redirect port of its own, whatever those of TCP are. */
+static void test_redirect_ports_of_udp(void) {
+        _cleanup_(config_freep) Config *config = load_fine(
+                        "{'services':{'a':{'name':'a','port':80,'ports':[{'port':80,'protocol':'udp'},"
+                        "{'port':53,'protocol':'udp'}]},"
+                        "'b':{'name':'b','port':81,'ports':[{'port':53,'protocol':'udp'},54]},"
+                        "'c':{'name':'c','port':82,'ports':[{'port':20080,'protocol':'udp'}],'redirectPort':20053}}}");
+        const Service *a = config_find(config, "a"), *b = config_find(config, "b");
+
+        ASSERT_EQ(a->redirect_port, 20080);
+        ASSERT_EQ(a->ports[1].redirect_port, 20053);
+        /* Taken by a port of UDP that is published. */
+        ASSERT_TRUE(a->ports[0].redirect_port >= 20000 && a->ports[0].redirect_port != 20080);
+        /* The first has it. */
+        ASSERT_TRUE(b->ports[0].redirect_port >= 20000 && b->ports[0].redirect_port != 20053);
+        ASSERT_EQ(b->ports[1].redirect_port, 0);
+        ASSERT_EQ(config_find(config, "c")->redirect_port, 20053);
+}
+
 /* One number on both; the addresses are those of the service, of its protocol where it has any. */
 static void test_further_ports_of_udp(void) {
         _cleanup_(config_freep) Config *config = load_fine(
@@ -443,6 +462,7 @@ static void test_further_ports_of_udp(void) {
 int main(void) {
         test_users_file_loads_unchanged();
         test_further_ports();
+        test_redirect_ports_of_udp();
         test_further_ports_of_udp();
         test_example_of_a_graph();
         test_defaults_of_a_minimal_service();

@@ -309,8 +309,6 @@ static void test_further_ports(void) {
                      "services.s.ports[0].listen", "\"udp:53\"", "of TCP");
         assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'protocol':'udp','listen':'53'}]"),
                      "services.s.ports[0].listen", "\"53\"", "of UDP");
-        assert_error(SERVICE("'port':80,'ports':[{'port':53,'protocol':'udp'}]"), "services.s.ports[0].protocol",
-                     "\"udp\"", "needs 'listen'");
         assert_error(SERVICE("'port':80,'ports':[{'port':53,'protocol':'sctp'}]"), "services.s.ports[0].protocol",
                      "\"sctp\"", "\"tcp\" or \"udp\"");
         assert_error(SERVICE("'port':80,'listen':'80','ports':[{'port':53,'protocol':'udp','page':'auto'}]"),

@@ -42,7 +42,7 @@ static void test_bindings_from_ports(void) {
         for (uint16_t port = 0; port < ELEMENTSOF(expected); port++) {
                 RedirectBindings found;
 
-                ASSERT_EQ(redirect_bindings_from_ports(&found, bindings, ELEMENTSOF(bindings), port),
+                ASSERT_EQ(redirect_bindings_from_ports(&found, bindings, ELEMENTSOF(bindings), port, false),
                           expected[port].published);
                 ASSERT_EQ(found.known, expected[port].published);
                 ASSERT_EQ(found.any_ipv4, expected[port].any_ipv4);
@@ -116,9 +116,9 @@ static void test_further_ports_are_kept(const char *root) {
                          lan = { .known = true }, unknown_port = {}, loaded;
 
         ASSERT_OK(strv_append(&lan.addresses, "192.168.1.5"));
-        ASSERT_OK(redirect_bindings_add_further(&bindings, 2222, &ssh));
-        ASSERT_OK(redirect_bindings_add_further(&bindings, 7, &unknown_port));
-        ASSERT_OK(redirect_bindings_add_further(&bindings, 5432, &lan));
+        ASSERT_OK(redirect_bindings_add_further(&bindings, 2222, false, &ssh));
+        ASSERT_OK(redirect_bindings_add_further(&bindings, 7, false, &unknown_port));
+        ASSERT_OK(redirect_bindings_add_further(&bindings, 5432, false, &lan));
         bindings.further[2].rival = strdup("other");
         ASSERT_EQ(redirect_bindings_save(&bindings, root, "clemence"), 1);
         ASSERT_EQ(redirect_bindings_save(&bindings, root, "clemence"), 0);
@@ -127,11 +127,11 @@ static void test_further_ports_are_kept(const char *root) {
         ASSERT_EQ(loaded.n_further, 3);
         ASSERT_EQ(loaded.further[0].port, 7);
         ASSERT_FALSE(loaded.further[0].bindings.known);
-        ASSERT_STREQ(redirect_bindings_further(&loaded, 2222)->bindings.publisher, "ssh");
-        ASSERT_TRUE(redirect_bindings_further(&loaded, 2222)->bindings.any_ipv6);
-        ASSERT_STREQ(redirect_bindings_further(&loaded, 5432)->rival, "other");
-        ASSERT_STREQ(redirect_bindings_further(&loaded, 5432)->bindings.addresses[0], "192.168.1.5");
-        ASSERT_NULL(redirect_bindings_further(&loaded, 1));
+        ASSERT_STREQ(redirect_bindings_further(&loaded, 2222, false)->bindings.publisher, "ssh");
+        ASSERT_TRUE(redirect_bindings_further(&loaded, 2222, false)->bindings.any_ipv6);
+        ASSERT_STREQ(redirect_bindings_further(&loaded, 5432, false)->rival, "other");
+        ASSERT_STREQ(redirect_bindings_further(&loaded, 5432, false)->bindings.addresses[0], "192.168.1.5");
+        ASSERT_NULL(redirect_bindings_further(&loaded, 1, false));
 
         /* The same number on other addresses is another port. */
         ASSERT_TRUE(redirect_bindings_meet(&loaded.further[1].bindings, &loaded.further[1].bindings));

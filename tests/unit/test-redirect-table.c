@@ -121,6 +121,35 @@ static void test_long_names(void) {
         ASSERT_EQ(snapshot->n_elements, 2);
 }
 
+/* A port of UDP has a chain of its own, which redirects or does nothing. */
+static void test_udp(void) {
+        static const char text[] =
+                        "{\"nftables\":[{\"map\":{\"name\":\"udpwildcard4\",\"elem\":[[53,{\"goto\":{\"target\":\"udp-20053-a-7\"}}]]}},"
+                        "{\"map\":{\"name\":\"udpsources\",\"elem\":[[{\"elem\":{\"val\":20053,\"comment\":\"a-7\"}},53]]}},"
+                        "{\"set\":{\"name\":\"udptargets\",\"elem\":[{\"elem\":{\"val\":20053,\"comment\":\"a-7\"}}]}},"
+                        "{\"chain\":{\"name\":\"udp-20053-a-7\"}},{\"chain\":{\"name\":\"udp-x\"}},"
+                        "{\"rule\":{\"chain\":\"udp-20053-a-7\",\"expr\":[{\"dnat\":{\"port\":20053}}]}}]}\n";
+        const RedirectElement port = redirect_element(REDIRECT_UDP_WILDCARD4, NULL, 53, ""),
+                              source = redirect_udp_element(REDIRECT_UDP_SOURCES, 20053, 53, "a-7"),
+                              target = redirect_udp_element(REDIRECT_UDP_TARGETS, 20053, 53, "a-7");
+        _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
+        const RedirectElement *found;
+
+        ASSERT_OK(redirect_snapshot_parse(&snapshot, text));
+        ASSERT_EQ(snapshot->n_services, 1);
+        ASSERT_STREQ(snapshot->services[0].name, "a-7");
+        ASSERT_FALSE(snapshot->services[0].chain || snapshot->services[0].counter);
+        ASSERT_EQ(snapshot->services[0].udp, redirect_udp_sum(&target));
+        ASSERT_EQ(snapshot->services[0].udp_up, redirect_udp_sum(&target));
+        found = redirect_snapshot_element(snapshot, &port);
+        ASSERT_STREQ(found->service, "a-7");
+        ASSERT_EQ(found->to, 20053);
+        found = redirect_snapshot_element(snapshot, &source);
+        ASSERT_STREQ(found->service, "a-7");
+        ASSERT_EQ(found->to, 53);
+        ASSERT_EQ(redirect_udp_sum(found), 0);
+}
+
 static void test_no_answer(void) {
         _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
 
@@ -134,6 +163,7 @@ int main(void) {
         test_several_documents();
         test_both_tables();
         test_long_names();
+        test_udp();
         test_no_answer();
         test_snapshot_of_nonsense();
         return 0;

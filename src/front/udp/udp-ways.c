@@ -5,7 +5,7 @@
 
 typedef struct UdpWay {
         Udp *udp;
-        Address bound;
+        Address wanted;
 } UdpWay;
 
 struct UdpWays {
@@ -13,8 +13,8 @@ struct UdpWays {
         size_t n;
 };
 
-int udp_ways_new(UdpWays **ret, Reactor *reactor, int first, size_t n, size_t flows_max, uint64_t timeout_usec,
-                 UdpAdmitHandler admit, UdpHandler handler, void *userdata) {
+int udp_ways_new(UdpWays **ret, Reactor *reactor, int first, size_t n, const PortManners *ports, size_t flows_max,
+                 uint64_t timeout_usec, UdpAdmitHandler admit, UdpHandler handler, void *userdata) {
         _cleanup_(udp_ways_freep) UdpWays *ways = new0(UdpWays, 1);
         size_t n_sockets = udp_count_sockets(first, n);
 
@@ -24,12 +24,17 @@ int udp_ways_new(UdpWays **ret, Reactor *reactor, int first, size_t n, size_t fl
         if (!ways->list)
                 return -ENOMEM;
         for (int fd = first; fd < first + (int) n; fd++) {
+                Address *wanted = &ways->list[ways->n].wanted;
+                const PortManner *manner;
                 int r;
 
                 if (!udp_socket_is_one(fd))
                         continue;
-                if (!wanted_address(fd, &ways->list[ways->n].bound))
+                if (!wanted_address(fd, wanted))
                         return -EAFNOSUPPORT;
+                manner = port_manners_find(ports, fd);
+                if (manner && manner->udp > 0)
+                        address_set_port(wanted, htons(manner->udp));
                 r = udp_new(&ways->list[ways->n].udp, reactor, fd, 1, n_sockets, flows_max, timeout_usec, admit,
                             handler, userdata);
                 if (r < 0)
@@ -68,7 +73,7 @@ size_t udp_ways_waiting(const UdpWays *ways) {
 
 void udp_ways_forward(UdpWays *ways, const Ways *to) {
         for (size_t i = 0; i < ways->n; i++) {
-                const Backends *backends = ways_find(to, &ways->list[i].bound, /* udp= */ true);
+                const Backends *backends = ways_find(to, &ways->list[i].wanted, /* udp= */ true);
 
                 if (backends)
                         udp_forward(ways->list[i].udp, backends);

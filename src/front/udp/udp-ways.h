@@ -2,13 +2,15 @@
 
 /* UdpWays: a Udp for each datagram socket of a front, as each leads its own way; see there for what the functions do, to all of them. */
 
+#include "front/port-manner.h"
 #include "front/udp/udp.h"
 #include "front/ways.h"
 
 typedef struct UdpWays UdpWays;
 
-int udp_ways_new(UdpWays **ret, Reactor *reactor, int first, size_t n, size_t flows_max, uint64_t timeout_usec,
-                 UdpAdmitHandler admit, UdpHandler handler, void *userdata);
+/* `ports` tells where datagrams were redirected from. */
+int udp_ways_new(UdpWays **ret, Reactor *reactor, int first, size_t n, const PortManners *ports, size_t flows_max,
+                 uint64_t timeout_usec, UdpAdmitHandler admit, UdpHandler handler, void *userdata);
 UdpWays *udp_ways_free(UdpWays *ways);
 DEFINE_CLEANUP(UdpWays *, udp_ways_free);
 

@@ -42,7 +42,7 @@
  * UDP: a datagram does not tell the front which port it was redirected from, so each port has a redirect port, and a chain, of its own:
  * elements of maps like those of TCP say "goto udp-REDIRECTPORT-NAME". Up, that chain gives the packet the redirect port, and leaves
  * its address, by which the front answers; lifted, it is empty. What has begun as a flow goes on as it did: conntrack keeps what was decided for
- * its first packet, as long as something moves. But the engine makes it forget all flows to a port that a container begins to publish, and what the
+ * its first packet, as long as something moves. But the engine may make it forget all flows to a port that a container begins to publish, and what the
  * front then answers would be from the redirect port: such an answer is the first packet of a flow, and gets its source port by a map.
  *
  * A packet of the group `wakechain` is not looked up at all: a health command that asks the published port, and

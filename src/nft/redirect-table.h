@@ -137,9 +137,9 @@ typedef struct RedirectLifted {
  * nothing), with control groups or without. Of its ports those that wait are redirected all the same. */
 void redirect_write_up(FILE *stream, const char *service, uint16_t redirect_port);
 /* Before that: those addresses go on as if there was no redirect. */
-/* The same of a port of UDP, in a chain of its own, new or as it is: it redirects, or does nothing. */
-void redirect_write_udp(FILE *stream, const char *service, uint16_t redirect_port, bool up);
 void redirect_write_spared(FILE *stream, const char *service, const AddressPrefix *own, size_t n);
+/* The chain of a redirect port of UDP, new or as it is: it redirects, or does nothing. */
+void redirect_write_udp(FILE *stream, const char *service, uint16_t redirect_port, bool up);
 void redirect_write_lifted(FILE *stream, bool bridge, const RedirectLifted *lifted, const Inner *inner,
                            bool with_groups, bool by_waker);
 /* What questions for names of this element's length are looked up in, new or as it is. */

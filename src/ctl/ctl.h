@@ -3,6 +3,7 @@
 /* wakectl: what its verbs share. */
 
 #include "util/macro.h"
+#include "util/strv.h"
 
 /* Exit codes. */
 enum {
@@ -15,6 +16,7 @@ typedef struct CtlOptions {
         bool json;
         bool engine; /* check: also ask the engine */
         const char *project; /* import: only this one; NULL: all */
+        char **compose, **files; /* import: folders of projects, and their files (-f); NULL: none */
         bool write; /* import: into the configuration */
         bool dry_run; /* say what would be done, and do nothing */
         const char *unit; /* check: only look who depends on this one; NULL: all of it */

@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "ctl/ctl.h"
 #include "engine/survey.h"
+#include "import/compose-facts.h"
 #include "import/engine-facts.h"
 #include "import/files.h"
 #include "import/import.h"
@@ -24,6 +25,7 @@
 typedef struct Import {
         const CtlOptions *options;
         ImportWorld world;
+        char **projects; /* only these, if there are any */
         ImportFiles *files; /* NULL: printed */
         json_object *services; /* to be printed */
         bool failed;
@@ -33,6 +35,7 @@ typedef struct Import {
 static void import_done(Import *import) {
         import_world_done(&import->world);
         import_files_free(import->files);
+        strv_free(import->projects);
         json_object_put(import->services);
 }
 
@@ -97,7 +100,42 @@ static int look(ImportWorld *world) {
                 (void) log_error_errno(r, "Failed to ask the container engine at '%s': %m", socket);
         if (r >= 0)
                 r = inspect_all(survey, world);
-        return r < 0 ? r : import_world_group(world) < 0 ? log_oom() : 0;
+        return r;
+}
+
+/* That of the containers that were made in this folder. */
+static const char *project_of_folder(const ImportWorld *world, const char *folder) {
+        for (size_t i = 0; i < world->n_containers; i++)
+                if (world->containers[i].project && streq(strempty(world->containers[i].folder), folder))
+                        return world->containers[i].project;
+        return NULL;
+}
+
+/* Where compose cannot tell, what its containers say has to do. */
+static int ask_compose(Import *import) {
+        int r = 0;
+
+        for (char *const *given = import->options->compose; given && *given && r >= 0; given++) {
+                _cleanup_free_ char *folder = realpath(*given, NULL), *project = NULL, *why = NULL;
+                const char *known;
+
+                if (!folder)
+                        return log_error_errno(-errno, "Failed to find the folder '%s': %m", *given);
+                r = import_ask_compose(&import->world, folder, import->options->files, &project, &why);
+                if (r == -ENOMEM)
+                        return log_oom();
+                known = r < 0 ? project_of_folder(&import->world, folder) : project;
+                if (r < 0 && !known) {
+                        log_error("Compose did not tell what the project in '%s' is, and there are no containers of it: %s",
+                                  folder, why);
+                        return r;
+                }
+                if (r < 0)
+                        log_warning("Compose did not tell what the project in '%s' is, so that what its containers say has to do: %s",
+                                    folder, why);
+                r = strv_append(&import->projects, known);
+        }
+        return r < 0 ? log_oom() : 0;
 }
 
 /* It is diff's, in colours of nobody. */
@@ -185,7 +223,8 @@ static int import_some(Import *import) {
                 return -ENOENT;
         }
         for (size_t i = 0; i < import->world.n_projects && r >= 0; i++)
-                if (!only || only == &import->world.projects[i])
+                if ((!only || only == &import->world.projects[i]) &&
+                    (!import->projects || strv_contains(import->projects, import->world.projects[i].name)))
                         r = import_one(import, &import->world.projects[i]);
         return r;
 }
@@ -211,11 +250,19 @@ int verb_import(const CtlOptions *options, int argc, char **argv) {
                 log_error("--dry-run shows what --write would do: give both.");
                 return CTL_USAGE;
         }
+        if (options->files && strv_length(options->compose) != 1) {
+                log_error("-f names files of one project: give one --compose as well.");
+                return CTL_USAGE;
+        }
         if (!import.services) {
                 (void) log_oom();
                 return CTL_FAILED;
         }
         r = look(&import.world);
+        if (r >= 0)
+                r = ask_compose(&import);
+        if (r >= 0 && import_world_group(&import.world) < 0)
+                r = log_oom();
         if (r >= 0 && options->write) {
                 (void) umask(022);
                 r = import_files_open(&import.files, "", /* lock= */ !options->dry_run, &why);

@@ -30,8 +30,10 @@ static void print_help(void) {
         printf("\nOptions:\n"
                "  -h --help            Show this help\n"
                "     --version         Show the version\n"
+               "     --compose=DIR     import: only the project in this folder, by its files; may be given more than once\n"
                "     --dry-run         import: only show what --write would change\n"
                "     --engine          check: also ask the container engine and look into the compose folders\n"
+               "  -f --file=FILE       import: compose's file, for the one --compose; may be given more than once\n"
                "     --json            Print JSON, for programs\n"
                "     --project=NAME    import: only this compose project\n"
                "     --unit=UNIT       Only check whether a service depends on this systemd unit\n"
@@ -55,15 +57,18 @@ static int run_verb(const CtlOptions *given, int argc, char **argv) {
 
 int main(int argc, char **argv) {
         enum {
-                ARG_DRY_RUN = 0x100,
+                ARG_COMPOSE = 0x100,
+                ARG_DRY_RUN,
                 ARG_ENGINE,
                 ARG_JSON,
                 ARG_PROJECT,
                 ARG_UNIT,
                 ARG_WRITE,
         };
-        static const struct option options[] = { { "dry-run", no_argument, NULL, ARG_DRY_RUN },
+        static const struct option options[] = { { "compose", required_argument, NULL, ARG_COMPOSE },
+                                                 { "dry-run", no_argument, NULL, ARG_DRY_RUN },
                                                  { "engine", no_argument, NULL, ARG_ENGINE },
+                                                 { "file", required_argument, NULL, 'f' },
                                                  { "help", no_argument, NULL, 'h' },
                                                  { "json", no_argument, NULL, ARG_JSON },
                                                  { "project", required_argument, NULL, ARG_PROJECT },
@@ -74,11 +79,18 @@ int main(int argc, char **argv) {
         CtlOptions given = {};
         int c, r;
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+        while ((c = getopt_long(argc, argv, "f:h", options, NULL)) >= 0)
                 switch (c) {
                 case 'h':
                         print_help();
                         return CTL_FINE;
+                case ARG_COMPOSE:
+                case 'f':
+                        if (strv_append(c == 'f' ? &given.files : &given.compose, optarg) < 0) {
+                                (void) log_oom();
+                                return CTL_FAILED;
+                        }
+                        break;
                 case ARG_DRY_RUN:
                         given.dry_run = true;
                         break;
@@ -109,6 +121,8 @@ int main(int argc, char **argv) {
         }
 
         r = run_verb(&given, argc - optind, argv + optind);
+        strv_free(given.compose);
+        strv_free(given.files);
         /* Who reads the output has to know that it is whole. */
         if (fflush(stdout) != 0 || ferror(stdout)) {
                 (void) log_error_errno(-errno, "Failed to write: %m");

@@ -166,9 +166,7 @@ static int guess(Decision *decision, size_t i, const char *variable) {
                 if (!is_called(member(decision, k), host))
                         continue;
                 found = true;
-                if (k == i || reach(decision, i)[k])
-                        continue;
-                if (reach(decision, k)[i])
+                if (k == i || reach(decision, i)[k] || reach(decision, k)[i])
                         continue;
                 add_wait(decision, i, k);
                 member(decision, k)->awaited = true;
@@ -369,13 +367,12 @@ static int find_named(Decision *decision) {
 }
 
 /* Nobody comes: what stands above all others. */
-static int find_top(Decision *decision) {
+static void find_top(Decision *decision) {
         ImportProject *project = decision->project;
 
         for (size_t i = 1; i < decision->n; i++)
                 if (is_better(decision, i, project->main, 0, 0))
                         project->main = i;
-        return 0;
 }
 
 static int compare_ports(const void *a, const void *b) {
@@ -487,7 +484,7 @@ int import_decide(const ImportWorld *world, ImportProject *project) {
                         r = find_named(&decision);
         }
         if (r >= 0 && project->port == 0 && !project->named)
-                r = find_top(&decision);
+                find_top(&decision);
         if (r >= 0)
                 r = collect_ports(&decision);
         if (r >= 0) {

@@ -5,6 +5,7 @@
 #include "../unit/test.h"
 #include "config/config.h"
 #include "engine/engine-reply.h"
+#include "import/compose-facts.h"
 #include "import/engine-facts.h"
 #include "import/import.h"
 #include "import/writer.h"
@@ -13,7 +14,7 @@
 #include "util/printable.h"
 #include "util/text.h"
 
-/* Golden files: of each folder below cases/, what the engine says (engine.json, a list of inspects) becomes dependencies.json and
+/* Golden files: of each folder below cases/, what the engine says (engine.json, a list of inspects), and compose (compose.json, compose.yaml), becomes dependencies.json and
  * the sentences in notes. With WAKECHAIN_UPDATE_GOLDEN=1 these are written instead. The configuration has to be one without a word from the
  * parser of the project, and no byte of what people see may be one that a terminal obeys. */
 
@@ -54,6 +55,22 @@ static void read_engine(ImportWorld *world, const char *folder) {
         ASSERT_OK(engine_reply_each(text, size, read_one, world));
 }
 
+/* What compose prints of the project in /opt/case, in either version's format. */
+static void read_compose(ImportWorld *world, const char *folder) {
+        static const char *const names[] = { [COMPOSE_JSON] = "compose.json", [COMPOSE_YAML] = "compose.yaml" };
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                _cleanup_free_ char *path = case_path(folder, names[i]), *text = NULL, *project = NULL;
+                size_t size;
+
+                if (access(path, F_OK) < 0)
+                        continue;
+                ASSERT_OK(file_read(path, CONFIG_SIZE_MAX, &text, &size));
+                ASSERT_OK(import_read_compose(world, "/opt/case", (ComposeFormat) i, text, size, "case",
+                                              i == COMPOSE_YAML ? '_' : '-', &project));
+        }
+}
+
 static void check(const char *text) {
         _cleanup_(problem_list_done) ProblemList problems = {};
         _cleanup_(config_freep) Config *config = NULL;
@@ -71,6 +88,7 @@ static void test_case(const char *folder) {
         FILE *out = open_memstream(&notes, &size);
 
         read_engine(&world, folder);
+        read_compose(&world, folder);
         ASSERT_OK(import_world_group(&world));
         for (size_t i = 0; i < world.n_projects; i++) {
                 ImportProject *project = &world.projects[i];

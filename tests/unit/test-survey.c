@@ -106,6 +106,35 @@ static void test_each_is_inspected_once(void) {
         ASSERT_NULL(survey_find(survey, "stranger"));
 }
 
+static int count_answer(const char *body, size_t size, void *userdata) {
+        ASSERT_TRUE(memmem(body, size, "\"Id\":\"c0ffee\"", strlen("\"Id\":\"c0ffee\"")) != NULL);
+        ++*(unsigned *) userdata;
+        return *(unsigned *) userdata > 1 ? -ENOMEM : 0;
+}
+
+/* Who wants to know more of a container reads the answer itself. */
+static void test_reader_gets_each_answer(void) {
+        static const ScriptedRule rules[] = {
+                RULE_PING,
+                RULE_LIST(""),
+                { ASKED("a"), FOUND("a"), .close = true, .times = 1 },
+                { ASKED("missing"), MISSING, .close = true, .times = 1 },
+                { ASKED("b"), FOUND("b"), .close = true, .times = 1 },
+        };
+        char *first[] = { (char *) "a", (char *) "missing", NULL }, *second[] = { (char *) "b", NULL };
+        pid_t engine = fork_engine(rules, ELEMENTSOF(rules));
+        _cleanup_(survey_freep) Survey *survey = take(LONG);
+        unsigned count = 0;
+
+        survey_set_reader(survey, count_answer, &count);
+        survey_allow(survey, LONG);
+        ASSERT_OK(survey_inspect(survey, first));
+        ASSERT_EQ(count, 1);
+        ASSERT_ERROR(survey_inspect(survey, second), ENOMEM);
+        end_engine(engine);
+        ASSERT_EQ(count, 2);
+}
+
 #define JOINED(name, id, mode)                                      \
         REPLY_BODY("200 OK", "{\"Id\":\"" id "\",\"Name\":\"/" name \
                              "\",\"State\":{\"Running\":false},\"HostConfig\":{\"NetworkMode\":\"" mode "\"}}")
@@ -242,6 +271,7 @@ int main(void) {
 
         test_list();
         test_each_is_inspected_once();
+        test_reader_gets_each_answer();
         test_owners_of_networks();
         test_many();
         test_nothing_to_inspect();

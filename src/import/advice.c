@@ -110,7 +110,8 @@ static const struct {
         { is_unhealthy, "is unhealthy by its own HEALTHCHECK: nothing waits for that unless compose does" },
         { is_removed, "was started with --rm: a stop deletes it" },
         { stops_slowly, "may take more than a minute to stop: give its waker as long (TimeoutStopSec= of wake@)" },
-        { has_udp, "publishes ports of UDP: datagrams there wake nothing unless the service names them in 'ports'" },
+        { has_udp,
+          "publishes ports of UDP: datagrams there wake nothing unless the service names them in 'ports'" },
         { has_range, "publishes one port of a range: the first of it was taken" },
         { has_hooks, "has hooks (post_start, pre_stop), which compose alone runs, and a wake does not" },
 };

@@ -31,11 +31,13 @@ int verb_graph(const CtlOptions *options, int argc, char **argv) {
         r = stacks_load(&stacks, STACKS_CONFIG, argv, argc);
         if (r != CTL_FINE)
                 return r;
-        if (json)
-                return output_json(graph_object(&stacks));
+        if (json) {
+                r = output_json(graph_object(&stacks));
+                return MAX(r, stacks.outcome);
+        }
         if (drawing_print(&stacks, format, stdout, &look) < 0) {
                 (void) log_oom();
                 return CTL_FAILED;
         }
-        return CTL_FINE;
+        return stacks.outcome;
 }

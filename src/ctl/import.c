@@ -29,7 +29,7 @@ typedef struct Import {
         ImportFiles *files; /* NULL: printed */
         json_object *services; /* to be printed */
         bool failed;
-        size_t n_written;
+        size_t n_projects, n_written;
 } Import;
 
 static void import_done(Import *import) {
@@ -154,6 +154,8 @@ static int write_project(Import *import, const ImportProject *project, json_obje
         r = import_files_merge(import->files, project->name, service, &change, &why);
         if (r == -EEXIST) {
                 log_notice("%s: %s.", project->name, why);
+                /* Of all projects, some may be there already; of those that were asked for, none. */
+                import->failed |= import->options->project || import->projects;
                 return 0;
         }
         if (r == -EINVAL) {
@@ -187,6 +189,7 @@ static int import_one(Import *import, ImportProject *project) {
         _cleanup_free_ char *why = NULL;
         int r;
 
+        import->n_projects++;
         r = import_project(&import->world, project, &service, &why);
         for (char *const *note = project->notes; note && *note; note++)
                 log_notice("%s: %s.", project->name, *note);
@@ -226,6 +229,10 @@ static int import_some(Import *import) {
                 if ((!only || only == &import->world.projects[i]) &&
                     (!import->projects || strv_contains(import->projects, import->world.projects[i].name)))
                         r = import_one(import, &import->world.projects[i]);
+        if (r >= 0 && import->n_projects == 0) {
+                log_error("None of the folders given by --compose is that of project '%s'.", strempty(wanted));
+                return -ENOENT;
+        }
         return r;
 }
 

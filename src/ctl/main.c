@@ -199,6 +199,8 @@ static int run(int argc, char **argv) {
                 log_error("Unknown verb '%s', see 'wakectl --help'.", argv[0]);
                 return CTL_USAGE;
         }
+        if (verb->takes & OWN_OPTIONS && argc > 1 && (streq(argv[1], "-h") || streq(argv[1], "--help")))
+                return print_help();
         argv[0] = (char *) "wakectl"; /* for getopt's complaints */
         if (!(verb->takes & OWN_OPTIONS)) {
                 r = parse_options(&given, &taken, verb, argc, argv);

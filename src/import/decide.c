@@ -192,19 +192,6 @@ static int find_waits(Decision *decision) {
         return r;
 }
 
-/* Whoever looks at a project that is stopped as a whole cannot tell what has ended from what was ended. */
-static void find_one_shots(Decision *decision) {
-        for (size_t i = 0; i < decision->n; i++)
-                decision->runs |= (member(decision, i)->traits & TRAIT_RUNS) != 0;
-        for (size_t i = 0; i < decision->n; i++) {
-                ImportContainer *container = member(decision, i);
-
-                container->known = image_find(container->image);
-                container->one_shot = container->wanted == IMPORT_COMPLETED ||
-                                      (decision->runs && (container->traits & TRAIT_DONE) != 0);
-        }
-}
-
 /* Ways in */
 
 enum {
@@ -246,6 +233,21 @@ static const ImportPort *best_port(const ImportContainer *container) {
                         best = port;
         }
         return best;
+}
+
+/* Whoever looks at a project that is stopped as a whole cannot tell what has ended from what was ended; and who publishes a port is no
+ * one-shot. */
+static void find_one_shots(Decision *decision) {
+        for (size_t i = 0; i < decision->n; i++)
+                decision->runs |= (member(decision, i)->traits & TRAIT_RUNS) != 0;
+        for (size_t i = 0; i < decision->n; i++) {
+                ImportContainer *container = member(decision, i);
+
+                container->known = image_find(container->image);
+                container->one_shot =
+                                container->wanted == IMPORT_COMPLETED ||
+                                (decision->runs && (container->traits & TRAIT_DONE) != 0 && !best_port(container));
+        }
 }
 
 static uint16_t best_exposed(const ImportContainer *container) {

@@ -31,6 +31,7 @@ struct ImportFiles {
         int lock;
         Config *config;
         ProblemList problems;
+        char **inexact; /* paths of those whose numbers are not all kept as they are written */
         json_object *documents; /* path → object, the main file first */
 };
 
@@ -51,6 +52,7 @@ ImportFiles *import_files_free(ImportFiles *files) {
         (void) fd_close(files->lock);
         config_free(files->config);
         problem_list_done(&files->problems);
+        strv_free(files->inexact);
         json_object_put(files->documents);
         return mfree(files);
 }
@@ -126,6 +128,35 @@ static int on_double(const JsonPath *path, unsigned line, unsigned column, void 
         return -EBADMSG;
 }
 
+/* Are all numbers written again as they are here? Not so -0, nor those that are too large. The text is JSON. */
+static bool numbers_are_exact(const char *text) {
+        while (*text) {
+                char number[64];
+                size_t n;
+
+                if (*text == '"') {
+                        for (text++; *text != '"'; text++)
+                                text += *text == '\\';
+                        text++;
+                        continue;
+                }
+                n = strspn(text, "+-.0123456789Ee");
+                if (*text != '-' && (*text < '0' || *text > '9')) {
+                        text++;
+                        continue;
+                }
+                if (n >= sizeof(number))
+                        return false;
+                memcpy(number, text, n);
+                number[n] = '\0';
+                _cleanup_(json_freep) json_object *value = json_tokener_parse(number);
+                if (!value || !streq(json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN), number))
+                        return false;
+                text += n;
+        }
+        return true;
+}
+
 /* What cannot be used is none, and is not to be replaced. */
 static int add_document(ImportFiles *files, const char *path) {
         _cleanup_free_ char *below = text_printf("%s%s", files->root, path), *text = NULL;
@@ -143,7 +174,9 @@ static int add_document(ImportFiles *files, const char *path) {
                 json_object_put(object);
                 return 0;
         }
-        return json_add(files->documents, path, object) ? 0 : -ENOMEM;
+        if (!json_add(files->documents, path, object))
+                return -ENOMEM;
+        return numbers_are_exact(text) ? 0 : strv_append(&files->inexact, path);
 }
 
 static int is_fragment(const struct dirent *entry) {
@@ -298,6 +331,25 @@ static int merge_into(json_object *object, const char *project, json_object *ser
         return json_add(services, project, json_object_get(service)) ? 0 : -ENOMEM;
 }
 
+/* Whether it can be replaced without losing anything. */
+static int check_file(const ImportFiles *files, const char *path, json_object *old, char **reterr_why) {
+        _cleanup_free_ char *below = text_printf("%s%s", files->root, path);
+        struct stat status;
+
+        if (!below)
+                return -ENOMEM;
+        if (lstat(below, &status) < 0)
+                return 0;
+        if (S_ISLNK(status.st_mode))
+                return refuse(reterr_why, -EINVAL, "'%s' is a link, and is left as it is", path);
+        if (!old)
+                return refuse(reterr_why, -EINVAL, "'%s' cannot be used as it is, and is left so", path);
+        if (strv_contains(files->inexact, path))
+                return refuse(reterr_why, -EINVAL,
+                              "'%s' has a number that would not be the same when it is written again", path);
+        return 0;
+}
+
 int import_files_merge(ImportFiles *files, const char *project, json_object *service, ImportChange *ret,
                        char **reterr_why) {
         _cleanup_(import_change_done)
@@ -315,15 +367,9 @@ int import_files_merge(ImportFiles *files, const char *project, json_object *ser
         if (r < 0)
                 return r;
         old = json_object_object_get(files->documents, change.path);
-        if (!old) {
-                _cleanup_free_ char *below = text_printf("%s%s", files->root, change.path);
-
-                if (!below)
-                        return -ENOMEM;
-                if (faccessat(AT_FDCWD, below, F_OK, AT_SYMLINK_NOFOLLOW) >= 0)
-                        return refuse(reterr_why, -EINVAL, "'%s' cannot be used as it is, and is left so",
-                                      change.path);
-        }
+        r = check_file(files, change.path, old, reterr_why);
+        if (r < 0)
+                return r;
         before = old ? import_text(old) : strdup("");
         if (!before || json_object_deep_copy(service, &copy, NULL) < 0 ||
             (old ? json_object_deep_copy(old, &object, NULL) < 0 : !(object = json_object_new_object())))
@@ -349,18 +395,17 @@ int import_files_merge(ImportFiles *files, const char *project, json_object *ser
 
 static int replace(const ImportFiles *files, const char *path, const char *text, char **reterr_why) {
         _cleanup_free_ char *below = text_printf("%s%s", files->root, path);
-        mode_t mode = FRAGMENT_MODE;
         struct stat status;
         int r;
 
         if (!below)
                 return -ENOMEM;
-        if (lstat(below, &status) >= 0) {
-                if (S_ISLNK(status.st_mode))
-                        return refuse(reterr_why, -ELOOP, "'%s' is a link, and is left as it is", path);
-                mode = status.st_mode & 07777;
-        }
-        r = file_replace(below, text, strlen(text), mode, /* sync= */ true);
+        if (lstat(below, &status) < 0)
+                r = file_replace(below, text, strlen(text), FRAGMENT_MODE, /* sync= */ true);
+        else if (S_ISREG(status.st_mode))
+                r = file_replace_like(below, text, strlen(text), &status, /* sync= */ true);
+        else
+                r = -ELOOP;
         return r < 0 ? refuse_errno(reterr_why, r, "Failed to write", path) : 0;
 }
 

@@ -134,7 +134,9 @@ int fd_write_all(int fd, const char *data, size_t size) {
         return 0;
 }
 
-int file_replace(const char *path, const char *data, size_t size, mode_t mode, bool sync) {
+/* An owner of -1 is ours. */
+static int replace_as(const char *path, const char *data, size_t size, mode_t mode, uid_t uid, gid_t gid,
+                      bool sync) {
         _cleanup_free_ char *temporary = NULL;
         _cleanup_close_ int fd = -EBADF;
         int r;
@@ -149,6 +151,8 @@ int file_replace(const char *path, const char *data, size_t size, mode_t mode, b
                 return -errno;
 
         r = fd_write_all(fd, data, size);
+        if (r >= 0 && fchown(fd, uid, gid) < 0)
+                r = -errno;
         if (r >= 0 && fchmod(fd, mode) < 0)
                 r = -errno;
         if (r >= 0 && sync && fsync(fd) < 0)
@@ -159,6 +163,14 @@ int file_replace(const char *path, const char *data, size_t size, mode_t mode, b
         if (r < 0)
                 (void) unlink(temporary);
         return r;
+}
+
+int file_replace(const char *path, const char *data, size_t size, mode_t mode, bool sync) {
+        return replace_as(path, data, size, mode, (uid_t) -1, (gid_t) -1, sync);
+}
+
+int file_replace_like(const char *path, const char *data, size_t size, const struct stat *like, bool sync) {
+        return replace_as(path, data, size, like->st_mode & 07777, like->st_uid, like->st_gid, sync);
 }
 
 FileMark file_mark_from_stat(const struct stat *status) {

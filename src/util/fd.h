@@ -40,6 +40,9 @@ int fd_write_all(int fd, const char *data, size_t size);
 /* Replaces `path` with a file of this content, so that a reader sees the old or the new one, whole. The folder must
  * exist. An empty folder in its place is removed. With `sync` the data reaches the disk first. */
 int file_replace(const char *path, const char *data, size_t size, mode_t mode, bool sync);
+/* The same with a mode and an owner as this says. */
+struct stat;
+int file_replace_like(const char *path, const char *data, size_t size, const struct stat *like, bool sync);
 
 /* Tells one state of a file from the next without reading it: another file, or anything done to this one, makes another mark. */
 typedef struct FileMark {
@@ -49,7 +52,6 @@ typedef struct FileMark {
         struct timespec changed;
 } FileMark;
 
-struct stat;
 FileMark file_mark_from_stat(const struct stat *status);
 bool file_mark_equal(const FileMark *a, const FileMark *b);
 

@@ -58,13 +58,6 @@ static const char *find_word(const char *text) {
         return NULL;
 }
 
-static char *load(const char *path) {
-        char *text = NULL;
-
-        ASSERT_OK(file_read(path, 1 << 20, &text, NULL));
-        return text;
-}
-
 static size_t count(const char *text, const char *what) {
         size_t n = 0;
 
@@ -136,17 +129,17 @@ static void test_same_words(const char *catalog, const char *other) {
 }
 
 int main(int argc, char *argv[]) {
-        _cleanup_free_ char *header = NULL, *catalog = NULL;
+        char *texts[8] = {};
 
-        ASSERT_TRUE(argc >= 3);
-        header = load(argv[1]);
-        catalog = load(argv[2]);
+        ASSERT_TRUE(argc >= 3 && argc < (int) ELEMENTSOF(texts));
+        for (int i = 1; i < argc; i++)
+                ASSERT_OK(file_read(argv[i], 1 << 20, &texts[i], NULL));
         for (int i = 2; i < argc; i++) {
-                _cleanup_free_ char *other = load(argv[i]);
-
-                test_same_ids(header, other);
-                test_every_entry_is_complete(other);
-                test_same_words(catalog, other);
+                test_same_ids(texts[1], texts[i]);
+                test_every_entry_is_complete(texts[i]);
+                test_same_words(texts[2], texts[i]);
         }
+        for (int i = 1; i < argc; i++)
+                free(texts[i]);
         return EXIT_SUCCESS;
 }

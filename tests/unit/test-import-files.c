@@ -216,7 +216,43 @@ static void test_link_is_left(void) {
         write_file("/etc/mine.json", "{'services': {}}");
         write_file("/etc/wakechain/dependencies.d/a.json", "{'services': {}}");
         ASSERT_EQ(symlink("../../mine.json", link), 0);
-        assert_refused(ELOOP, "is a link");
+        assert_refused(EINVAL, "is a link");
+}
+
+/* What cannot be written again as it stands there is not written. */
+static void test_numbers_are_kept(void) {
+        static const char *const lost[] = { "-0", "123456789012345678901234567890", "[1, {'b': -0}]" };
+
+        for (size_t i = 0; i < ELEMENTSOF(lost); i++) {
+                _cleanup_free_ char *text = text_printf("{'x-a': 'a -0', 'x-b': %s, 'services': {}}", lost[i]);
+
+                clear();
+                write_file(MAIN, "{'services': {}}");
+                write_file(FRAGMENT, text);
+                assert_refused(EINVAL, "has a number");
+        }
+        clear();
+        write_file(MAIN, "{'services': {}}");
+        write_file(FRAGMENT, "{'x-a': '-0 \\\\', 'x-b': [1.10, -5, 1e3, 0], 'services': {}}");
+        ASSERT_EQ(import_simply(BLOG), 1);
+}
+
+/* A waker's group may read it because of who owns it. */
+static void test_owner_is_kept(void) {
+        _cleanup_free_ char *path = below(FRAGMENT);
+        struct stat status;
+
+        clear();
+        write_file(MAIN, "{'services': {}}");
+        write_file(FRAGMENT, "{'services': {}}");
+        ASSERT_OK(chmod(path, 0640));
+        if (geteuid() == 0)
+                ASSERT_OK(chown(path, 0, 12345));
+        ASSERT_EQ(import_simply(BLOG), 1);
+        ASSERT_OK(stat(path, &status));
+        ASSERT_EQ(status.st_mode & 07777, 0640);
+        if (geteuid() == 0)
+                ASSERT_EQ(status.st_gid, 12345);
 }
 
 /* The second waits for the first, and then sees what it has written. */
@@ -266,6 +302,8 @@ int main(void) {
         test_clash_with_the_whole();
         test_broken_files_are_left();
         test_link_is_left();
+        test_numbers_are_kept();
+        test_owner_is_kept();
         test_two_at_once();
         test_difference();
         clear();

@@ -607,7 +607,7 @@ static void test_wake(void) {
         web_stage_open(&stage);
         control = web_stage_control(&stage, "clemence");
         web_stage_start(&stage, NULL);
-        web_expect(web_connect_tcp(&stage), POST("/api/wake/secret"), "503", "wake-control@secret.socket");
+        web_expect(web_connect_tcp(&stage), POST("/api/wake/secret"), "503", "'wakectl reload' brings it up");
         web_expect(web_connect_tcp(&stage), POST("/api/wake/clemence"), "202", "\"totalEstimatedTime\":\"17s\"");
         waker = waker_take(control, &call);
         ASSERT_TRUE(strstr(call, "io.wakechain.Hold"));
@@ -669,7 +669,7 @@ static void test_a_failing_wake_is_paced(void) {
         ASSERT_TRUE(strstr(answer,
                            "clemence could not be woken: No such image. A new attempt is possible in 4 s."));
         web_expect(web_connect_tcp(&stage), POST("/api/wake/clemence?dryRun=true"), "200", NULL);
-        web_expect(web_connect_tcp(&stage), POST("/api/wake/secret"), "503", "wake-control@secret.socket");
+        web_expect(web_connect_tcp(&stage), POST("/api/wake/secret"), "503", "'wakectl reload' brings it up");
 
         /* Somebody else has woken it. */
         web_stage_set_clemence(&stage, "awake", "ready", "ready", 0);

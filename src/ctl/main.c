@@ -136,7 +136,7 @@ static int take_option(CtlOptions *given, const CtlOption *option) {
         return 0;
 }
 
-/* Reads options up to the verb, or those of a verb wherever they are; `taken`: which. -1: go on; otherwise an exit code. */
+/* Reads options up to the verb, or those of a verb wherever they are; `taken`: which, by bits. -1: go on; otherwise an exit code. */
 static int parse_options(CtlOptions *given, unsigned *taken, const CtlVerb *verb, int argc, char **argv) {
         struct option options[ELEMENTSOF(ctl_options) + 1] = {};
         int c, k;
@@ -155,7 +155,7 @@ static int parse_options(CtlOptions *given, unsigned *taken, const CtlVerb *verb
                         return CTL_USAGE;
                 for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
                         if (c == 0 ? i == (size_t) k : options[i].val == c) {
-                                *taken |= ctl_options[i].takes;
+                                *taken |= 1U << i;
                                 if (take_option(given, &ctl_options[i]) < 0) {
                                         (void) log_oom();
                                         return CTL_FAILED;
@@ -167,7 +167,7 @@ static int parse_options(CtlOptions *given, unsigned *taken, const CtlVerb *verb
 
 static int check_options(unsigned taken, const CtlVerb *verb) {
         for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
-                if (ctl_options[i].takes & taken & ~verb->takes) {
+                if (taken & 1U << i && ctl_options[i].takes & ~verb->takes) {
                         log_error("'wakectl %s' takes no --%s.", verb->name, ctl_options[i].to.option.name);
                         return CTL_USAGE;
                 }

@@ -131,6 +131,7 @@ static int on_double(const JsonPath *path, unsigned line, unsigned column, void 
 /* Are all numbers written again as they are here? Not so -0, nor those that are too large. The text is JSON. */
 static bool numbers_are_exact(const char *text) {
         while (*text) {
+                _cleanup_(json_freep) json_object *value = NULL;
                 char number[64];
                 size_t n;
 
@@ -149,7 +150,7 @@ static bool numbers_are_exact(const char *text) {
                         return false;
                 memcpy(number, text, n);
                 number[n] = '\0';
-                _cleanup_(json_freep) json_object *value = json_tokener_parse(number);
+                value = json_tokener_parse(number);
                 if (!value || !streq(json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN), number))
                         return false;
                 text += n;

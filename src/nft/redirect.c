@@ -528,11 +528,21 @@ int redirect_clear(Redirect *redirect) {
 
 /* A waker's moves */
 
+/* The table is not asked by who has none: it is on the way of each wake and each sleep. */
+static bool takes_datagrams(const Service *service) {
+        for (size_t i = 0; i < service->n_ports; i++)
+                if (service->ports[i].redirect_port > 0)
+                        return true;
+        return false;
+}
+
 /* All of a service's. `waiting` (NULL: nobody) has ports that are not given to their containers yet. */
 static int write_udp(Redirect *redirect, FILE *stream, const Service *service, bool up, const Inner *waiting) {
         _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
         int r;
 
+        if (!takes_datagrams(service))
+                return 0;
         r = redirect_query(redirect, "list map inet wakechain udpsources\n", &snapshot);
         if (r < 0)
                 return r;
@@ -623,6 +633,8 @@ int redirect_forget_flows(Redirect *redirect, const Service *service) {
         _cleanup_(redirect_snapshot_freep) RedirectSnapshot *snapshot = NULL;
         int r;
 
+        if (!takes_datagrams(service))
+                return 0;
         r = redirect_query(redirect, "list map inet wakechain udpsources\n", &snapshot);
         if (r < 0)
                 return r;

@@ -140,6 +140,29 @@ static void test_ends(bool is_unix, bool by_reset, bool killed) {
         stage_close(&stage);
 }
 
+/* Killed when it was written down, and before anything was kept. */
+static void test_record_without_a_chest(void) {
+        int client, backend, waker;
+        size_t n = 0;
+        Stage stage;
+
+        client = kept_one(&stage, false, &waker, &backend);
+        stage_end(&stage, SIGKILL);
+        for (size_t i = 0; i < stage.n_kept; i++)
+                if (streq(stage.kept[i].name, "wakechain-ledger"))
+                        stage.kept[n++] = stage.kept[i];
+                else
+                        fd_close(stage.kept[i].fd);
+        ASSERT_EQ(n, 1);
+        stage.n_kept = n;
+        stage_start(&stage, 0, NULL);
+        wait_kept(&stage, LEDGER_FORWARDED, 0);
+        fd_close(client);
+        fd_close(backend);
+        fd_close(waker);
+        stage_close(&stage);
+}
+
 /* The front is dead while they end. */
 static void test_end_meanwhile(bool is_unix, bool by_reset) {
         Stage stage;
@@ -599,6 +622,7 @@ int main(int argc, char *argv[]) {
                 test_ends(i & 1, i & 2, i & 4);
         for (unsigned i = 0; i < 4; i++)
                 test_end_meanwhile(i & 1, i & 2);
+        test_record_without_a_chest();
         test_half_closed(false);
         test_half_closed(true);
         test_put_to_sleep(true);

@@ -711,6 +711,14 @@ static bool keep_count_crashes(Keep *keep) {
         return head->crashes < LEDGER_CRASHES_MAX;
 }
 
+/* The program before may have died when it had written a record and not put its descriptors into a chest yet: not even into the first. */
+static bool keep_was_empty(const Keep *keep) {
+        for (uint32_t i = 1; i < keep->ledger->n_records; i++)
+                if (keep->ledger->records[i].state != LEDGER_FREE)
+                        return false;
+        return keep->chests[0].in < 0 && keep->chests[1].in < 0;
+}
+
 int keep_load(Keep *keep, KeepHandler handler, void *userdata, KeepCounts *ret) {
         _cleanup_free_ KeepKey *keys = NULL;
         LedgerHead *head = keep->ledger->head;
@@ -718,7 +726,7 @@ int keep_load(Keep *keep, KeepHandler handler, void *userdata, KeepCounts *ret) 
         int r;
 
         *ret = (KeepCounts){};
-        if (keep->chests[0].in < 0 && keep->chests[1].in < 0)
+        if (keep_was_empty(keep))
                 return 0;
         r = keep_open_chests(keep);
         if (r < 0)

@@ -119,7 +119,10 @@ static void text_socket(UnitText *text, const UnitsWanted *wanted, const Service
         bool redirected = service_is_redirected(service);
 
         text_begin(text, wanted, service);
-        if (redirected && service->port == 0)
+        if (redirected && !service_has_main_port(service))
+                unit_text_print(text, "Description=Stack %s while it sleeps: clients of UDP port %u\n",
+                                service->name, service->ports[0].port);
+        else if (redirected && service->port == 0)
                 unit_text_print(text, "Description=Stack %s while it sleeps: clients of its names\n",
                                 service->name);
         else if (redirected)

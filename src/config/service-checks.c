@@ -282,12 +282,20 @@ static int check_port(const Check *check, size_t i) {
         return given(check, "listen") && !port->listen ? complete_listen(check, i) : 0;
 }
 
+static bool has_tcp(const Service *service) {
+        for (size_t i = 0; i < service->n_ports; i++)
+                if (!service_port_is_udp(&service->ports[i]))
+                        return true;
+        return false;
+}
+
 static int check_ports(const Check *check) {
         Service *service = check->service;
         int r = 0;
 
-        if (service->n_ports > 0 && service->port == 0 && !given(check, "port"))
-                refuse(check, "ports", "needs 'port', whose container is waited for");
+        if (has_tcp(service) && service->port == 0 && !given(check, "port"))
+                refuse(check, "ports",
+                       "needs 'port', whose container is waited for: only ports of UDP do without");
         for (size_t i = 0; i < service->n_ports && r >= 0; i++)
                 r = check_port(check, i);
         /* The socket is one for all of them. */

@@ -108,7 +108,7 @@ typedef enum AdoptMode {
 
 /* Whether the names of the container that clients reach have an address of ours while it sleeps. */
 typedef enum NamesMode {
-        NAMES_AUTO, /* if it is redirected */
+        NAMES_AUTO, /* if its `port` is redirected */
         NAMES_ON, /* even if it has no port: then it is reached by its names alone */
         NAMES_OFF,
         _NAMES_MODE_MAX,
@@ -202,14 +202,20 @@ bool service_name_is_valid(const char *name);
  * 255 bytes. Such a name needs no encoding in a path. */
 bool engine_name_is_valid(const char *name);
 
+/* Without `listen`, further ports without a `port` are all of UDP. */
 static inline bool service_is_redirected(const Service *service) {
-        return (service->port > 0 || service->names == NAMES_ON) && !service->listen;
+        return (service->port > 0 || service->names == NAMES_ON || service->n_ports > 0) && !service->listen;
 }
 static inline bool service_has_front(const Service *service) {
         return service_is_redirected(service) || service->listen;
 }
 static inline bool service_has_names(const Service *service) {
-        return service_is_redirected(service) && service->names != NAMES_OFF;
+        return service_is_redirected(service) && service->names != NAMES_OFF &&
+               (service->port > 0 || service->names == NAMES_ON);
+}
+/* Its clients come by more than ports of UDP. */
+static inline bool service_has_main_port(const Service *service) {
+        return service->listen || service->port > 0 || service->names == NAMES_ON;
 }
 
 /* Of a further container's names, or, of NULL, of those of the one that clients reach; "" if there is none. */

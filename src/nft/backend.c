@@ -163,7 +163,7 @@ int backend_resolve(Backend *ret, const Service *service, const ContainerInfo *c
 
         if (service->port > 0)
                 backend_find_publisher(&backend, service, infos);
-        if (service_has_front(service))
+        if (service_has_main_port(service))
                 r = service->backend ? backend_take_configured(&backend, service, service->backend)
                                      : backend_take_default(&backend, service, infos, reterr_text);
         if (r < 0) {
@@ -373,7 +373,7 @@ bool backend_is_direct(const Backend *backend, const Service *service, const Con
         *ret_elsewhere = 0;
         info = backend->publisher == BACKEND_NO_MEMBER ? NULL : infos[backend->publisher];
         if (!info)
-                return false;
+                return !service_has_main_port(service);
         for (size_t i = 0; i < info->n_bindings && service->port > 0; i++) {
                 const PortBinding *binding = &info->bindings[i];
 

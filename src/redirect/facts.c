@@ -288,6 +288,10 @@ static int learn(RedirectBindings *ret, const RedirectBindings *old, const Surve
 
         if (service->port > 0)
                 r = learn_port(ret, old, survey, service);
+        else if (service_is_redirected(service) && !service_has_names(service)) {
+                *ret = (RedirectBindings){ .known = true, .publisher = strdup(service_main(service)->name) };
+                return !ret->publisher || learn_further(ret, old, survey, service) < 0 ? -ENOMEM : 1;
+        }
         if (r <= 0 || !service_has_names(service))
                 return r;
         name = named_container(ret, service);

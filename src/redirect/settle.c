@@ -106,9 +106,9 @@ static void tell_unusable(const Settling *settling) {
                 if (!service || settling->decisions[i].aim == REDIRECT_GONE)
                         continue;
                 log_struct(LOG_ERR,
-                           "MESSAGE=nftables cannot be used (%s), so connections to port %u cannot be redirected while '%s' "
-                           "sleeps: give the service a 'listen' address in dependencies.json, which needs no firewall.",
-                           strerror(-settling->redirect_error), service->port, service->name,
+                           "MESSAGE=nftables cannot be used (%s), so clients of '%s' cannot be redirected while it sleeps: "
+                           "give the service a 'listen' address in dependencies.json, which needs no firewall.",
+                           strerror(-settling->redirect_error), service->name,
                            "MESSAGE_ID=" WAKECHAIN_MESSAGE_REDIRECT_FAILED, "WAKECHAIN_SERVICE=%s", service->name,
                            "ERRNO=%i", -settling->redirect_error);
         }
@@ -526,7 +526,8 @@ static void print_ports(const ServiceFacts *service, const char *rival) {
         if (service->n_elements > 0)
                 printf(" %5s -> %5u  %-8s", port ? port + strlen(" . ") : key, service->redirect_port, word);
         else if (service->service && service_is_redirected(service->service) && service->service->port == 0)
-                printf(" names -> %5u  %-8s", service->redirect_port, word);
+                printf(" %5s -> %5u  %-8s", service_has_names(service->service) ? "names" : "udp",
+                       service->redirect_port, word);
         else if (service->service && service_is_redirected(service->service))
                 printf(" %5u -> %5u  %-8s", service->service->port, service->redirect_port, word);
         else

@@ -979,7 +979,8 @@ static void waker_begin_closing(Waker *waker) {
                 busy_ask_anew(waker->busy);
         if (waker->redirect_moved)
                 waker_changed(waker);
-        else if (waker->runs_on && waker->stack->backend.publisher != BACKEND_NO_MEMBER)
+        else if (waker->runs_on &&
+                 (waker->stack->backend.publisher != BACKEND_NO_MEMBER || !service_has_main_port(waker->service)))
                 waker_lift(waker);
         else
                 port_redirect_restore(waker->redirect, NULL);

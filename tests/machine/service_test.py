@@ -46,7 +46,7 @@ def dependency(config, service, container):
 
 def front_options(machine, options):
     """Gives all fronts other options, as an administrator's drop-in would. Before a test's machine has run one."""
-    text = f"[Service]\nExecStart=\nExecStart=/usr/lib/wakechain/wakechain-front {options} %i\n"
+    text = f"[Service]\nExecStart=\nExecStart=/usr/lib/wakechain/wakechain-front {options} $WAKECHAIN_FRONT_OPTIONS -- %i\n"
     machine.write("/etc/systemd/system/wake-front@.service.d/options.conf", text)
     machine.systemctl("daemon-reload")
 

@@ -258,7 +258,7 @@ class RedirectIgnored(ServiceTest):
 
     @classmethod
     def prepare(cls, machine):
-        front_options(machine, "--exit-idle-time=200ms $WAKECHAIN_FRONT_OPTIONS")
+        front_options(machine, "--exit-idle-time=200ms")
 
     def check_sleeps_beside(self, poll):
         """Woken by somebody else, the stack goes to sleep although poll() goes on being answered."""

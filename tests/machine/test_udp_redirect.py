@@ -163,3 +163,62 @@ class UdpRedirect(ServiceTest):
 
         self.remain(12, goes_on, "datagrams are use")
         self.wait_state("game", "asleep", 60)
+
+
+class UdpAlone(ServiceTest):
+    """No port of TCP at all."""
+
+    config = {
+        "services": {
+            "vpn": {
+                "name": "c-vpn",
+                "network": "same-port",
+                "idleTimeout": "4s",
+                "ports": [{"port": UDP, "protocol": "udp"}],
+                "dependencies": [{"container": "c-vpn", "healthCheck": {"http": "http://:80/", "interval": 200, "timeout": 20000}}],
+            }
+        }
+    }
+
+    @classmethod
+    def prepare(cls, machine):
+        create(machine, "c-vpn", f"{UDP}:53/udp")
+        front_options(machine, "--exit-idle-time=200ms --udp-timeout=2s")
+        machine.systemctl("restart", "wakechain-settle.service")
+
+    def test_it_wakes_goes_straight_sleeps_and_wakes_again(self):
+        m = self.machine
+        peer = m.add_peer_host()
+        for where, host in ((m, "127.0.0.1"), (peer, peer.machine_ipv6)):
+            held = Flow(self, where, host)
+            self.assertEqual(held.ask("first"), "first")
+            self.wait_state("vpn", "awake", 60)
+            self.assertEqual(self.status("vpn")["trigger"], "connection")
+            m.run("systemctl stop wake-front@vpn.service")
+            started = m.show("wake-front@vpn.service", "InvocationID")
+            straight = Flow(self, where, host)
+            self.assertEqual(straight.ask("straight"), "straight")
+            self.assertEqual(m.show("wake-front@vpn.service", "InvocationID"), started)
+
+            def goes_on():
+                return straight.ask("on") == "on" and self.status("vpn")["state"] == "awake"
+
+            self.remain(8, goes_on, "datagrams are use")
+            self.wait_state("vpn", "asleep", 60)
+            self.assertEqual(straight.ask("again"), "again")
+            self.wait_state("vpn", "awake", 60)
+            self.sleep("vpn")
+            self.assert_stopped("c-vpn")
+
+    def test_started_by_somebody_else_it_is_reached_by_itself(self):
+        m = self.machine
+        m.systemctl("start", "wake@vpn")
+        self.sleep("vpn")
+        m.docker("start", "c-vpn")
+        self.wait_state("vpn", "awake", 60)
+        self.assertEqual(self.status("vpn")["trigger"], "outside")
+        flow = Flow(self, m, "127.0.0.1")
+        self.assertEqual(flow.ask("straight"), "straight")
+        self.assertEqual(m.show("wake-front@vpn.service", "ActiveState"), "inactive")
+        self.wait_state("vpn", "asleep", 60)
+        self.assertEqual(flow.ask("again"), "again")

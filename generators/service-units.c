@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "config/disabled.h"
 #include "config/listen.h"
 #include "model/defaults.h"
 #include "service-units.h"
@@ -132,13 +133,16 @@ static void text_socket(UnitText *text, const UnitsWanted *wanted, const Service
                 unit_text_print(text, "Description=Clients of stack %s\n", service->name);
         /* Whatever becomes of it, the redirects follow. Not ordered after who does that: see there. However often it is started again, it
          * is not dead afterwards. */
-        unit_text_print(text, "Documentation=man:wakechain-generator(8)\n"
-                              "Wants=" SETTLE_UNIT "\n"
-                              "OnSuccess=wakechain-changed.target\n"
-                              "OnFailure=wakechain-changed.target\n"
-                              "StartLimitIntervalSec=0\n"
-                              "\n"
-                              "[Socket]\n");
+        unit_text_print(text,
+                        "Documentation=man:wakechain-generator(8)\n"
+                        "Wants=" SETTLE_UNIT "\n"
+                        "OnSuccess=wakechain-changed.target\n"
+                        "OnFailure=wakechain-changed.target\n"
+                        "StartLimitIntervalSec=0\n"
+                        "ConditionPathExists=!" DISABLED_FOLDER "/%s\n"
+                        "\n"
+                        "[Socket]\n",
+                        service->name);
         if (redirected)
                 text_add_redirected(text, service);
         else {

@@ -23,16 +23,22 @@ typedef struct CtlOptions {
         bool quiet, no_pager;
         const char *filter; /* list: what is shown */
         const char *format; /* graph */
+        const char *until, *span; /* hold: how long; NULL: until it is put to sleep */
+        bool foreground; /* hold: in this process */
         const char *unit; /* check: only look who depends on this one; NULL: all of it */
 } CtlOptions;
 
 /* They get the arguments after the verb, and return an exit code. */
 int verb_check(const CtlOptions *options, int argc, char **argv);
+int verb_disable(const CtlOptions *options, int argc, char **argv);
+int verb_enable(const CtlOptions *options, int argc, char **argv);
 int verb_graph(const CtlOptions *options, int argc, char **argv);
+int verb_hold(const CtlOptions *options, int argc, char **argv);
 int verb_import(const CtlOptions *options, int argc, char **argv);
 int verb_list(const CtlOptions *options, int argc, char **argv);
 int verb_plan(const CtlOptions *options, int argc, char **argv);
 int verb_reload(const CtlOptions *options, int argc, char **argv);
+int verb_run(const CtlOptions *options, int argc, char **argv);
 int verb_sleep(const CtlOptions *options, int argc, char **argv);
 int verb_status(const CtlOptions *options, int argc, char **argv);
 int verb_wake(const CtlOptions *options, int argc, char **argv);

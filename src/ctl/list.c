@@ -47,7 +47,10 @@ static void add_row(Table *table, const Stack *stack) {
                 (void) local_time_to_string(status->since_usec, since);
         table_add(table, stack->service->name);
         table_add_coloured(table, stack_colour(stack), stack_state(stack));
-        table_add(table, ports);
+        if (stack->disabled)
+                table_addf(table, "%s (disabled)", strempty(ports));
+        else
+                table_add(table, ports);
         table_addf(table, "%zu/%zu", stack_count_ready(stack),
                    status ? status->n_dependencies : stack->plan->n_members);
         table_add(table, since);

@@ -12,16 +12,18 @@
 
 /* Options that not all verbs take. */
 enum {
-        TAKES_DRY_RUN = 1 << 0,
-        TAKES_ENGINE = 1 << 1,
-        TAKES_FILTER = 1 << 2,
-        TAKES_FORCE = 1 << 3,
-        TAKES_FORMAT = 1 << 4,
-        TAKES_JSON = 1 << 5,
-        TAKES_PROJECTS = 1 << 6,
-        TAKES_QUIET = 1 << 7,
-        TAKES_UNIT = 1 << 8,
-        OWN_OPTIONS = 1 << 9, /* what follows the verb is its own to read, argv[0] being the verb */
+        TAKES_COMMAND = 1 << 0,
+        TAKES_DRY_RUN = 1 << 1,
+        TAKES_ENGINE = 1 << 2,
+        TAKES_FILTER = 1 << 3,
+        TAKES_FORCE = 1 << 4,
+        TAKES_FORMAT = 1 << 5,
+        TAKES_HOLD = 1 << 6,
+        TAKES_JSON = 1 << 7,
+        TAKES_PROJECTS = 1 << 8,
+        TAKES_QUIET = 1 << 9,
+        TAKES_UNIT = 1 << 10,
+        OWN_OPTIONS = 1 << 11, /* what follows the verb is its own to read, argv[0] being the verb */
 };
 
 typedef struct CtlVerb {
@@ -37,10 +39,17 @@ static const CtlVerb verbs[] = {
         { "list", "", 0, 0, TAKES_FILTER | TAKES_JSON | TAKES_QUIET, verb_list,
           "Show all services: state, ports, how many dependencies are ready" },
         { "status", "[NAME…]", 0, INT_MAX, TAKES_JSON, verb_status, "Show all that is known of services" },
-        { "wake", "NAME…", 1, INT_MAX, TAKES_JSON | TAKES_QUIET, verb_wake,
+        { "wake", "NAME…", 1, INT_MAX, TAKES_DRY_RUN | TAKES_JSON | TAKES_QUIET, verb_wake,
           "Wake stacks, and show how it goes on" },
-        { "sleep", "NAME…", 1, INT_MAX, 0, verb_sleep,
+        { "sleep", "NAME…", 1, INT_MAX, TAKES_DRY_RUN, verb_sleep,
           "Put stacks to sleep, also what ran before they were woken" },
+        { "hold", "NAME…", 1, INT_MAX, TAKES_DRY_RUN | TAKES_HOLD | TAKES_JSON | TAKES_QUIET, verb_hold,
+          "Wake stacks, and keep them awake though nobody uses them" },
+        { "run", "NAME [--] COMMAND…", 2, INT_MAX, TAKES_COMMAND | TAKES_QUIET, verb_run,
+          "Run a command while a stack is held awake" },
+        { "enable", "NAME…", 1, INT_MAX, TAKES_DRY_RUN, verb_enable, "Take clients of services again" },
+        { "disable", "NAME…", 1, INT_MAX, TAKES_DRY_RUN, verb_disable,
+          "Take no clients of services, also after a boot, until they are enabled" },
         { "plan", "NAME", 1, 1, TAKES_JSON, verb_plan, "Show what a wake would start, in which order" },
         { "graph", "[NAME…]", 0, INT_MAX, TAKES_FORMAT | TAKES_JSON, verb_graph, "Show what needs what" },
         { "logs", "[-f …] NAME", 0, 0, OWN_OPTIONS, verb_logs,
@@ -75,15 +84,17 @@ static const CtlOption ctl_options[] = {
         { { { "version", no_argument, NULL, 'v' }, 0, false }, 0, "   --version         Show the version" },
         { LIST("compose", 0, compose), TAKES_PROJECTS,
           "   --compose=DIR     import: only the project in this folder, by its files; may be given more than once" },
-        { FLAG("dry-run", 0, dry_run), TAKES_DRY_RUN,
-          "   --dry-run         import, reload: only say what would be done" },
+        { FLAG("dry-run", 0, dry_run), TAKES_DRY_RUN, "   --dry-run         Only say what would be done" },
         { FLAG("engine", 0, engine), TAKES_ENGINE,
           "   --engine          check: also ask the container engine and look into the compose folders" },
         { LIST("file", 'f', files), TAKES_PROJECTS,
           "-f --file=FILE       import: compose's file, for the one --compose; may be given more than once" },
         { TEXT("filter", filter), TAKES_FILTER, "   --filter=state=…  list: only services in these states" },
+        { TEXT("for", span), TAKES_HOLD, "   --for=SPAN        hold: so long, as 90min or 2h" },
         { FLAG("force", 0, force), TAKES_FORCE,
           "   --force           reload: also while containers with a GPU run" },
+        { FLAG("foreground", 0, foreground), TAKES_HOLD,
+          "   --foreground      hold: as long as this runs, which members of group wakechain may, too" },
         { TEXT("format", format), TAKES_FORMAT, "   --format=FORMAT   graph: text, dot, mermaid or json" },
         { FLAG("json", 0, json), TAKES_JSON, "   --json            Print JSON, for programs" },
         { FLAG("no-pager", 0, no_pager), 0, "   --no-pager        Without a pager, which only logs has" },
@@ -91,6 +102,8 @@ static const CtlOption ctl_options[] = {
         { FLAG("quiet", 'q', quiet), TAKES_QUIET, "-q --quiet           Only names, or nothing" },
         { TEXT("unit", unit), TAKES_UNIT,
           "   --unit=UNIT       check: only whether a service depends on this systemd unit" },
+        { TEXT("until", until), TAKES_HOLD,
+          "   --until=TIME      hold: until then, as 18:00 or \"2026-01-05 08:00\"" },
         { FLAG("write", 0, write), TAKES_PROJECTS,
           "   --write           import: add to dependencies.d, beside what is there" },
 };
@@ -139,12 +152,14 @@ static int take_option(CtlOptions *given, const CtlOption *option) {
 /* Reads options up to the verb, or those of a verb wherever they are; `taken`: which, by bits. -1: go on; otherwise an exit code. */
 static int parse_options(CtlOptions *given, unsigned *taken, const CtlVerb *verb, int argc, char **argv) {
         struct option options[ELEMENTSOF(ctl_options) + 1] = {};
+        /* A command's options are its own. */
+        bool permutes = verb && !(verb->takes & TAKES_COMMAND);
         int c, k;
 
         for (size_t i = 0; i < ELEMENTSOF(ctl_options); i++)
                 options[i] = ctl_options[i].to.option;
         optind = 0;
-        while ((c = getopt_long(argc, argv, verb ? "f:hq" : "+f:hq", options, &k)) >= 0) {
+        while ((c = getopt_long(argc, argv, permutes ? "f:hq" : "+f:hq", options, &k)) >= 0) {
                 if (c == 'h')
                         return print_help();
                 if (c == 'v') {

@@ -6,11 +6,13 @@
 
 #include "command/host-command.h"
 #include "config/config.h"
+#include "config/disabled.h"
 #include "config/problem.h"
 #include "ctl/ctl.h"
 #include "ctl/output.h"
 #include "ctl/unit-tree.h"
 #include "engine/survey.h"
+#include "manager/manager-call.h"
 #include "manager/unit-manager.h"
 #include "util/alarm.h"
 #include "util/json-members.h"
@@ -318,7 +320,8 @@ static int waiting_collect(Waiting *waiting, const Reload *reload) {
                 for (char **unit = reload->changes[i].units; *unit; unit++) {
                         AwaitedSocket *sockets;
 
-                        if (!is_socket(*unit) || !unit_tree_has_unit(&reload->now, *unit))
+                        if (!is_socket(*unit) || !unit_tree_has_unit(&reload->now, *unit) ||
+                            (*reload->changes[i].service && service_is_disabled("", reload->changes[i].service)))
                                 continue;
                         sockets = reallocarray(waiting->sockets, waiting->n_sockets + 1, sizeof(*sockets));
                         if (!sockets)
@@ -361,7 +364,7 @@ static int reload_systemd(void) {
         _cleanup_free_ char *sentence = NULL;
         int r;
 
-        r = unit_manager_reload(&sentence);
+        r = manager_reload(&sentence);
         if (r == -EACCES || r == -EPERM)
                 log_error("You may not have systemd read its units again: root may. Nothing was changed.");
         else if (r < 0)

@@ -1,9 +1,11 @@
+#include <stdio.h>
 #include <systemd/sd-event.h>
 
 #include "control/status-file.h"
 #include "control/waker-call.h"
 #include "ctl/ctl.h"
 #include "ctl/reach.h"
+#include "ctl/stacks.h"
 #include "manager/unit-manager.h"
 #include "util/alarm.h"
 #include "util/log.h"
@@ -146,12 +148,27 @@ static int sleep_one(const char *name) {
         return r < 0 ? CTL_FAILED : r;
 }
 
+static int say_what_sleeps(char **names, int n) {
+        _cleanup_(stacks_done) Stacks stacks = {};
+        int r;
+
+        r = stacks_load(&stacks, STACKS_STATUS, names, n);
+        for (size_t i = 0; r == CTL_FINE && i < stacks.n_stacks; i++)
+                printf("%s is %s, and would %s.\n", stacks.stacks[i].service->name, stack_state(&stacks.stacks[i]),
+                       streq(stack_state(&stacks.stacks[i]), service_state_to_string(SERVICE_ASLEEP))
+                                       ? "be looked at: what runs of it nevertheless would be stopped"
+                                       : "be put to sleep");
+        return r != CTL_FINE ? r : stacks.outcome;
+}
+
 /* One after the other, as they are given. */
 int verb_sleep(const CtlOptions *options, int argc, char **argv) {
         int outcome = CTL_FINE;
 
         if (!are_service_names(argv, argc))
                 return CTL_USAGE;
+        if (options->dry_run)
+                return say_what_sleeps(argv, argc);
         for (int i = 0; i < argc; i++) {
                 int r = sleep_one(argv[i]);
 

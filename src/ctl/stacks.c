@@ -2,8 +2,10 @@
 #include <stdio.h>
 
 #include "config/config.h"
+#include "config/disabled.h"
 #include "control/status-file.h"
 #include "ctl/ctl.h"
+#include "ctl/hold.h"
 #include "ctl/stacks.h"
 #include "util/json-members.h"
 #include "util/log.h"
@@ -45,11 +47,27 @@ static int stack_read_status(Stack *stack) {
         return r;
 }
 
+/* Without systemd's answer it is only known how many there are. */
+static int stack_read_holds(Stack *stack) {
+        ManagerUnit *units;
+        size_t n;
+        int r;
+
+        r = hold_list(&units, &n, stack->service->name);
+        if (r < 0)
+                log_debug_errno(r, "Failed to ask systemd what holds %s awake: %m", stack->service->name);
+        r = 0;
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = strv_append(&stack->holds, units[i].description);
+        manager_units_free(units, n);
+        return r;
+}
+
 static int stacks_add(Stacks *stacks, Service *service, StacksWhat what) {
         Stack *stack = &stacks->stacks[stacks->n_stacks++];
         int r;
 
-        *stack = (Stack){ .service = service };
+        *stack = (Stack){ .service = service, .disabled = service_is_disabled("", service->name) };
         r = redirect_bindings_load(&stack->bindings, "", service->name);
         /* What a wake starts besides, by the last look at the engine. Who asks for the status is told by the waker, as through the API. */
         if (r >= 0 && what == STACKS_CONFIG)
@@ -59,6 +77,8 @@ static int stacks_add(Stacks *stacks, Service *service, StacksWhat what) {
         if (r < 0 || what == STACKS_CONFIG)
                 return r;
         r = stack_read_status(stack);
+        if (r >= 0 && stack->status->holders > 0)
+                r = stack_read_holds(stack);
         if (r >= 0)
                 return described_update(&stack->described, stack->status);
         stack->status = status_free(stack->status);
@@ -69,7 +89,8 @@ static int stacks_add(Stacks *stacks, Service *service, StacksWhat what) {
         return 0;
 }
 
-static void tell_unknown(const Config *config, const char *name) {
+void stacks_tell_unknown(const Stacks *stacks, const char *name) {
+        const Config *config = stacks->config;
         _cleanup_free_ char *printable = printable_copy(name, strlen(name), /* keep_lines= */ false);
         Nearest nearest = nearest_to(name);
         char hint[NEAREST_HINT_MAX];
@@ -97,7 +118,7 @@ int stacks_load(Stacks *ret, StacksWhat what, char *const *names, int n) {
                 if (service)
                         r = stacks_add(&stacks, service, what);
                 else {
-                        tell_unknown(stacks.config, names[i]);
+                        stacks_tell_unknown(&stacks, names[i]);
                         stacks.outcome = CTL_FAILED;
                 }
         }
@@ -117,6 +138,7 @@ static void stack_done(Stack *stack) {
         status_free(stack->status);
         described_done(&stack->described);
         redirect_bindings_done(&stack->bindings);
+        strv_free(stack->holds);
 }
 
 void stacks_keep(Stacks *stacks, bool (*wants)(const Stack *stack, const char *what), const char *what) {
@@ -227,6 +249,8 @@ json_object *stack_to_json(const Stack *stack) {
         fine = json_add(object, "ports", ports) && fine && status;
         fine = fine && described_add_times_left(object, status_remaining(status), status_late_in(status)) &&
                json_add(object, "backends", json_new_texts(status->backends)) &&
+               json_add(object, "holds", json_new_texts(stack->holds)) &&
+               json_add(object, "enabled", json_object_new_boolean(!stack->disabled)) &&
                json_add_number(object, "idleTimeoutMs", stack->service->idle_timeout_usec / USEC_PER_MSEC) &&
                json_add(object, "lastGood", json_object_new_boolean(stack->service->remembered));
         if (fine && unknown)

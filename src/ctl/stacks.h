@@ -12,6 +12,8 @@ typedef struct Stack {
         Status *status; /* NULL: not asked for, or it cannot be read */
         Described described;
         RedirectBindings bindings;
+        bool disabled; /* its clients are not to be taken */
+        char **holds; /* what units of `wakectl hold` say of themselves */
 } Stack;
 
 typedef struct Stacks {
@@ -29,6 +31,8 @@ typedef enum StacksWhat {
 /* All services, or those of the names (`n` of them). Whatever is wrong was said; an exit code, CTL_FINE if there is something to show. */
 int stacks_load(Stacks *ret, StacksWhat what, char *const *names, int n);
 void stacks_done(Stacks *stacks);
+/* Says that there is no such service, and which one may have been meant. */
+void stacks_tell_unknown(const Stacks *stacks, const char *name);
 /* Drops those that are not wanted. */
 void stacks_keep(Stacks *stacks, bool (*wants)(const Stack *stack, const char *what), const char *what);
 /* An array of stack_to_json(). NULL when out of memory. */

@@ -85,6 +85,9 @@ static void say_ports(const Stack *stack, const Look *look) {
         }
         if (!isempty(listen))
                 say(look, "Listens", "%s", listen);
+        if (stack->disabled)
+                say(look, "Disabled", "its clients are not taken; 'wakectl enable %s' ends that",
+                    stack->service->name);
 }
 
 static void say_names(const Stack *stack, const Look *look) {
@@ -104,6 +107,8 @@ static void say_what_keeps_it(const Stack *stack, const Look *look) {
 
         if (status && status->state == SERVICE_AWAKE && status->holders > 0)
                 say(look, "Held", "%u hold%s it awake", status->holders, status->holders == 1 ? "s" : "");
+        for (char *const *hold = stack->holds; hold && *hold; hold++)
+                say_part("", *hold, look, COLOUR_NONE);
         if (status && !isempty(status->busy))
                 say(look, "Busy", "%s", status->busy);
         if (idle_usec == 0)

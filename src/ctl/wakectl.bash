@@ -4,15 +4,19 @@ _wakectl() {
         local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb="" i
         local -A options=(
                 [check]="--engine --json --unit="
+                [disable]="--dry-run"
+                [enable]="--dry-run"
                 [graph]="--format= --json"
+                [hold]="--dry-run --for= --foreground --json --quiet --until="
                 [import]="--compose= --dry-run --file= --project= --write"
                 [list]="--filter= --json --quiet"
                 [logs]="--follow --lines= --no-pager --output= --reverse --since= --until="
                 [plan]="--json"
                 [reload]="--dry-run --force --json"
-                [sleep]=""
+                [run]="--quiet"
+                [sleep]="--dry-run"
                 [status]="--json"
-                [wake]="--json --quiet"
+                [wake]="--dry-run --json --quiet"
         )
 
         # An "=" is a word of its own.

@@ -29,7 +29,6 @@
 #define RETRY_LAST (5 * USEC_PER_SEC)
 #define PATIENCE (3 * USEC_PER_SEC) /* without the bus, until the watches are told */
 #define TEXT_MAX ((size_t) 512)
-#define RELOAD_TIMEOUT (3 * USEC_PER_MINUTE) /* it runs all generators */
 #define STOP_TIMEOUT (90 * USEC_PER_SEC) /* systemd's default */
 
 typedef struct UnitProperties {
@@ -789,30 +788,4 @@ UnitWatch *unit_watch_free(UnitWatch *watch) {
         free(watch->path);
         free(watch->name);
         return mfree(watch);
-}
-
-/* Reloading */
-
-int unit_manager_reload(char **ret_sentence) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        int r;
-
-        assert(ret_sentence);
-
-        r = sd_bus_open_system(&bus);
-        if (r >= 0)
-                r = sd_bus_set_method_call_timeout(bus, RELOAD_TIMEOUT);
-        if (r >= 0)
-                r = sd_bus_call_method(bus, SYSTEMD_DESTINATION, SYSTEMD_PATH, SYSTEMD_MANAGER, "Reload", &error,
-                                       NULL, NULL);
-        if (sd_bus_error_has_names(&error, SD_BUS_ERROR_ACCESS_DENIED,
-                                   SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED))
-                return -EACCES;
-        if (r < 0) {
-                const char *text = error.message ?: strerror(-r);
-
-                *ret_sentence = printable_copy(text, strnlen(text, TEXT_MAX), false);
-        }
-        return MIN(r, 0);
 }

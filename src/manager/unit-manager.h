@@ -49,8 +49,5 @@ DEFINE_CLEANUP(UnitWatch *, unit_watch_free);
 void unit_watch_start(UnitWatch *watch);
 void unit_watch_stop(UnitWatch *watch);
 
-/* Has systemd read all units again, and waits until it has. -EACCES; another negative errno, why in `ret_sentence`, printable and the caller's. */
-int unit_manager_reload(char **ret_sentence);
-
 /* The name of a unit that could be started: "NAME.TYPE", no template. */
 bool unit_name_is_valid(const char *name);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/disabled.h"
 #include "control/status-file.h"
 #include "redirect/facts.h"
 #include "redirect/runtime.h"
@@ -764,6 +765,8 @@ static void look_at_units(const Facts *facts, ServiceFacts *service, const char 
                    *front = units_find(units, "wake-front", service->name, "service");
 
         service->socket = look_at_socket(facts, socket, service_listens(facts, service, socket));
+        if (service_is_disabled(root, service->name))
+                service->socket.fresh = service->socket.stale = false;
         service->control = look_at_socket(facts, control, control_listens(&facts->listeners, root, service->name));
         service->front = front && front->state == UNIT_ACTIVE ? front : NULL;
         service->front_listens_elsewhere =

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "catalog/messages.h"
+#include "config/disabled.h"
 #include "control/status-file.h"
 #include "nft/firewall.h"
 #include "redirect/decision.h"
@@ -567,7 +568,8 @@ static bool print_service(const Settling *settling, size_t i, bool changed, cons
         else if (!remark && !well)
                 remark = "to be settled: systemctl restart wakechain-redirect.service";
         else if (!remark && service->service && service_has_front(service->service) && !service->socket.listens)
-                remark = "its socket was stopped";
+                remark = service_is_disabled(settling->root, service->name) ? "disabled"
+                                                                            : "its socket was stopped";
         printf("%-24s", service->name);
         print_ports(service, rival);
         printf(" %s%s%s%s%s\n", service_state_to_string(service->status ? service->status->state : SERVICE_ASLEEP),

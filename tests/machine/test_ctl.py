@@ -232,6 +232,146 @@ class Wakes(CtlTest):
         self.assertEqual(self.ctl("wake", "clemence", code=1, before=NOBODY)[1], "You may not wake clemence: root and members of the group 'wakechain' may.\n")
 
 
+class Runs(CtlTest):
+    """A command beside an awake stack."""
+
+    def test_code_and_streams(self):
+        out, err = self.ctl("run", "-q", "clemence", "--", "sh", "-c", "wakectl list -q --filter=state=awake; cat >&2; exit 7", code=7)
+        self.assertEqual((out, err), ("clemence\n", ""))
+        self.machine.wait_for(lambda: self.status("clemence")["holders"] == 0, what="the hold to end")
+        self.assertEqual(self.ctl("run", "-q", "clemence", "no-such-command", code=127)[1], "Failed to run 'no-such-command': No such file or directory\n")
+        self.ctl("run", "-q", "clemence", "--", "/etc/passwd", code=126)
+        self.ctl("run", "-q", "clemence", "--", "sh", "-c", "kill -9 $$", code=137)
+        self.assertIn("clemence: awake\n", self.ctl("run", "clemence", "true")[1])
+
+    def test_not_without_its_stack(self):
+        out, err = self.ctl("run", "gone", "--", "echo", "ran", code=1)
+        self.assertEqual(out, "")
+        self.assertIn("gone was not woken: ", err)
+        self.assertRegex(self.ctl("run", "no-such", "true", code=1)[1], "^There is no service 'no-such'")
+        self.ctl("run", "clemence", code=2)
+        self.ctl("run", "clemence", "--", code=2)
+
+    def test_signals_are_passed_on_and_a_sleep_is_said(self):
+        m = self.machine
+        script = "trap 'echo told; exit 3' TERM; echo begun; while :; do sleep 0.1; done"
+        process = m.popen(["wakectl", "run", "-q", "clemence", "--", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(process.stdout.readline(), "begun\n")
+        self.sleep("clemence")
+        self.assertEqual(self.status("clemence")["state"], "asleep")
+        m.run("kill -TERM $(pidof wakectl)")
+        out, err = process.communicate(timeout=30)
+        self.assertEqual((process.returncode, out), (3, "told\n"))
+        self.assertIn("clemence is put to sleep, and not held awake any more.\n", err)
+
+
+class Holds(CtlTest):
+    def units(self):
+        return self.machine.out("systemctl list-units --plain --no-legend 'wake-hold@*' | cut -d' ' -f1").split()
+
+    def wait_units(self, n):
+        self.machine.wait_for(lambda: len(self.units()) == n, what=f"{n} units that hold")
+        return self.units()
+
+    def test_until_the_time_and_not_longer(self):
+        m = self.machine
+        self.addCleanup(lambda: (m.set_config(self.config), m.systemctl("daemon-reload")))
+        m.set_config(users_config(clemence={"idleTimeout": "1s"}))
+        m.systemctl("daemon-reload")
+        _, err = self.ctl("hold", "--for=8s", "clemence")
+        self.assertRegex(err, r"^clemence is held awake until .*, by wake-hold@clemence:[0-9a-f]+\.service\.\n")
+        self.assertRegex(self.said("status", "clemence"), r"Held: 1 holds it awake\n +Stack clemence held awake until \w{3} \d{4}-")
+        (first,) = self.units()
+        self.assertEqual(m.show(first, "User"), "wakechain")
+        # Another one takes its place.
+        self.ctl("hold", "--until=23:59:59", "clemence")
+        (second,) = self.wait_units(1)
+        self.assertNotEqual(first, second)
+        self.ctl("hold", "--for=2s", "clemence")
+        self.wait_state("clemence", "asleep", 30)
+        self.wait_units(0)
+
+    def test_sleep_ends_it(self):
+        m = self.machine
+        self.ctl("hold", "-q", "clemence", "memvid")
+        self.wait_units(2)
+        self.assertIn("Stack memvid held awake until it is put to sleep\n", self.said("status", "memvid"))
+        self.assertEqual(self.object("memvid")["holds"], ["Stack memvid held awake until it is put to sleep"])
+        self.ctl("sleep", "memvid")
+        self.assertRegex(self.wait_units(1)[0], "^wake-hold@clemence:")
+        # A waker that is killed is dialed again.
+        m.run("systemctl kill --signal=KILL --kill-whom=main wake@clemence.service || systemctl kill --signal=KILL --kill-who=main wake@clemence.service")
+        m.wait_for(lambda: self.status("clemence")["holders"] == 1 and self.status("clemence")["state"] == "awake", what="the hold to be back")
+        m.systemctl("stop", *self.units())
+        m.wait_for(lambda: self.status("clemence")["holders"] == 0, what="the hold to end")
+        self.assertEqual(self.status("clemence")["state"], "awake")
+
+    def test_for_members_of_the_group(self):
+        m = self.machine
+        member = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=wakechain", "--"]
+        err = self.ctl("hold", "clemence", code=1, before=member)[1]
+        self.assertEqual(err.split(":")[0], "You may not start units")
+        self.assertIn("'wakectl hold --foreground clemence'", err)
+        process = m.popen([*member, "wakectl", "hold", "--foreground", "-q", "clemence"], stderr=subprocess.PIPE)
+        self.wait_state("clemence", "awake")
+        self.assertRegex(process.stderr.readline(), "^clemence is held awake until it is put to sleep")
+        self.sleep("clemence")
+        self.assertIn("clemence is put to sleep, and not held awake any more.\n", process.communicate(timeout=30)[1])
+        self.assertEqual(process.returncode, 0)
+        self.assertEqual(self.ctl("run", "-q", "clemence", "id", "-un", before=member)[0], "nobody\n")
+
+    def test_wrong_use(self):
+        for arguments in (["--for=2h", "--until=18:00"], ["--for=soon"], ["--until=25:00"], ["--until=2020-01-01 00:00"], ["--until=@1"]):
+            with self.subTest(arguments):
+                self.assertEqual(self.ctl("hold", *arguments, "clemence", code=2)[1].count("\n"), 1)
+        self.assertRegex(self.ctl("hold", "no-such", code=1)[1], "^There is no service 'no-such'")
+        self.assertRegex(self.said("hold", "--dry-run", "--for=1h", "clemence"), "^clemence would be held awake until ")
+        self.assertEqual(self.units(), [])
+
+
+class Enabled(CtlTest):
+    def refused(self):
+        self.assertEqual(self.machine.run("curl -sS -m 5 -o /dev/null http://127.0.0.1:9002/", check=False).returncode, 7)
+
+    def test_disabled_stays_so_and_can_be_woken_by_hand(self):
+        m = self.machine
+        self.addCleanup(m.run, ["wakectl", "enable", "clemence"])
+        self.assertEqual(self.said("disable", "--dry-run", "clemence"), "clemence would be disabled.\n")
+        self.said("disable", "clemence")
+        self.settle()
+        self.refused()
+        self.assertIn("9002 (disabled)", self.said("list"))
+        self.assertIn("Disabled: its clients are not taken; 'wakectl enable clemence' ends that\n", self.said("status", "clemence"))
+        self.assertFalse(self.object("clemence")["enabled"])
+        for what in ("systemctl daemon-reload", "wakectl reload", "systemctl start wake@clemence.socket", "systemctl restart wakechain-redirect.service"):
+            with self.subTest(what):
+                m.run(what)
+                self.settle()
+                self.assertEqual(m.show("wake@clemence.socket", "ActiveState"), "inactive")
+        m.reboot()
+        m.wait_for(lambda: m.show("wakechain-redirect.service", "ActiveState") == "active", what="the boot")
+        self.refused()
+        self.ctl("wake", "-q", "clemence")
+        self.ask("http://127.0.0.1:9002/")
+        self.sleep("clemence")
+        self.assertEqual(self.ctl("disable", "clemence")[1], "clemence is disabled already.\n")
+        self.said("enable", "clemence")
+        self.settle()
+        self.ask("http://127.0.0.1:9002/")
+        self.assertEqual(self.status("clemence")["trigger"], "connection")
+
+    def test_whom_and_who(self):
+        m = self.machine
+        for verb in ("enable", "disable"):
+            self.assertRegex(self.ctl(verb, "clemance", code=1)[1], "^There is no service 'clemance'.*'clemence'")
+            self.assertEqual(self.ctl(verb, "a/b", code=2)[0], "")
+        self.assertEqual(self.ctl("disable", "gone", code=1)[1], "gone has no port, and so no socket: there is nothing to disable.\n")
+        self.assertEqual(self.ctl("disable", "memvid", code=1, before=NOBODY)[1], "You may not disable memvid: root may.\n")
+        m.run("touch /etc/wakechain/disabled/left || { mkdir -p /etc/wakechain/disabled; touch /etc/wakechain/disabled/left; }")
+        self.assertRegex(self.ctl("enable", "left")[1], "^left is in no file any more")
+        self.assertNotEqual(m.run("test -e /etc/wakechain/disabled/left", check=False).returncode, 0)
+
+
 class Plans(CtlTest):
     def test_plan(self):
         m = self.machine

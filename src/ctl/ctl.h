@@ -31,6 +31,7 @@ typedef struct CtlOptions {
 /* They get the arguments after the verb, and return an exit code. */
 int verb_check(const CtlOptions *options, int argc, char **argv);
 int verb_disable(const CtlOptions *options, int argc, char **argv);
+int verb_doctor(const CtlOptions *options, int argc, char **argv);
 int verb_enable(const CtlOptions *options, int argc, char **argv);
 int verb_graph(const CtlOptions *options, int argc, char **argv);
 int verb_hold(const CtlOptions *options, int argc, char **argv);

@@ -30,7 +30,7 @@ int hold_list(ManagerUnit **ret, size_t *ret_n, const char *service) {
         char pattern[128];
 
         (void) snprintf(pattern, sizeof(pattern), UNIT_PREFIX "%s:*.service", service);
-        return manager_list(ret, ret_n, pattern);
+        return manager_list(ret, ret_n, (char *[]){ (char *) "active", (char *) "activating", NULL }, pattern);
 }
 
 static const char *until_to_string(uint64_t until_usec, char buffer[static LOCAL_TIME_MAX + sizeof("until ")]) {

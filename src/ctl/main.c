@@ -56,6 +56,8 @@ static const CtlVerb verbs[] = {
           "Show what the journal has of a stack, by journalctl" },
         { "check", "[FILE]", 0, 1, TAKES_ENGINE | TAKES_JSON | TAKES_UNIT, verb_check,
           "Print every error of the configuration; exit 1 if there is any" },
+        { "doctor", "", 0, 0, TAKES_JSON | TAKES_QUIET, verb_doctor,
+          "Look for all that may go wrong on this machine, and say what mends it" },
         { "import", "", 0, 0, TAKES_DRY_RUN | TAKES_PROJECTS, verb_import,
           "Print, or write, what dependencies.json says of the compose projects here" },
         { "reload", "", 0, 0, TAKES_DRY_RUN | TAKES_FORCE | TAKES_JSON, verb_reload,

@@ -1,16 +1,13 @@
-#include <ftw.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
-#include "command/host-command.h"
 #include "config/config.h"
 #include "config/disabled.h"
 #include "config/problem.h"
 #include "ctl/ctl.h"
 #include "ctl/output.h"
-#include "ctl/unit-tree.h"
+#include "ctl/unit-difference.h"
 #include "engine/survey.h"
 #include "manager/manager-call.h"
 #include "manager/unit-manager.h"
@@ -30,8 +27,6 @@
  *
  * Killed on the way it leaves a folder in /tmp; whatever systemd has been told to do, it does. */
 
-#define GENERATED "/run/systemd/generator"
-#define GENERATE_TIMEOUT (60 * USEC_PER_SEC)
 #define ENGINE_TIMEOUT (5 * USEC_PER_SEC)
 #define LISTEN_TIMEOUT (30 * USEC_PER_SEC)
 #define SETTLE_UNIT "wakechain-settle.service"
@@ -39,15 +34,11 @@
 typedef struct Reload {
         const CtlOptions *options; /* borrowed */
         Config *config;
-        UnitTree before, now;
-        UnitChange *changes;
-        size_t n_changes;
+        UnitDifference units;
 } Reload;
 
 static void reload_done(Reload *reload) {
-        unit_changes_free(reload->changes, reload->n_changes);
-        unit_tree_done(&reload->before);
-        unit_tree_done(&reload->now);
+        unit_difference_done(&reload->units);
         config_free(reload->config);
 }
 
@@ -77,76 +68,9 @@ static int reload_read(Reload *reload) {
         return CTL_FINE;
 }
 
-/* 2 */
-
-static void generate_on_line(const char *line, void *userdata) {
-        log_warning("%s", line);
-}
-
-static void generate_on_end(HostCommand *command, const HostCommandResult *result, void *userdata) {
-        if (result->timed_out)
-                log_error("wakechain-generator has not ended in time.");
-        else if (result->exit_status != 0)
-                log_error("wakechain-generator has failed.");
-        (void) sd_event_exit(ASSERT_PTR(userdata),
-                             result->exit_status == 0 && !result->timed_out ? CTL_FINE : CTL_FAILED);
-}
-
-static int generate_into(char *folder) {
-        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-        _cleanup_(host_command_freep) HostCommand *command = NULL;
-        char *argv[] = { (char *) GENERATOR, folder, NULL };
-        HostCommandRequest request = { .argv = argv,
-                                       .timeout_usec = GENERATE_TIMEOUT,
-                                       .on_line = generate_on_line };
-        int r;
-
-        r = sd_event_new(&event);
-        if (r >= 0)
-                r = host_command_run(&command, event, &request, generate_on_end, event);
-        if (r >= 0)
-                r = sd_event_loop(event);
-        if (r < 0) {
-                (void) log_error_errno(r, "Failed to run '" GENERATOR "': %m");
-                return CTL_FAILED;
-        }
-        return r;
-}
-
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place) {
-        (void) remove(path);
-        return 0;
-}
-
-/* What the generator would make now, and what of it is not as it was. */
-static int reload_compare(Reload *reload) {
-        char folder[] = "/tmp/wakectl-reload.XXXXXX";
-        int r;
-
-        if (!mkdtemp(folder)) {
-                (void) log_error_errno(-errno, "Failed to make a folder in /tmp: %m");
-                return CTL_FAILED;
-        }
-        r = generate_into(folder);
-        if (r == CTL_FINE)
-                r = unit_tree_read(&reload->now, folder);
-        (void) nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-        if (r > 0)
-                return r;
-        if (r == 0)
-                r = unit_tree_read(&reload->before, GENERATED);
-        if (r == 0)
-                r = unit_tree_compare(&reload->changes, &reload->n_changes, &reload->before, &reload->now);
-        if (r < 0) {
-                (void) log_error_errno(r, "Failed to compare the units with those in " GENERATED ": %m");
-                return CTL_FAILED;
-        }
-        return CTL_FINE;
-}
-
 static int print_text(const Reload *reload) {
-        for (size_t i = 0; i < reload->n_changes; i++) {
-                const UnitChange *change = &reload->changes[i];
+        for (size_t i = 0; i < reload->units.n_changes; i++) {
+                const UnitChange *change = &reload->units.changes[i];
 
                 printf("%-8s %s", unit_change_kind_to_string(change->kind),
                        *change->service ? change->service : "(all services)");
@@ -161,8 +85,8 @@ static int print_json(const Reload *reload) {
         json_object *list = json_object_new_array();
         bool fine = list != NULL;
 
-        for (size_t i = 0; fine && i < reload->n_changes; i++) {
-                const UnitChange *change = &reload->changes[i];
+        for (size_t i = 0; fine && i < reload->units.n_changes; i++) {
+                const UnitChange *change = &reload->units.changes[i];
                 json_object *entry = json_object_new_object(), *units = json_object_new_array();
 
                 fine = json_append(list, entry) && json_add_text(entry, "service", change->service) &&
@@ -316,12 +240,13 @@ static bool is_socket(const char *unit) {
 
 /* Those of services that are gone are stopped when their clients have ended, which is not waited for. */
 static int waiting_collect(Waiting *waiting, const Reload *reload) {
-        for (size_t i = 0; i < reload->n_changes; i++)
-                for (char **unit = reload->changes[i].units; *unit; unit++) {
+        for (size_t i = 0; i < reload->units.n_changes; i++)
+                for (char **unit = reload->units.changes[i].units; *unit; unit++) {
                         AwaitedSocket *sockets;
 
-                        if (!is_socket(*unit) || !unit_tree_has_unit(&reload->now, *unit) ||
-                            (*reload->changes[i].service && service_is_disabled("", reload->changes[i].service)))
+                        if (!is_socket(*unit) || !unit_tree_has_unit(&reload->units.now, *unit) ||
+                            (*reload->units.changes[i].service &&
+                             service_is_disabled("", reload->units.changes[i].service)))
                                 continue;
                         sockets = reallocarray(waiting->sockets, waiting->n_sockets + 1, sizeof(*sockets));
                         if (!sockets)
@@ -378,13 +303,13 @@ int verb_reload(const CtlOptions *options, int argc, char **argv) {
 
         r = reload_read(&reload);
         if (r == CTL_FINE)
-                r = reload_compare(&reload);
+                r = unit_difference_find(&reload.units);
         if (r == CTL_FINE)
                 r = (options->json ? print_json : print_text)(&reload);
         if (r != CTL_FINE)
                 return r;
 
-        if (reload.n_changes == 0) {
+        if (reload.units.n_changes == 0) {
                 log_notice("The units are as the configuration wants them, so systemd need not read them again. What is not in "
                            "them is in force from the next wake on.");
                 return CTL_FINE;

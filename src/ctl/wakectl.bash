@@ -5,6 +5,7 @@ _wakectl() {
         local -A options=(
                 [check]="--engine --json --unit="
                 [disable]="--dry-run"
+                [doctor]="--json --quiet"
                 [enable]="--dry-run"
                 [graph]="--format= --json"
                 [hold]="--dry-run --for= --foreground --json --quiet --until="
@@ -42,7 +43,7 @@ _wakectl() {
                 [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace
         elif [[ -z $verb ]]; then
                 mapfile -t COMPREPLY < <(compgen -W "${!options[*]}" -- "$word")
-        elif [[ $verb == reload || $verb == import ]]; then
+        elif [[ $verb == reload || $verb == import || $verb == doctor ]]; then
                 COMPREPLY=()
         elif [[ $verb == check ]]; then
                 mapfile -t COMPREPLY < <(compgen -f -- "$word")

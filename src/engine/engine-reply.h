@@ -25,6 +25,7 @@ typedef enum EngineOperation {
         ENGINE_LIST,
         ENGINE_LIST_NAMES,
         ENGINE_LIST_INTERNAL,
+        ENGINE_INFO,
         _ENGINE_OPERATION_MAX,
 } EngineOperation;
 

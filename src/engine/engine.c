@@ -664,6 +664,12 @@ static int parse_internal(EngineReply *reply, const char *body, size_t size) {
         return engine_reply_names(body, size, /* internal= */ true, &reply->names);
 }
 
+static int parse_info(EngineReply *reply, const char *body, size_t size) {
+        reply->body = body;
+        reply->body_size = size;
+        return 0;
+}
+
 static int parse_exec(EngineReply *reply, const char *body, size_t size) {
         return engine_reply_exec_argv(body, size, &reply->exec_argv);
 }
@@ -688,6 +694,7 @@ static const Operation operations[_ENGINE_OPERATION_MAX] = {
                           .broken = "the container engine's list of containers cannot be understood" },
         [ENGINE_LIST_NAMES] = { ENGINE_LIST_NAMES, "GET", LIST_MAX, .parse = parse_names,
                                 .broken = "the container engine's list cannot be understood" },
+        [ENGINE_INFO] = { ENGINE_INFO, "GET", .parse = parse_info },
         [ENGINE_LIST_INTERNAL] = { ENGINE_LIST_INTERNAL, "GET", LIST_MAX, .parse = parse_internal,
                                    .broken = "the container engine's list cannot be understood" },
 };
@@ -866,6 +873,11 @@ int engine_list_names(EngineCall **ret, Engine *engine, EngineThing thing, uint6
                                thing == ENGINE_INTERNAL_NETWORKS ? ENGINE_LIST_INTERNAL : ENGINE_LIST_NAMES, NULL,
                                text_printf(thing == ENGINE_IMAGES ? "images/json" : "networks"), NULL,
                                timeout_usec, handler, userdata);
+}
+
+int engine_info(EngineCall **ret, Engine *engine, uint64_t timeout_usec, EngineHandler handler, void *userdata) {
+        return engine_call_new(ret, engine, ENGINE_INFO, NULL, text_printf("info"), NULL, timeout_usec, handler,
+                               userdata);
 }
 
 /* The stream of events */

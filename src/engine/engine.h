@@ -46,7 +46,7 @@ typedef struct EngineReply {
         EngineOutcome outcome;
         const char *message; /* the engine's own sentence, or ours; never NULL, one line */
         ContainerInfo *info; /* inspect; TAKE_PTR() to keep it */
-        const char *body; /* inspect, if outcome is ENGINE_OK: the whole answer, for who wants to know more of it */
+        const char *body; /* inspect and info, if outcome is ENGINE_OK: the whole answer, for who wants to know more of it */
         size_t body_size;
         NetworkInfo *network; /* of a network, if outcome is ENGINE_OK */
         int exit_code; /* exec, if outcome is ENGINE_OK */
@@ -105,6 +105,8 @@ typedef enum EngineThing {
 /* What all of these are called, ids among it, in reply->names. */
 int engine_list_names(EngineCall **ret, Engine *engine, EngineThing thing, uint64_t timeout_usec,
                       EngineHandler handler, void *userdata);
+/* What the engine says of itself, in reply->body: an object, as a rule. */
+int engine_info(EngineCall **ret, Engine *engine, uint64_t timeout_usec, EngineHandler handler, void *userdata);
 /* The last `lines` lines of the log, in reply->output. */
 int engine_logs(EngineCall **ret, Engine *engine, const char *container, unsigned lines, uint64_t timeout_usec,
                 EngineHandler handler, void *userdata);

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include "engine/engine-reply.h"
 #include "engine/survey.h"
 #include "util/log.h"
 #include "util/time.h"
@@ -37,6 +38,7 @@ typedef struct Listing {
         ListedContainer *listed;
         size_t n_listed;
         char **names;
+        json_object *info;
 } Listing;
 
 static uint64_t survey_left(const Survey *survey) {
@@ -55,6 +57,7 @@ static void listing_on_answer(EngineCall *call, EngineReply *reply, void *userda
                 listing->listed = TAKE_PTR(reply->listed);
                 listing->n_listed = reply->n_listed;
                 listing->names = TAKE_PTR(reply->names);
+                listing->info = reply->body ? engine_reply_parse(reply->body, reply->body_size) : NULL;
         } else
                 log_debug("Failed to list what the engine has: %s", reply->message);
         listing->call = engine_call_free(call);
@@ -289,6 +292,18 @@ int survey_services(Survey *survey, const Config *config, SurveyedService *servi
                         return r;
         }
         return 0;
+}
+
+int survey_engine(Survey *survey, json_object **ret) {
+        Listing list = {};
+        int r;
+
+        r = survey_wait(survey, &list,
+                        engine_info(&list.call, survey->engine, survey_left(survey), listing_on_answer, &list));
+        if (r < 0)
+                return r;
+        *ret = list.info;
+        return list.info ? 0 : -EHOSTDOWN;
 }
 
 int survey_names(Survey *survey, EngineThing thing, char ***ret) {

@@ -3,6 +3,7 @@
 /* Survey: which containers there are, and what some of them are in detail, asked from the engine within a bound of time. For programs that
  * have nothing else to do meanwhile: it blocks, with an event loop of its own. */
 
+#include <json-c/json_types.h>
 #include "engine/engine.h"
 #include "model/service.h"
 #include "util/strv.h"
@@ -38,6 +39,9 @@ void survey_set_reader(Survey *survey, SurveyReader reader, void *userdata);
 int survey_inspect(Survey *survey, char *const *containers);
 /* The names and ids of all networks or images, the caller's. -EHOSTDOWN. */
 int survey_names(Survey *survey, EngineThing thing, char ***ret);
+
+/* What the engine says of itself (GET /info). The caller puts it. -EHOSTDOWN. */
+int survey_engine(Survey *survey, json_object **ret);
 
 /* A service whose containers are looked at. */
 typedef struct SurveyedService {

@@ -111,7 +111,7 @@ static const struct {
         { is_removed, "was started with --rm: a stop deletes it" },
         { stops_slowly, "may take more than a minute to stop: give its waker as long (TimeoutStopSec= of wake@)" },
         { has_udp,
-          "publishes ports of UDP: datagrams there wake nothing unless the service names them in 'ports'" },
+          "publishes ports of UDP: any datagram that comes there wakes the stack; take out of 'ports' which are not to" },
         { has_range, "publishes one port of a range: the first of it was taken" },
         { has_hooks, "has hooks (post_start, pre_stop), which compose alone runs, and a wake does not" },
 };
@@ -155,7 +155,7 @@ int import_advise(ImportProject *project) {
         r = advise_order(project);
         for (size_t k = 0; k < ELEMENTSOF(advices) && r >= 0; k++)
                 r = advise(project, advices[k].holds, advices[k].text);
-        if (r >= 0 && project->port == 0 && !project->named)
+        if (r >= 0 && project->port == 0 && !project->named && project->n_datagrams == 0)
                 r = import_note(project,
                                 "nothing reaches it: no port is published, and no proxy is on its networks. It is woken by "
                                 "'systemctl start wake@%s', or by a service that names it",

@@ -368,12 +368,20 @@ static int find_named(Decision *decision) {
                            member(decision, project->main)->name, proxy->name);
 }
 
-/* Nobody comes: what stands above all others. */
+static bool has_datagrams(const ImportContainer *container) {
+        for (size_t i = 0; i < container->n_ports; i++)
+                if (container->ports[i].udp && !container->ports[i].elsewhere)
+                        return true;
+        return false;
+}
+
+/* Nobody comes, or only datagrams do: to whom they go, or else what stands above all others. */
 static void find_top(Decision *decision) {
         ImportProject *project = decision->project;
 
         for (size_t i = 1; i < decision->n; i++)
-                if (is_better(decision, i, project->main, 0, 0))
+                if (is_better(decision, i, project->main, !has_datagrams(member(decision, i)),
+                              !has_datagrams(member(decision, project->main))))
                         project->main = i;
 }
 
@@ -381,31 +389,46 @@ static int compare_ports(const void *a, const void *b) {
         return (int) *(const uint16_t *) a - (int) *(const uint16_t *) b;
 }
 
-static int collect_ports(Decision *decision) {
-        ImportProject *project = decision->project;
-        size_t count = 0, unique = 0;
+/* Those of one protocol, each once. */
+static int collect(const Decision *decision, bool udp, uint16_t **ret, size_t *ret_n) {
+        size_t count = 0, n = 0, unique = 0;
+        uint16_t *ports;
 
         for (size_t i = 0; i < decision->n; i++)
                 count += member(decision, i)->n_ports;
-        project->ports = new0(uint16_t, count + 1);
-        if (!project->ports)
+        *ret = ports = new0(uint16_t, count + 1);
+        if (!ports)
                 return -ENOMEM;
         for (size_t i = 0; i < decision->n; i++)
                 for (size_t k = 0; k < member(decision, i)->n_ports; k++) {
                         const ImportPort *port = &member(decision, i)->ports[k];
 
-                        if (!port->udp && !port->elsewhere && port->host != project->port)
-                                project->ports[project->n_ports++] = port->host;
+                        if (port->udp == udp && !port->elsewhere && (udp || port->host != decision->project->port))
+                                ports[n++] = port->host;
                 }
-        qsort(project->ports, project->n_ports, sizeof(*project->ports), compare_ports);
-        for (size_t i = 0; i < project->n_ports; i++)
-                if (unique == 0 || project->ports[unique - 1] != project->ports[i])
-                        project->ports[unique++] = project->ports[i];
-        project->n_ports = unique;
-        /* All that are published count where none is named. */
-        if (project->n_ports > CONFIG_PORTS_MAX)
-                project->n_ports = 0;
+        qsort(ports, n, sizeof(*ports), compare_ports);
+        for (size_t i = 0; i < n; i++)
+                if (unique == 0 || ports[unique - 1] != ports[i])
+                        ports[unique++] = ports[i];
+        *ret_n = unique;
         return 0;
+}
+
+static int collect_ports(Decision *decision) {
+        ImportProject *project = decision->project;
+        int r;
+
+        r = collect(decision, /* udp= */ false, &project->ports, &project->n_ports);
+        if (r >= 0)
+                r = collect(decision, /* udp= */ true, &project->datagrams, &project->n_datagrams);
+        /* All of TCP that are published count where none is named. */
+        if (r < 0 || project->n_ports + project->n_datagrams <= CONFIG_PORTS_MAX)
+                return r;
+        if (project->n_datagrams > 0)
+                r = import_note(project,
+                                "it publishes too many ports to name them all, so those of UDP wake nothing");
+        project->n_ports = project->n_datagrams = 0;
+        return r;
 }
 
 /* Required */
@@ -420,7 +443,8 @@ static void require(Decision *decision, size_t i) {
 static void find_required(Decision *decision) {
         require(decision, decision->project->main);
         for (size_t i = 0; i < decision->n; i++)
-                if (best_port(member(decision, i)) && !member(decision, i)->one_shot)
+                if ((best_port(member(decision, i)) || has_datagrams(member(decision, i))) &&
+                    !member(decision, i)->one_shot)
                         require(decision, i);
         /* Who serves at a port that its owner publishes. */
         for (size_t i = 0; i < decision->n; i++) {

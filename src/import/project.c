@@ -35,6 +35,7 @@ void import_world_done(ImportWorld *world) {
         for (size_t i = 0; i < world->n_projects; i++) {
                 free(world->projects[i].order);
                 free(world->projects[i].ports);
+                free(world->projects[i].datagrams);
                 strv_free(world->projects[i].foreign);
                 strv_free(world->projects[i].notes);
         }

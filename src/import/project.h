@@ -79,6 +79,8 @@ typedef struct ImportProject {
         size_t main;
         uint16_t port, *ports; /* 0: none */
         size_t n_ports;
+        uint16_t *datagrams; /* ports of UDP */
+        size_t n_datagrams;
         bool named; /* reached by its names */
         uint16_t backend; /* then, if it is not plain: the inner port */
         char **foreign; /* containers of others that its own wait for */

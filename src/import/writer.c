@@ -124,6 +124,12 @@ static json_object *ports_json(const ImportProject *project) {
 
         for (size_t i = 0; i < project->n_ports && fine; i++)
                 fine = json_append(array, json_object_new_int(project->ports[i]));
+        for (size_t i = 0; i < project->n_datagrams && fine; i++) {
+                json_object *port = json_object_new_object();
+
+                fine = json_append(array, port) && json_add_number(port, "port", project->datagrams[i]) &&
+                       json_add_text(port, "protocol", "udp");
+        }
         return json_built(array, fine);
 }
 
@@ -137,7 +143,7 @@ json_object *import_service_json(const ImportWorld *world, const ImportProject *
                 folder = project->containers[i].folder;
         if (fine && project->port > 0)
                 fine = json_add_number(object, "port", project->port);
-        if (fine && project->n_ports > 0)
+        if (fine && project->n_ports + project->n_datagrams > 0)
                 fine = json_add(object, "ports", ports_json(project));
         if (fine && project->named)
                 fine = json_add(object, "names", json_object_new_boolean(true));

@@ -144,9 +144,9 @@ static int add_unit(ManagerUnit **units, size_t *n, const char *name, const char
         return larger[*n - 1].name && larger[*n - 1].description ? 0 : -ENOMEM;
 }
 
-int manager_list(ManagerUnit **ret, size_t *ret_n, const char *pattern) {
+int manager_list(ManagerUnit **ret, size_t *ret_n, char *const *states, const char *pattern) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
         const char *name, *description;
         int r;
 
@@ -157,12 +157,27 @@ int manager_list(ManagerUnit **ret, size_t *ret_n, const char *pattern) {
         *ret_n = 0;
         r = open_bus(&bus, ANSWER_TIMEOUT);
         if (r >= 0)
-                r = sd_bus_call_method(bus, SYSTEMD, "ListUnitsByPatterns", NULL, &reply, "asas", 2, "active",
-                                       "activating", 1, pattern);
+                r = sd_bus_message_new_method_call(bus, &call, SYSTEMD, "ListUnitsByPatterns");
+        if (r >= 0)
+                r = sd_bus_message_append_strv(call, (char **) states);
+        if (r >= 0)
+                r = sd_bus_message_append(call, "as", 1, pattern);
+        if (r >= 0)
+                r = sd_bus_call(bus, call, 0, NULL, &reply);
         if (r >= 0)
                 r = sd_bus_message_enter_container(reply, 'a', "(ssssssouso)");
         while (r >= 0 && (r = sd_bus_message_read(reply, "(ssssssouso)", &name, &description, NULL, NULL, NULL,
                                                   NULL, NULL, NULL, NULL, NULL)) > 0)
                 r = add_unit(ret, ret_n, name, description);
         return MIN(r, 0);
+}
+
+int manager_version(char **ret) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        int r;
+
+        assert(ret);
+
+        r = open_bus(&bus, ANSWER_TIMEOUT);
+        return r < 0 ? r : sd_bus_get_property_string(bus, SYSTEMD, "Version", NULL, ret);
 }

@@ -28,6 +28,8 @@ typedef struct ManagerUnit {
         char *name, *description;
 } ManagerUnit;
 
-/* Those that run or are being started, by a pattern of names as glob(7) has them. The caller frees, also after an error. */
-int manager_list(ManagerUnit **ret, size_t *ret_n, const char *pattern);
+/* Those in one of these states ("active", "failed" …), by a pattern of names as glob(7) has them. The caller frees, also after an error. */
+int manager_list(ManagerUnit **ret, size_t *ret_n, char *const *states, const char *pattern);
+/* "257.9-1~deb13u1". The caller frees. */
+int manager_version(char **ret);
 void manager_units_free(ManagerUnit *units, size_t n);

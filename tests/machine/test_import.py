@@ -4,6 +4,7 @@ the first connection wakes each stack, in the order of its depends_on. docker-co
 import json
 
 from service_test import ServiceTest
+from test_udp import GAME as GAME_CLIENT
 
 SHOP = """\
 name: shop
@@ -46,6 +47,15 @@ services:
     environment: {PORT: "5000"}
     stop_grace_period: 1s
 """
+GAME = """\
+name: game
+services:
+  server:
+    image: sim
+    environment: {PORT: "80,53"}
+    ports: ["9714:53/udp"]
+    stop_grace_period: 1s
+"""
 CONFIG = "/etc/wakechain/dependencies.json"
 FOLDER = "/etc/wakechain/dependencies.d"
 
@@ -58,7 +68,7 @@ class Import(ServiceTest):
     @classmethod
     def prepare(cls, machine):
         tool = "docker compose" if cls.suite() == "trixie" else "docker-compose"
-        for name, text in (("shop", SHOP), ("notes", NOTES)):
+        for name, text in (("shop", SHOP), ("notes", NOTES), ("game", GAME)):
             if cls.suite() == "bookworm":
                 text = "version: '2.4'\n" + text.split("\n", 1)[1].replace("service_completed_successfully", "service_started")
             machine.write(f"/opt/{name}/docker-compose.yml", text)
@@ -87,9 +97,8 @@ class Import(ServiceTest):
         said = m.out("wakectl reload")
         self.assertRegex(said, r"(?m)^added +notes: ")
         self.assertRegex(said, r"(?m)^added +shop: ")
-        for name in ("shop", "notes"):
-            m.run(["wakectl", "sleep", name], timeout=120)
-        self.assertEqual(m.docker("ps", "--format", "{{.Names}}"), "")
+        m.run(["wakectl", "sleep", "shop", "notes"], timeout=120)
+        self.assertNotRegex(m.docker("ps", "--format", "{{.Names}}"), "shop|notes")
         since = m.now()
         for port in (9711, 9712):
             self.assertEqual(self.ask(f"http://127.0.0.1:{port}/", timeout=60)[0], 200)
@@ -99,6 +108,19 @@ class Import(ServiceTest):
         self.assertLess(starts.index(f"shop{dash}db{dash}1"), starts.index(f"shop{dash}web{dash}1"))
         # The one-shot has run when compose made it.
         self.assertFalse([name for name in starts if "setup" in name])
+
+    def test_quick_start(self):
+        """As the README has it."""
+        m = self.machine
+        for name in ("shop", "notes", "game"):
+            m.run(["wakectl", "import", "--write", f"--project={name}"])
+        m.run("wakectl reload && wakectl doctor && wakectl sleep shop notes game", timeout=180)
+        self.assertEqual(m.docker("ps", "--format", "{{.Names}}"), "")
+        self.assertEqual(m.out("wakectl list -q --filter=state=asleep").split(), ["game", "notes", "shop"])
+        for port in (9711, 9712):
+            self.assertEqual(self.ask(f"http://127.0.0.1:{port}/", timeout=60)[0], 200)
+        self.assertEqual(m.python(GAME_CLIENT, "127.0.0.1", "9714", "3", "20", timeout=90).strip(), "no loss")
+        self.assertEqual(m.out("wakectl list -q --filter=state=awake").split(), ["game", "notes", "shop"])
 
     def test_written_beside_what_is_there(self):
         m = self.machine
@@ -148,6 +170,7 @@ class Import(ServiceTest):
         """Compose cannot tell; what its containers say will do, and which variable it is is said."""
         m = self.machine
         path = "/opt/shop/docker-compose.yml"
+        self.addCleanup(m.write, path, m.read(path))
         m.write(path, m.read(path).replace('DELAY_MS: "700"', 'DELAY_MS: "${SHOP_DELAY:?set it}"'))
         printed, said = self.imported("--compose=/opt/shop")
         self.assertIn("DELAY" if self.suite() == "trixie" else "set it", said)

@@ -17,6 +17,7 @@ typedef struct CtlOptions {
         bool engine; /* check: also ask the engine */
         const char *project; /* import: only this one; NULL: all */
         char **compose, **files; /* import: folders of projects, and their files (-f); NULL: none */
+        bool watch; /* list: go on, as things change */
         bool write; /* import: into the configuration */
         bool dry_run; /* say what would be done, and do nothing */
         bool force; /* reload: also while containers with a GPU run */

@@ -106,6 +106,7 @@ static const CtlOption ctl_options[] = {
           "   --unit=UNIT       check: only whether a service depends on this systemd unit" },
         { TEXT("until", until), TAKES_HOLD,
           "   --until=TIME      hold: until then, as 18:00 or \"2026-01-05 08:00\"" },
+        { FLAG("watch", 0, watch), TAKES_FILTER, "   --watch           list: go on, as things change" },
         { FLAG("write", 0, write), TAKES_PROJECTS,
           "   --write           import: add to dependencies.d, beside what is there" },
 };

@@ -10,7 +10,7 @@ _wakectl() {
                 [graph]="--format= --json"
                 [hold]="--dry-run --for= --foreground --json --quiet --until="
                 [import]="--compose= --dry-run --file= --project= --write"
-                [list]="--filter= --json --quiet"
+                [list]="--filter= --json --quiet --watch"
                 [logs]="--follow --lines= --no-pager --output= --reverse --since= --until="
                 [plan]="--json"
                 [reload]="--dry-run --force --json"

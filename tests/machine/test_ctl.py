@@ -61,6 +61,28 @@ class Looks(CtlTest):
         self.assertNotIn("clemence", self.said("list", "-q", "--filter=state=asleep").split())
         self.assertNotIn("clemence", self.said("list", "-q", "--filter=state=failed"))
 
+    def test_watch(self):
+        """A line for each change, objects with --json, and on a terminal the table anew."""
+        m = self.machine
+        plain, objects = (m.popen(["wakectl", "list", "--watch", *o], stdout=subprocess.PIPE) for o in ([], ["--json"]))
+        for process in (plain, objects):
+            self.addCleanup(process.communicate)
+            self.addCleanup(process.kill)
+        services = sorted([*stacks.config(), "gone"])
+        self.assertEqual(sorted(plain.stdout.readline().split(":")[0] for _ in services), services)
+        self.assertEqual(sorted(json.loads(objects.stdout.readline())["name"] for _ in services), services)
+        m.systemctl("start", "wake@memvid")
+        while plain.stdout.readline() != "memvid: awake\n":
+            pass
+        while (said := json.loads(objects.stdout.readline())) and (said["name"], said["state"]) != ("memvid", "awake"):
+            pass
+        script = "timeout -s INT 3 env TERM=xterm wakectl list --watch & sleep 1; wakectl sleep memvid; wait"
+        text = m.run(["script", "-qec", script, "/dev/null"], check=False).stdout
+        self.assertRegex(text, rf"\x1b\[{len(services) + 1}A\s\x1b\[J")
+        self.assertRegex(text[text.rindex("\x1b[J") :], r"memvid +\S*asleep")
+        self.ctl("list", "--watch", "-q", code=2)
+        self.assertIn("You may not see", self.ctl("list", "--watch", code=1, before=NOBODY)[1])
+
     def test_json_is_the_apis(self):
         m = self.machine
         m.systemctl("start", "wake@clemence")

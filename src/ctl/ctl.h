@@ -17,6 +17,7 @@ typedef struct CtlOptions {
         bool engine; /* check: also ask the engine */
         const char *project; /* import: only this one; NULL: all */
         char **compose, **files; /* import: folders of projects, and their files (-f); NULL: none */
+        const char *name; /* add: of the service; NULL: the first container's */
         bool watch; /* list: go on, as things change */
         bool write; /* import: into the configuration */
         bool dry_run; /* say what would be done, and do nothing */
@@ -30,6 +31,7 @@ typedef struct CtlOptions {
 } CtlOptions;
 
 /* They get the arguments after the verb, and return an exit code. */
+int verb_add(const CtlOptions *options, int argc, char **argv);
 int verb_check(const CtlOptions *options, int argc, char **argv);
 int verb_disable(const CtlOptions *options, int argc, char **argv);
 int verb_doctor(const CtlOptions *options, int argc, char **argv);
@@ -40,6 +42,7 @@ int verb_import(const CtlOptions *options, int argc, char **argv);
 int verb_list(const CtlOptions *options, int argc, char **argv);
 int verb_plan(const CtlOptions *options, int argc, char **argv);
 int verb_reload(const CtlOptions *options, int argc, char **argv);
+int verb_remove(const CtlOptions *options, int argc, char **argv);
 int verb_run(const CtlOptions *options, int argc, char **argv);
 int verb_sleep(const CtlOptions *options, int argc, char **argv);
 int verb_status(const CtlOptions *options, int argc, char **argv);

@@ -4,6 +4,8 @@
 
 #include "config/config.h"
 #include "ctl/ctl.h"
+#include "ctl/import.h"
+#include "ctl/reach.h"
 #include "engine/survey.h"
 #include "import/compose-facts.h"
 #include "import/engine-facts.h"
@@ -28,7 +30,7 @@ typedef struct Import {
         char **projects; /* only these, if there are any */
         ImportFiles *files; /* NULL: printed */
         json_object *services; /* to be printed */
-        bool failed;
+        bool failed, asks;
         size_t n_projects, n_written;
 } Import;
 
@@ -56,7 +58,8 @@ static int on_inspected(const char *body, size_t size, void *userdata) {
 }
 
 /* All of them: a proxy, or a database, may belong to anybody. */
-static int inspect_all(Survey *survey, ImportWorld *world) {
+static int inspect_all(Survey *survey, const char *socket, ImportWorld *world) {
+        _cleanup_(survey_freep) Survey *later = NULL;
         size_t n;
         const ListedContainer *list = survey_list(survey, &n);
         _cleanup_free_ char **names = new0(char *, n + 1);
@@ -73,6 +76,10 @@ static int inspect_all(Survey *survey, ImportWorld *world) {
                 return log_error_errno(r, "Failed to look at the containers: %m");
         for (size_t i = 0; i < n; i++)
                 if (!survey_find(survey, names[i])) {
+                        if (!later)
+                                (void) survey_new(&later, socket, ENGINE_TIMEOUT);
+                        if (later && !survey_listed(later, names[i]))
+                                continue; /* it has gone since */
                         log_error("The engine did not say in time, or not in a way that can be understood, what '%s' is.",
                                   names[i]);
                         return -EHOSTDOWN;
@@ -99,7 +106,7 @@ static int look(ImportWorld *world) {
         else if (r < 0)
                 (void) log_error_errno(r, "Failed to ask the container engine at '%s': %m", socket);
         if (r >= 0)
-                r = inspect_all(survey, world);
+                r = inspect_all(survey, socket, world);
         return r;
 }
 
@@ -139,11 +146,20 @@ static int ask_compose(Import *import) {
 }
 
 /* It is diff's, in colours of nobody. */
-static void show(const ImportChange *change) {
+void import_show(const ImportChange *change) {
         _cleanup_free_ char *text = printable_copy(change->difference, strlen(change->difference), true);
 
         if (change->text)
                 fprintf(stderr, "--- %s\n+++ %s\n%s", change->path, change->path, strempty(text));
+}
+
+bool import_may(const char *question) {
+        char answer[16];
+
+        if (isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1)
+                return true;
+        fprintf(stderr, "%s [y/N] ", question);
+        return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
 static int write_project(Import *import, const ImportProject *project, json_object *service) {
@@ -168,10 +184,14 @@ static int write_project(Import *import, const ImportProject *project, json_obje
         for (char *const *name = change.missing; name && *name; name++)
                 log_notice("%s: '%s' is in its file, and no container of the project: left as it is.",
                            project->name, *name);
-        show(&change);
+        import_show(&change);
         if (import->options->dry_run || !change.text) {
                 log_info("%s: '%s' %s.", project->name, change.path,
                          change.text ? "would be written" : "says all of this already");
+                return 0;
+        }
+        if (import->asks && !import_may("Write this?")) {
+                log_info("%s: nothing is written.", project->name);
                 return 0;
         }
         r = import_files_write(import->files, &change, &why);
@@ -200,7 +220,7 @@ static int import_one(Import *import, ImportProject *project) {
         }
         if (r < 0)
                 return log_oom();
-        if (import->options->write)
+        if (import->files)
                 return write_project(import, project, service);
         return json_add(import->services, project->name, json_object_get(service)) ? 0 : log_oom();
 }
@@ -248,9 +268,25 @@ static int print(Import *import) {
         return 0;
 }
 
+static int open_files(Import *import) {
+        _cleanup_free_ char *why = NULL;
+        int r;
+
+        (void) umask(022);
+        r = import_files_open(&import->files, "", /* lock= */ !import->options->dry_run, &why);
+        if (r < 0)
+                log_error("%s", why ?: "Out of memory.");
+        return r;
+}
+
+static int conclude(const Import *import, int r) {
+        if (import->n_written > 0)
+                log_info("'wakectl check --engine' looks at the whole, and 'wakectl reload' puts it to use.");
+        return r < 0 || import->failed ? CTL_FAILED : CTL_FINE;
+}
+
 int verb_import(const CtlOptions *options, int argc, char **argv) {
         _cleanup_(import_done) Import import = { .options = options, .services = json_object_new_object() };
-        _cleanup_free_ char *why = NULL;
         int r;
 
         if (options->dry_run && !options->write) {
@@ -270,17 +306,64 @@ int verb_import(const CtlOptions *options, int argc, char **argv) {
                 r = ask_compose(&import);
         if (r >= 0 && import_world_group(&import.world) < 0)
                 r = log_oom();
-        if (r >= 0 && options->write) {
-                (void) umask(022);
-                r = import_files_open(&import.files, "", /* lock= */ !options->dry_run, &why);
-                if (r < 0)
-                        log_error("%s", why ?: "Out of memory.");
-        }
+        if (r >= 0 && options->write)
+                r = open_files(&import);
         if (r >= 0)
                 r = import_some(&import);
         if (r >= 0 && !options->write)
                 r = print(&import);
-        if (import.n_written > 0)
-                log_info("'wakectl check --engine' looks at the whole, and 'wakectl reload' puts it to use.");
-        return r < 0 || import.failed ? CTL_FAILED : CTL_FINE;
+        return conclude(&import, r);
+}
+
+/* wakectl add: containers that compose has not made, as if they were a project. */
+
+static int take_container(Import *import, const char *name, const char *service) {
+        ImportContainer *container = import_world_container(&import->world, name);
+
+        if (!container) {
+                _cleanup_free_ char *shown = printable_copy(name, strlen(name), false);
+                Nearest nearest = nearest_to(name);
+                char hint[NEAREST_HINT_MAX];
+
+                for (size_t i = 0; i < import->world.n_containers; i++)
+                        nearest_offer(&nearest, import->world.containers[i].name);
+                log_error("The engine has no container '%s'%s", strempty(shown), nearest_hint(&nearest, hint));
+                return -ENOENT;
+        }
+        if (container->project && !container->added) {
+                log_error("'%1$s' is of compose's project '%2$s': 'wakectl import --write --project=%2$s'.", name,
+                          container->project);
+                return -EINVAL;
+        }
+        if (container->project)
+                return 0;
+        container->project = strdup(service);
+        container->service = strdup(container->name);
+        container->added = true;
+        return container->project && container->service ? 0 : log_oom();
+}
+
+int verb_add(const CtlOptions *options, int argc, char **argv) {
+        _cleanup_(import_done) Import import = { .options = options, .asks = true };
+        const char *service = options->name ? options->name : argv[0];
+        int r;
+
+        if (!are_service_names((char *[]){ (char *) service }, 1))
+                return CTL_USAGE;
+        r = look(&import.world);
+        for (size_t i = 0; i < import.world.n_containers && r >= 0; i++)
+                if (streq(strempty(import.world.containers[i].project), service)) {
+                        log_error("'%s' is a project of compose's, which would have a service of this name: give another one by --name.",
+                                  service);
+                        r = -EEXIST;
+                }
+        for (int i = 0; i < argc && r >= 0; i++)
+                r = take_container(&import, argv[i], service);
+        if (r >= 0 && import_world_group(&import.world) < 0)
+                r = log_oom();
+        if (r >= 0)
+                r = open_files(&import);
+        if (r >= 0)
+                r = import_one(&import, import_world_find(&import.world, service));
+        return conclude(&import, r);
 }

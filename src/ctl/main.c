@@ -20,10 +20,11 @@ enum {
         TAKES_FORMAT = 1 << 5,
         TAKES_HOLD = 1 << 6,
         TAKES_JSON = 1 << 7,
-        TAKES_PROJECTS = 1 << 8,
-        TAKES_QUIET = 1 << 9,
-        TAKES_UNIT = 1 << 10,
-        OWN_OPTIONS = 1 << 11, /* what follows the verb is its own to read, argv[0] being the verb */
+        TAKES_NAME = 1 << 8,
+        TAKES_PROJECTS = 1 << 9,
+        TAKES_QUIET = 1 << 10,
+        TAKES_UNIT = 1 << 11,
+        OWN_OPTIONS = 1 << 12, /* what follows the verb is its own to read, argv[0] being the verb */
 };
 
 typedef struct CtlVerb {
@@ -60,6 +61,10 @@ static const CtlVerb verbs[] = {
           "Look for all that may go wrong on this machine, and say what mends it" },
         { "import", "", 0, 0, TAKES_DRY_RUN | TAKES_PROJECTS, verb_import,
           "Print, or write, what dependencies.json says of the compose projects here" },
+        { "add", "CONTAINER…", 1, INT_MAX, TAKES_DRY_RUN | TAKES_NAME, verb_add,
+          "The same of containers that compose has not made, as one service" },
+        { "remove", "NAME…", 1, INT_MAX, TAKES_DRY_RUN, verb_remove,
+          "Take services out of the files that import and add have made" },
         { "reload", "", 0, 0, TAKES_DRY_RUN | TAKES_FORCE | TAKES_JSON, verb_reload,
           "Have systemd read the units again, if they are other ones" },
 };
@@ -99,6 +104,8 @@ static const CtlOption ctl_options[] = {
           "   --foreground      hold: as long as this runs, which members of group wakechain may, too" },
         { TEXT("format", format), TAKES_FORMAT, "   --format=FORMAT   graph: text, dot, mermaid or json" },
         { FLAG("json", 0, json), TAKES_JSON, "   --json            Print JSON, for programs" },
+        { TEXT("name", name), TAKES_NAME,
+          "   --name=NAME       add: the service's; by default that of the first container" },
         { FLAG("no-pager", 0, no_pager), 0, "   --no-pager        Without a pager, which only logs has" },
         { TEXT("project", project), TAKES_PROJECTS, "   --project=NAME    import: only this compose project" },
         { FLAG("quiet", 'q', quiet), TAKES_QUIET, "-q --quiet           Only names, or nothing" },

@@ -3,6 +3,7 @@
 _wakectl() {
         local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb="" i
         local -A options=(
+                [add]="--dry-run --name="
                 [check]="--engine --json --unit="
                 [disable]="--dry-run"
                 [doctor]="--json --quiet"
@@ -14,6 +15,7 @@ _wakectl() {
                 [logs]="--follow --lines= --no-pager --output= --reverse --since= --until="
                 [plan]="--json"
                 [reload]="--dry-run --force --json"
+                [remove]="--dry-run"
                 [run]="--quiet"
                 [sleep]="--dry-run"
                 [status]="--json"
@@ -45,6 +47,8 @@ _wakectl() {
                 mapfile -t COMPREPLY < <(compgen -W "${!options[*]}" -- "$word")
         elif [[ $verb == reload || $verb == import || $verb == doctor ]]; then
                 COMPREPLY=()
+        elif [[ $verb == add ]]; then
+                mapfile -t COMPREPLY < <(compgen -W "$(docker ps -a --format '{{.Names}}' 2>/dev/null)" -- "$word")
         elif [[ $verb == check ]]; then
                 mapfile -t COMPREPLY < <(compgen -f -- "$word")
                 compopt -o filenames

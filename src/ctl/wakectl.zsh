@@ -7,8 +7,15 @@ _wakectl_services() {
         _describe -t services service services
 }
 
+_wakectl_containers() {
+        local -a containers=(${(f)"$(docker ps -a --format '{{.Names}}' 2>/dev/null)"})
+
+        _describe -t containers container containers
+}
+
 _wakectl() {
         local -a verbs=(
+                'add:say what dependencies.json says of containers that compose has not made'
                 'check:print every error of the configuration'
                 'disable:take no clients of services, also after a boot'
                 'doctor:look for all that may go wrong on this machine'
@@ -20,6 +27,7 @@ _wakectl() {
                 'logs:show what the journal has of a stack'
                 'plan:show what a wake would start, in which order'
                 'reload:have systemd read the units again, if they are other ones'
+                'remove:take services out of the files that import and add have made'
                 'run:run a command while a stack is held awake'
                 'sleep:put stacks to sleep'
                 'status:show all that is known of services'
@@ -34,8 +42,9 @@ _wakectl() {
         verb) _describe -t verbs verb verbs ;;
         argument)
                 case $line[1] in
+                add) options=('--dry-run[only say what would be done]' '--name=[of the service]:name' '*:container:_wakectl_containers') ;;
                 check) options=('--engine[also ask the engine]' '--json[print JSON]' '--unit=[who depends on it]:unit' '*:file:_files') ;;
-                disable | enable) options=('--dry-run[only say what would be done]' '*:service:_wakectl_services') ;;
+                disable | enable | remove) options=('--dry-run[only say what would be done]' '*:service:_wakectl_services') ;;
                 doctor) options=('--json[print JSON]' {-q,--quiet}'[only names of checks]') ;;
                 graph) options=('--format=[how]:format:(text dot mermaid json)' '--json[print JSON]' '*:service:_wakectl_services') ;;
                 hold) options=('--dry-run[only say what would be done]' '--for=[so long]:span' '--until=[until then]:time'

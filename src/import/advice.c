@@ -121,7 +121,7 @@ static int advise_order(ImportProject *project) {
         bool ordered = project->n_containers == 1;
 
         for (size_t i = 0; i < project->n_containers && !ordered; i++)
-                ordered = (project->containers[i].traits & TRAIT_ORDERED) != 0;
+                ordered = (project->containers[i].traits & TRAIT_ORDERED) != 0 || project->containers[i].added;
         return ordered ? 0
                        : import_note(project,
                                      "who waits for whom is not known, since its containers do not say it (docker-compose 1.x): "

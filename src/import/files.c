@@ -38,6 +38,7 @@ struct ImportFiles {
 void import_change_done(ImportChange *change) {
         free(change->path);
         free(change->text);
+        free(change->before);
         free(change->difference);
         strv_free(change->missing);
 }
@@ -356,7 +357,7 @@ int import_files_merge(ImportFiles *files, const char *project, json_object *ser
         _cleanup_(import_change_done)
                         ImportChange change = { .path = text_printf("%s/%s.json", files->folder, project) };
         _cleanup_(json_freep) json_object *object = NULL, *copy = NULL;
-        _cleanup_free_ char *before = NULL, *after = NULL;
+        _cleanup_free_ char *after = NULL;
         json_object *old, *theirs;
         int r;
 
@@ -371,8 +372,8 @@ int import_files_merge(ImportFiles *files, const char *project, json_object *ser
         r = check_file(files, change.path, old, reterr_why);
         if (r < 0)
                 return r;
-        before = old ? import_text(old) : strdup("");
-        if (!before || json_object_deep_copy(service, &copy, NULL) < 0 ||
+        change.before = old ? import_text(old) : strdup("");
+        if (!change.before || json_object_deep_copy(service, &copy, NULL) < 0 ||
             (old ? json_object_deep_copy(old, &object, NULL) < 0 : !(object = json_object_new_object())))
                 return -ENOMEM;
         theirs = json_member(json_member(object, "services"), project);
@@ -384,14 +385,95 @@ int import_files_merge(ImportFiles *files, const char *project, json_object *ser
         if (r < 0)
                 return r;
         after = import_text(object);
-        change.difference = after ? import_difference(before, after) : NULL;
+        change.difference = after ? import_difference(change.before, after) : NULL;
         if (!change.difference || !json_add(files->documents, change.path, json_object_get(object)))
                 return -ENOMEM;
-        if (!streq(before, after))
+        if (!streq(change.before, after))
                 change.text = TAKE_PTR(after);
         *ret = change;
         change = (ImportChange){};
         return 0;
+}
+
+/* Whether all others do without it. */
+static int check_without(const ImportFiles *files, const char *path, json_object *old, json_object *object,
+                         char **reterr_why) {
+        _cleanup_(problem_list_done) ProblemList before = {}, after = {};
+        int r;
+
+        r = parse(files, old, path, &before);
+        if (r >= 0)
+                r = parse(files, object, path, &after);
+        if (r < 0 || after.n_errors <= before.n_errors)
+                return r;
+        for (size_t i = 0; i < after.n_problems; i++)
+                if (after.problems[i].level == PROBLEM_ERROR)
+                        return refuse(reterr_why, -EINVAL, "without it 'wakectl check' would say: %s: %s",
+                                      strempty(after.problems[i].path), strempty(after.problems[i].text));
+        return refuse(reterr_why, -EINVAL, "without it the configuration would not be sound");
+}
+
+static bool has_service(json_object *document, const char *service) {
+        return json_object_object_get_ex(json_member_of(document, "services", json_type_object), service, NULL);
+}
+
+int import_files_remove(ImportFiles *files, const char *service, ImportChange *ret, char **reterr_why) {
+        _cleanup_(import_change_done)
+                        ImportChange change = { .path = text_printf("%s/%s.json", files->folder, service) };
+        _cleanup_(json_freep) json_object *object = NULL;
+        json_object *old, *services;
+        int r;
+
+        if (!change.path)
+                return -ENOMEM;
+        old = json_object_object_get(files->documents, change.path);
+        if (!has_service(old, service)) {
+                json_object_object_foreach(files->documents, other, document) {
+                        if (has_service(document, service))
+                                return refuse(reterr_why, -EEXIST,
+                                              "it is in '%s', which is left alone: take it out there", other);
+                }
+                return refuse(reterr_why, -ENOENT, "no file has a service of this name");
+        }
+        r = check_file(files, change.path, old, reterr_why);
+        if (r < 0)
+                return r;
+        change.before = import_text(old);
+        if (!change.before || json_object_deep_copy(old, &object, NULL) < 0)
+                return -ENOMEM;
+        services = json_member(object, "services");
+        json_object_object_del(services, service);
+        r = check_without(files, change.path, old, object, reterr_why);
+        if (r < 0)
+                return r;
+        change.text = json_object_object_length(object) == 1 && json_object_object_length(services) == 0
+                                      ? strdup("")
+                                      : import_text(object);
+        change.difference = change.text ? import_difference(change.before, change.text) : NULL;
+        if (!change.difference || !json_add(files->documents, change.path, json_object_get(object)))
+                return -ENOMEM;
+        *ret = change;
+        change = (ImportChange){};
+        return 0;
+}
+
+/* Who shows what would become of a file, and asks, gives others time to change it. */
+static int check_unchanged(const ImportFiles *files, const ImportChange *change, char **reterr_why) {
+        _cleanup_free_ char *below = text_printf("%s%s", files->root, change->path), *text = NULL, *now = NULL;
+        _cleanup_(json_freep) json_object *object = NULL;
+        JsonMistake mistake;
+        size_t size;
+        int r;
+
+        r = below ? file_read(below, CONFIG_SIZE_MAX, &text, &size) : -ENOMEM;
+        if (r == -ENOMEM)
+                return r;
+        if (r >= 0 && json_read(&object, text, size, on_double, NULL, &mistake) >= 0)
+                now = import_text(object);
+        if (streq(change->before, r == -ENOENT ? "" : strempty(now)))
+                return 0;
+        return refuse(reterr_why, -EBUSY, "'%s' was changed meanwhile, and is left as it is now: run this again.",
+                      change->path);
 }
 
 static int replace(const ImportFiles *files, const char *path, const char *text, char **reterr_why) {
@@ -411,6 +493,7 @@ static int replace(const ImportFiles *files, const char *path, const char *text,
 }
 
 int import_files_write(ImportFiles *files, const ImportChange *change, char **reterr_why) {
+        _cleanup_free_ char *below = NULL;
         int r = 0;
 
         assert(files->lock >= 0);
@@ -420,5 +503,15 @@ int import_files_write(ImportFiles *files, const ImportChange *change, char **re
         if (r < 0)
                 return r;
         files->fresh = false;
-        return change->text ? replace(files, change->path, change->text, reterr_why) : 0;
+        if (!change->text)
+                return 0;
+        r = check_unchanged(files, change, reterr_why);
+        if (r < 0)
+                return r;
+        if (*change->text)
+                return replace(files, change->path, change->text, reterr_why);
+        below = text_printf("%s%s", files->root, change->path);
+        if (!below)
+                return -ENOMEM;
+        return unlink(below) < 0 ? refuse_errno(reterr_why, -errno, "Failed to remove", change->path) : 0;
 }

@@ -10,7 +10,8 @@ typedef struct ImportFiles ImportFiles;
 /* What becomes of a project's fragment. */
 typedef struct ImportChange {
         char *path; /* as it is shown */
-        char *text; /* NULL: nothing is to be written */
+        char *text; /* NULL: nothing is to be written; "": the file goes */
+        char *before; /* what it says, however that is laid out; "": there is none */
         char *difference;
         char **missing; /* containers that the file has, and the project has not */
 } ImportChange;
@@ -27,5 +28,7 @@ DEFINE_CLEANUP(ImportFiles *, import_files_free);
  * a sentence. From then on it is part of the configuration that others are checked against. */
 int import_files_merge(ImportFiles *files, const char *project, json_object *service, ImportChange *ret,
                        char **reterr_why);
-/* Also makes a main file if there is none. The sentence as above. */
+/* Without the service, which must be in a fragment of its name. -ENOENT: no file has it; -EEXIST: another file has it; -EINVAL as above. */
+int import_files_remove(ImportFiles *files, const char *service, ImportChange *ret, char **reterr_why);
+/* Also makes a main file if there is none. -EBUSY: somebody has changed the file meanwhile. The sentence as above. */
 int import_files_write(ImportFiles *files, const ImportChange *change, char **reterr_why);

@@ -42,6 +42,7 @@ typedef enum ImportTrait {
 
 typedef struct ImportContainer {
         char *name, *id, *project, *service; /* the last two NULL: not of compose */
+        bool added; /* not of compose: somebody says that it is of the project */
         unsigned number; /* of replicas */
         unsigned traits;
         char *folder, *files; /* of the project: where it was made, and from what; NULL: not known */

@@ -141,6 +141,45 @@ class Import(ServiceTest):
         self.imported("--write")
         self.assertEqual(m.read(f"{FOLDER}/notes.json"), after)
 
+    def test_add_and_remove(self):
+        """Containers of `docker run`, as one service; and out again."""
+        m = self.machine
+        m.docker("network", "create", "loose")
+        m.docker("run", "-d", "--name", "loose-db", "--network", "loose", "-e", "PORT=5000", "--stop-timeout", "1", "sim", "server")
+        m.docker("run", "-d", "--name", "loose", "--network", "loose", "-e", "PORT=80", "-e", "DB_HOST=loose-db", "-p", "9716:80", "--stop-timeout", "1", "sim", "server")
+        self.addCleanup(m.run, "docker rm -f loose loose-db; docker network rm loose")
+        path = f"{FOLDER}/loose.json"
+        done = m.run("wakectl add --dry-run loose loose-db")
+        self.assertIn('+          "container": "loose-db"', done.stderr)
+        self.assertFalse(m.path(path).exists())
+        for arguments, said in (["shop-web-1" if self.suite() == "trixie" else "shop_web_1"], "is of compose's project 'shop'"), (["looze"], "did you mean 'loose'?"), (["--name=shop", "loose"], "give another one by --name"):
+            with self.subTest(arguments):
+                done = m.run(["wakectl", "add", *arguments], check=False)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(said, done.stderr)
+        m.run("wakectl add loose loose-db && wakectl reload && wakectl sleep loose", timeout=120)
+        service = json.loads(m.read(path))["services"]["loose"]
+        self.assertEqual((service["name"], service["port"], [d["container"] for d in service["dependencies"]]), ("loose", 9716, ["loose-db", "loose"]))
+        self.assertEqual(self.ask("http://127.0.0.1:9716/", timeout=60)[0], 200)
+        self.assertIn("says all of this already", m.run("wakectl add loose loose-db").stderr)
+
+        # On a terminal it asks.
+        text = m.run(["script", "-qec", "wakectl remove loose", "/dev/null"], input="n\n", check=False).stdout
+        self.assertIn("Remove this? [y/N]", text)
+        self.assertTrue(m.path(path).exists())
+        m.write(CONFIG, json.dumps({"services": {"mine": {"name": "loose-db"}}}))
+        done = m.run("wakectl remove mine nothing", check=False)
+        self.assertIn(f"mine: not removed, since it is in '{CONFIG}', which is left alone: take it out there.\n", done.stderr)
+        self.assertIn("nothing: not removed, since no file has a service of this name.\n", done.stderr)
+        m.write(CONFIG, json.dumps({"services": {"mine": {"name": "loose-db", "dependencies": [{"service": "loose"}]}}}))
+        done = m.run("wakectl remove loose", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("without it 'wakectl check' would say: services.mine", done.stderr)
+        m.write(CONFIG, json.dumps({"services": {}}))
+        m.run("wakectl remove loose")
+        self.assertFalse(m.path(path).exists())
+        self.assertRegex(m.out("wakectl reload"), r"(?m)^removed +loose: ")
+
     def test_who_may_not_and_what_is_not_there(self):
         m = self.machine
         done = m.run(["runuser", "-u", "nobody", "--", "wakectl", "import"], check=False)

@@ -284,6 +284,81 @@ static void test_two_at_once(void) {
         ASSERT_EQ(count_services(), 1);
 }
 
+/* Between the look and the write: an edit, a new file, one that goes. */
+static void test_changed_meanwhile(void) {
+        static const char *const edits[] = { "{'services': {'blog': {'name': 'blog-web-1', 'port': 9003}}}",
+                                             "nonsense", NULL };
+
+        for (size_t i = 0; i < ELEMENTSOF(edits) + 1; i++) {
+                bool fresh = i == ELEMENTSOF(edits);
+                _cleanup_(json_freep) json_object *object = object_of(BLOG);
+                _cleanup_(import_change_done) ImportChange change = {};
+                _cleanup_(import_files_freep) ImportFiles *files = NULL;
+                _cleanup_free_ char *why = NULL, *file = below(FRAGMENT);
+
+                clear();
+                if (!fresh)
+                        write_file(FRAGMENT, "{'services': {'blog': {'name': 'blog-web-1', 'port': 9002}}}");
+                ASSERT_OK(import_files_open(&files, root, /* lock= */ true, &why));
+                ASSERT_OK(import_files_merge(files, "blog", object, &change, &why));
+                if (fresh || edits[i])
+                        write_file(FRAGMENT, fresh ? edits[0] : edits[i]);
+                else
+                        ASSERT_EQ(unlink(file), 0);
+                ASSERT_EQ(import_files_write(files, &change, &why), -EBUSY);
+                ASSERT_TRUE(strstr(why, "was changed meanwhile"));
+                if (fresh || edits[i]) {
+                        _cleanup_free_ char *left = read_back(FRAGMENT),
+                                            *edit = quoted(fresh ? edits[0] : edits[i]);
+
+                        ASSERT_STREQ(left, edit);
+                } else
+                        ASSERT_FALSE(exists(FRAGMENT));
+        }
+}
+
+static int remove_blog(char **why) {
+        _cleanup_(import_change_done) ImportChange change = {};
+        _cleanup_(import_files_freep) ImportFiles *files = NULL;
+        int r;
+
+        ASSERT_OK(import_files_open(&files, root, /* lock= */ true, why));
+        r = import_files_remove(files, "blog", &change, why);
+        return r < 0 ? r : import_files_write(files, &change, why);
+}
+
+static void assert_kept(int error, const char *part) {
+        _cleanup_free_ char *why = NULL;
+
+        ASSERT_EQ(remove_blog(&why), error);
+        ASSERT_TRUE(strstr(why, part));
+}
+
+static void test_remove(void) {
+        _cleanup_free_ char *why = NULL, *left = NULL;
+
+        clear();
+        assert_kept(-ENOENT, "no file has");
+        write_file(MAIN, "{'services': {'blog': {'name': 'mine', 'port': 9002}}}");
+        assert_kept(-EEXIST, MAIN);
+
+        write_file(MAIN, "{'services': {'other': {'name': 'other', 'dependencies': [{'service': 'blog'}]}}}");
+        ASSERT_EQ(import_simply(BLOG), 1);
+        assert_kept(-EINVAL, "services.other");
+        ASSERT_TRUE(exists(FRAGMENT));
+
+        write_file(MAIN, "{'services': {}}");
+        ASSERT_OK(remove_blog(&why));
+        ASSERT_FALSE(exists(FRAGMENT));
+
+        /* What else is in it stays. */
+        write_file(FRAGMENT, "{'services': {'blog': {'name': 'blog-web-1'}, 'own': {'name': 'own'}}}");
+        ASSERT_OK(remove_blog(&why));
+        left = read_back(FRAGMENT);
+        ASSERT_TRUE(strstr(left, "own"));
+        ASSERT_FALSE(strstr(left, "blog"));
+}
+
 static void test_difference(void) {
         _cleanup_free_ char *text = import_difference("a\nb\nc\nd\ne\nf\ng\nh\n", "a\nb\nc\nx\ne\nf\ng\nh\ni\n"),
                             *same = import_difference("a\n", "a\n"), *new = import_difference("", "a\nb\n");
@@ -305,6 +380,8 @@ int main(void) {
         test_numbers_are_kept();
         test_owner_is_kept();
         test_two_at_once();
+        test_changed_meanwhile();
+        test_remove();
         test_difference();
         clear();
         ASSERT_EQ(rmdir(root), 0);

@@ -212,14 +212,35 @@ static int parse_duration(JsonWalk *walk, const JsonPath *path, const JsonField 
 /* One table, by what each is made of; `expected` goes on after "expected ". */
 #define NUMBER(kind, parser, least, most, text) \
         const JsonKind kind = { JSON_TYPE_NUMBER, parser, text, .minimum = least, .maximum = most }
-#define DURATION(kind, least, text)                                                                           \
-        const JsonKind kind = { JSON_TYPE_NUMBER | JSON_TYPE(string), parse_duration, text, .minimum = least, \
-                                .maximum = YEAR_MSEC }
-#define TEXT(kind, bytes, is_valid, text) \
-        const JsonKind kind = { JSON_TYPE(string), json_parse_text, text, .longest = bytes, .valid = is_valid }
-#define TEXTS(kind, least, most, bytes, is_valid, text)                                                      \
-        const JsonKind kind = { TYPE_LIST,        json_parse_texts, text, .minimum = least, .maximum = most, \
-                                .longest = bytes, .valid = is_valid }
+#define DURATION(kind, least, expression, text)                       \
+        const JsonKind kind = { JSON_TYPE_NUMBER | JSON_TYPE(string), \
+                                parse_duration,                       \
+                                text,                                 \
+                                .minimum = least,                     \
+                                .maximum = YEAR_MSEC,                 \
+                                .pattern = expression }
+#define TEXT(kind, bytes, is_valid, expression, text)                       \
+        const JsonKind kind = { JSON_TYPE(string), json_parse_text,   text, \
+                                .longest = bytes,  .valid = is_valid, .pattern = expression }
+#define TEXTS(kind, least, most, bytes, is_valid, expression, text)                        \
+        const JsonKind kind = { TYPE_LIST,         json_parse_texts,     text,             \
+                                .minimum = least,  .maximum = most,      .longest = bytes, \
+                                .valid = is_valid, .pattern = expression }
+
+/* Regular expressions of ECMA-262, which say the same as the functions above but where none can: how large the parts of an
+ * address of IPv6 are, how many bytes a text has, how long a duration is. */
+#define PLAIN "[^\\u0000-\\u001f\\u007f-\\u009f]"
+#define PORT "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+#define OCTET "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+#define IPV4 "(" OCTET "\\.){3}" OCTET
+#define IPV6 "[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
+#define HOST "[A-Za-z0-9_.][A-Za-z0-9_.-]*"
+#define HOST_OR_IPV6 "(" HOST "|\\[" IPV6 "\\])"
+#define ENGINE "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+#define COUNT "[0-9]+(\\.[0-9]+)?"
+#define UNIT "(us|ms|s|sec|seconds?|m|min|minutes?|h|hr|hours?|d|days?|w|weeks?)"
+#define SPAN "(" COUNT "( *" UNIT " *| +))*" COUNT " *" UNIT " *"
+#define URL_TEXT "[!#-\\[\\]-~]*"
 
 const JsonKind kind_boolean = { JSON_TYPE(boolean), json_parse_bool, "true or false" };
 
@@ -230,39 +251,52 @@ NUMBER(kind_order, json_parse_int, 0, 1000000, "a whole number, 0 to 1000000");
 NUMBER(kind_percent, json_parse_int, 1, 100000, "a whole number of percent of one processor, 1 to 100000");
 NUMBER(kind_retries, json_parse_int, 1, 100000, "a whole number, 1 to 100000");
 
-DURATION(kind_duration, 0,
+DURATION(kind_duration, 0, "^ *" SPAN "$",
          "a duration of at most a year: a whole number of ms, or a text with units such as \"90s\" or \"15min\"");
-DURATION(kind_timeout, 1,
+DURATION(kind_timeout, 1, "^ *" SPAN "$",
          "a duration of 1 ms to a year: a whole number of ms, or a text with units such as \"90s\" or \"15min\"");
-DURATION(kind_idle_timeout, 0,
+DURATION(kind_idle_timeout, 0, "^ *(infinity|" SPAN ")$",
          "a duration of at most a year (0: never): a whole number of ms, or a text with units such as \"15min\"");
 
 #define ENGINE_NAME "letters, digits, '_', '.' and '-', the first of them a letter or digit"
-TEXT(kind_container, 200, engine_name_is_valid, "the name of a container: " ENGINE_NAME);
-TEXT(kind_network, 200, engine_name_is_valid, "the name of a network: " ENGINE_NAME);
+TEXT(kind_container, 200, engine_name_is_valid, ENGINE, "the name of a container: " ENGINE_NAME);
+TEXT(kind_network, 200, engine_name_is_valid, ENGINE, "the name of a network: " ENGINE_NAME);
 TEXT(kind_unit, 255, is_unit,
+     "^(?!@)(?![^@]*@\\.[a-z]+$)[A-Za-z0-9:_.\\\\@-]+\\.(service|socket|target|mount|automount|timer|path|swap)$",
      "the full name of a systemd unit that can be started, such as \"postgresql.service\"");
-TEXT(kind_service, SERVICE_NAME_MAX, service_name_is_valid, "the name of a service of this file");
-TEXT(kind_folder, 0, is_path, "an absolute path without control characters");
-TEXT(kind_socket, 107, is_path, "the absolute path of a socket, of at most 107 bytes");
-TEXT(kind_backend, 255, is_host_and_port, "ADDRESS:PORT, [IPV6]:PORT or CONTAINER:PORT");
+TEXT(kind_service, SERVICE_NAME_MAX, service_name_is_valid, "^(?!\\.{1,2}$)[A-Za-z0-9_.-]+$",
+     "the name of a service of this file");
+TEXT(kind_folder, 0, is_path, "^/" PLAIN "*$", "an absolute path without control characters");
+TEXT(kind_socket, 107, is_path, "^/" PLAIN "*$", "the absolute path of a socket, of at most 107 bytes");
+TEXT(kind_backend, 255, is_host_and_port, "^" HOST_OR_IPV6 ":" PORT "$",
+     "ADDRESS:PORT, [IPV6]:PORT or CONTAINER:PORT");
 /* The kernel takes 128 KiB for one argument. */
-TEXT(kind_command, 65536, is_command, "a shell command of at most 65536 bytes, not empty, without NUL");
-TEXT(kind_url, 2048, is_url, "a URL such as \"http://:8080/health\" (no host: the container's address)");
-const JsonKind kind_tcp = { JSON_TYPE_NUMBER | JSON_TYPE(string), parse_tcp,
-                            "a TCP port, 1 to 65535, or \"ADDRESS:PORT\"" };
-TEXT(kind_title, 200, is_text, "a text of 1 to 200 bytes without control characters");
-TEXT(kind_calendar, 200, is_calendar, "a calendar expression of systemd.time(7), such as \"Mon..Fri 07:30\"");
+TEXT(kind_command, 65536, is_command, "^[^\\u0000]*[^ \\t\\r\\n\\u0000][^\\u0000]*$",
+     "a shell command of at most 65536 bytes, not empty, without NUL");
+TEXT(kind_url, 2048, is_url, "^https?://" HOST_OR_IPV6 "?(:" PORT ")?([/?#]" URL_TEXT ")?$",
+     "a URL such as \"http://:8080/health\" (no host: the container's address)");
+const JsonKind kind_tcp = { JSON_TYPE_NUMBER | JSON_TYPE(string),
+                            parse_tcp,
+                            "a TCP port, 1 to 65535, or \"ADDRESS:PORT\"",
+                            .minimum = 1,
+                            .maximum = UINT16_MAX,
+                            .pattern = "^(" HOST_OR_IPV6 ":)?" PORT "$" };
+TEXT(kind_title, 200, is_text, "^" PLAIN "+$", "a text of 1 to 200 bytes without control characters");
+TEXT(kind_calendar, 200, is_calendar, "^(?! *$)[A-Za-z0-9 *:,./~_+-]+$",
+     "a calendar expression of systemd.time(7), such as \"Mon..Fri 07:30\"");
 
 TEXTS(kind_listen, 1, 16, 128, is_listen,
+      "^((udp:)?((" IPV4 "|\\[" IPV6 "\\]):)?" PORT "|[/@][^\\u0000- \\u007f\\\\]{1,106})$",
       "one or up to 16 of \"PORT\", \"IPV4:PORT\", \"[IPV6]:PORT\", \"/PATH\", \"@NAME\", \"udp:ADDRESS\"");
 TEXTS(kind_networks, 0, LIST_MAX, 64, is_network_address,
+      "^(" IPV4 "(/(3[0-2]|[12]?[0-9]))?|" IPV6 "(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$",
       "an address or a network such as \"10.0.0.0/8\" or \"fd00::/8\", or up to 128 of them");
-TEXTS(kind_user_agents, 0, LIST_MAX, 256, is_user_agent,
+TEXTS(kind_user_agents, 0, LIST_MAX, 256, is_user_agent, "^(@(monitors|crawlers|scanners)|(?!@)" PLAIN "+)$",
       "a text of 1 to 256 bytes without control characters, \"@monitors\", \"@crawlers\" or \"@scanners\", or up to "
       "128 of them");
-TEXTS(kind_url_paths, 0, LIST_MAX, 256, is_ignored_path,
+TEXTS(kind_url_paths, 0, LIST_MAX, 256, is_ignored_path, "^(@scanners|/" PLAIN "*)$",
       "a path that begins with '/', of at most 256 bytes, \"@scanners\", or up to 128 of them");
-TEXTS(kind_hosts, 0, LIST_MAX, 253, is_host, "a host name or an address, or up to 128 of them");
-TEXTS(kind_dependency_names, 0, LIST_MAX, 255, is_text,
+TEXTS(kind_hosts, 0, LIST_MAX, 253, is_host, "^(" HOST "|" IPV6 ")$",
+      "a host name or an address, or up to 128 of them");
+TEXTS(kind_dependency_names, 0, LIST_MAX, 255, is_text, "^" PLAIN "+$",
       "the name of a dependency of this service, or up to 128 of them");

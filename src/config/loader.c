@@ -83,10 +83,13 @@ static int parse_defaults(JsonWalk *walk, const JsonPath *path, const JsonField 
 JSON_KIND_OF_NAMES(kind_engine, "\"docker\", \"podman\" or \"swarm\"", { "docker", ENGINE_DOCKER },
                    { "podman", ENGINE_PODMAN }, { "swarm", ENGINE_SWARM });
 
-static const JsonField api_fields[] = { { "hosts", &kind_hosts, offsetof(Draft, config.api_hosts) },
-                                        { "sleepOverTcp", &kind_boolean,
-                                          offsetof(Draft, config.api_sleep_over_tcp) },
-                                        {} };
+static const JsonField api_fields[] = {
+        { "hosts", &kind_hosts, offsetof(Draft, config.api_hosts),
+          .help = "Names that requests to wakechain-web may be made to, besides addresses and localhost." },
+        { "sleepOverTcp", &kind_boolean, offsetof(Draft, config.api_sleep_over_tcp),
+          .help = "Whoever reaches wakechain-web by TCP may put stacks to sleep." },
+        {},
+};
 
 static int parse_api(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
                      void *member) {
@@ -105,10 +108,13 @@ static int parse_addresses(JsonWalk *walk, const JsonPath *path, const JsonField
 }
 
 static const JsonKind kind_addresses = { JSON_TYPE(string), parse_addresses,
-                                         "a network of IPv4 of 8 to 30 bits, such as \"198.18.0.0/15\"" };
+                                         "a network of IPv4 of 8 to 30 bits, such as \"198.18.0.0/15\"",
+                                         .pattern = "^[0-9.]+/([89]|[12][0-9]|30)$" };
 
 static const JsonField names_fields[] = {
-        { "addresses", &kind_addresses, offsetof(Draft, config.names_addresses) }, {}
+        { "addresses", &kind_addresses, offsetof(Draft, config.names_addresses),
+          .help = "The network of virtual addresses, which nobody else uses; otherwise 198.18.0.0/15." },
+        {},
 };
 
 static int parse_names(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
@@ -116,21 +122,30 @@ static int parse_names(JsonWalk *walk, const JsonPath *path, const JsonField *fi
         return json_table_walk(walk, names_fields, &(JsonSource){ .path = path, .object = value }, member);
 }
 
-static const JsonKind kind_names = { JSON_TYPE(object), parse_names, "an object with 'addresses'" };
-static const JsonKind kind_api = { JSON_TYPE(object), parse_api, "an object with 'sleepOverTcp' or 'hosts'" };
-static const JsonKind kind_defaults = { JSON_TYPE(object), parse_defaults, "an object with members of services" };
+static const JsonKind kind_names = { JSON_TYPE(object), parse_names, "an object with 'addresses'",
+                                     .fields = names_fields };
+static const JsonKind kind_api = { JSON_TYPE(object), parse_api, "an object with 'sleepOverTcp' or 'hosts'",
+                                   .fields = api_fields };
+static const JsonKind kind_defaults = { JSON_TYPE(object), parse_defaults, "an object with members of services",
+                                        .element = &kind_members };
 static const JsonKind kind_services = { JSON_TYPE(object), parse_services,
-                                        "an object with services by their names" };
+                                        "an object with services by their names",
+                                        .pattern = "^(?!\\.{1,2}$)[A-Za-z0-9_.-]{1,64}$",
+                                        .element = &kind_members };
 
 /* In this order: the defaults come before what they hold for. */
-static const JsonField top_fields[] = {
-        { "api", &kind_api, 0, JSON_OWN },
-        { "defaults", &kind_defaults, 0, JSON_OWN },
-        { "engine", &kind_engine, offsetof(Draft, config.engine), JSON_OWN | JSON_MARKED_UNLESS, ENGINE_DOCKER },
-        { "engineSocket", &kind_socket, offsetof(Draft, config.engine_socket), JSON_OWN },
-        { "names", &kind_names, 0, JSON_OWN },
-        { "services", &kind_services, 0 },
-        {}
+const JsonField config_fields[] = {
+        { "api", &kind_api, 0, JSON_OWN, .help = "About wakechain-web." },
+        { "defaults", &kind_defaults, 0, JSON_OWN,
+          .help = "Members of services that hold where a service does not say otherwise." },
+        { "engine", &kind_engine, offsetof(Draft, config.engine), JSON_OWN | JSON_MARKED_UNLESS, ENGINE_DOCKER,
+          .help = "Which engine runs the containers. Only docker has an effect yet." },
+        { "engineSocket", &kind_socket, offsetof(Draft, config.engine_socket), JSON_OWN,
+          .help = "Path of the engine's socket, otherwise /run/docker.sock." },
+        { "names", &kind_names, 0, JSON_OWN, .help = "About wakechain-names." },
+        { "services", &kind_services, 0,
+          .help = "The services by their names, each one stack that sleeps and is woken." },
+        {},
 };
 
 /* What should hold the services is something else, or may have another name, as there is a member that nobody knows. */
@@ -143,7 +158,7 @@ static bool services_are_lost(json_object *object) {
                 bool known = json_name_is_private(name);
 
                 (void) value;
-                for (const JsonField *field = top_fields; field->name && !known; field++)
+                for (const JsonField *field = config_fields; field->name && !known; field++)
                         known = streq(field->name, name);
                 if (!known)
                         return true;
@@ -157,7 +172,7 @@ int loader_read(Draft *draft, const Document *document, bool is_main) {
         draft->walk.terse = problem_list_is_full(draft->problems);
         draft->doubled = document->doubled;
         draft->walk.own = is_main ? NULL : "belongs in the main file, dependencies.json";
-        r = json_table_walk(&draft->walk, top_fields, &(JsonSource){ .object = document->object }, draft);
+        r = json_table_walk(&draft->walk, config_fields, &(JsonSource){ .object = document->object }, draft);
         draft->doubled = NULL;
         return r < 0 ? r : services_are_lost(document->object);
 }

@@ -7,6 +7,8 @@
 
 #define CONFIG_PATH "/etc/wakechain/dependencies.json" /* the first that is looked for */
 
+extern const JsonField config_fields[]; /* of a main file */
+
 /* Reads the main file, which is `path` or, if that is NULL, looked for, and all beside it: into documents, and these into the
  * draft. -EBADMSG if the main one cannot be used at all; problems are reported. */
 int loader_read_files(Draft *draft, DocumentList *documents, const char *root, const char **path);

@@ -17,18 +17,30 @@ typedef struct HealthMembers {
         int retries;
 } HealthMembers;
 
-static const JsonField health_fields[] = { { "command", &kind_command, offsetof(HealthMembers, health.command) },
-                                           { "http", &kind_url, offsetof(HealthMembers, health.http) },
-                                           { "interval", &kind_timeout,
-                                             offsetof(HealthMembers, health.interval_usec) },
-                                           { "retries", &kind_retries, offsetof(HealthMembers, retries) },
-                                           { "tcp", &kind_tcp, offsetof(HealthMembers, health.tcp) },
-                                           { "timeout", &kind_timeout, offsetof(HealthMembers, timeout_usec) },
-                                           {} };
+static const JsonField health_fields[] = {
+        { "command", &kind_command, offsetof(HealthMembers, health.command),
+          .help = "A shell command, run on the host: the container is ready when it exits with 0." },
+        { "http", &kind_url, offsetof(HealthMembers, health.http),
+          .help = "A URL that is asked for: ready when it answers with a status of 200 to 399. No host: the container's address." },
+        { "interval", &kind_timeout, offsetof(HealthMembers, health.interval_usec),
+          .help = "The longest pause between two tries." },
+        { "retries", &kind_retries, offsetof(HealthMembers, retries),
+          .help = "Time is given for so many tries, one interval apart." },
+        { "tcp", &kind_tcp, offsetof(HealthMembers, health.tcp),
+          .help = "A port that has to accept, at the container's address, or an address and a port." },
+        { "timeout", &kind_timeout, offsetof(HealthMembers, timeout_usec),
+          .help = "How long the container may take until it is ready." },
+        {},
+};
+
+static const HealthMembers health_initial = {
+        .health.interval_usec = DEFAULT_CHECK_INTERVAL_USEC,
+        .timeout_usec = NOT_GIVEN,
+};
 
 static int parse_health(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
                         void *member) {
-        HealthMembers members = { .health.interval_usec = NOT_GIVEN, .timeout_usec = NOT_GIVEN };
+        HealthMembers members = health_initial;
         uint64_t tries_usec = 0;
         int r;
 
@@ -36,8 +48,6 @@ static int parse_health(JsonWalk *walk, const JsonPath *path, const JsonField *f
         if (!!members.health.command + !!members.health.http + !!members.health.tcp > 1)
                 json_walk_refuse(walk, path, value, "expected one of 'command', 'http' and 'tcp', not several");
 
-        if (members.health.interval_usec == NOT_GIVEN)
-                members.health.interval_usec = DEFAULT_CHECK_INTERVAL_USEC;
         if (members.retries > 0 &&
             __builtin_mul_overflow(members.health.interval_usec, (uint64_t) members.retries, &tries_usec))
                 tries_usec = USEC_INFINITY - 1;
@@ -50,7 +60,8 @@ static int parse_health(JsonWalk *walk, const JsonPath *path, const JsonField *f
         return r;
 }
 
-static const JsonKind kind_health = { JSON_TYPE(object), parse_health, "an object" };
+static const JsonKind kind_health = { JSON_TYPE(object), parse_health, "an object", .fields = health_fields,
+                                      .initial = &health_initial };
 
 JSON_KIND_OF_NAMES(kind_type, "\"required\" or \"optional\"", { "required", DEPENDENCY_REQUIRED },
                    { "optional", DEPENDENCY_OPTIONAL });
@@ -64,32 +75,44 @@ typedef struct DependencyMembers {
 } DependencyMembers;
 
 static const JsonField dependency_fields[] = {
-        { "condition", &kind_condition, offsetof(DependencyMembers, dependency.condition) },
-        { "container", &kind_container, offsetof(DependencyMembers, names[DEPENDENCY_CONTAINER]) },
-        { "dependsOn", &kind_dependency_names, offsetof(DependencyMembers, dependency.depends_on) },
-        { "estimatedTime", &kind_duration, offsetof(DependencyMembers, dependency.estimated_usec) },
-        { "healthCheck", &kind_health, offsetof(DependencyMembers, dependency.health) },
-        { "keep", &kind_boolean, offsetof(DependencyMembers, dependency.keep) },
-        { "network", &kind_network, offsetof(DependencyMembers, dependency.network) },
-        { "parallelGroup", &kind_order, offsetof(DependencyMembers, dependency.parallel_group) },
-        { "service", &kind_service, offsetof(DependencyMembers, names[DEPENDENCY_SERVICE]) },
-        { "startOrder", &kind_order, offsetof(DependencyMembers, dependency.start_order) },
-        { "startupDelay", &kind_duration, offsetof(DependencyMembers, dependency.startup_delay_usec) },
-        { "type", &kind_type, offsetof(DependencyMembers, dependency.type) },
-        { "unit", &kind_unit, offsetof(DependencyMembers, names[DEPENDENCY_UNIT]) },
-        {}
+        { "condition", &kind_condition, offsetof(DependencyMembers, dependency.condition),
+          .help = "What whoever waits for it waits for: that it is ready, that it runs, or that it has ended with exit status 0." },
+        { "container", &kind_container, offsetof(DependencyMembers, names[DEPENDENCY_CONTAINER]),
+          .help = "Its name in the engine." },
+        { "dependsOn", &kind_dependency_names, offsetof(DependencyMembers, dependency.depends_on),
+          .help = "The dependencies of this service that it waits for, and then for nothing else." },
+        { "estimatedTime", &kind_duration, offsetof(DependencyMembers, dependency.estimated_usec),
+          .help = "How long it is likely to take: a hint for the order, and for the page." },
+        { "healthCheck", &kind_health, offsetof(DependencyMembers, dependency.health),
+          .help = "When it counts as ready; without one, its own HEALTHCHECK decides, or startupDelay." },
+        { "keep", &kind_boolean, offsetof(DependencyMembers, dependency.keep), .help = "It is never stopped." },
+        { "network", &kind_network, offsetof(DependencyMembers, dependency.network),
+          .help = "The engine's network that it is reached on, if not the service's; needs crossNetworkDeps." },
+        { "parallelGroup", &kind_order, offsetof(DependencyMembers, dependency.parallel_group),
+          .help = "Steps are in the order of startOrder, and then of this." },
+        { "service", &kind_service, offsetof(DependencyMembers, names[DEPENDENCY_SERVICE]),
+          .help = "Another service of this configuration, which is held awake as long as this one is awake." },
+        { "startOrder", &kind_order, offsetof(DependencyMembers, dependency.start_order),
+          .help = "Steps are in this order; what has the same order and group starts together." },
+        { "startupDelay", &kind_duration, offsetof(DependencyMembers, dependency.startup_delay_usec),
+          .help = "When it counts as ready if nothing can be asked about it." },
+        { "type", &kind_type, offsetof(DependencyMembers, dependency.type),
+          .help = "Whether it is waited for, and its failure fails the wake." },
+        { "unit", &kind_unit, offsetof(DependencyMembers, names[DEPENDENCY_UNIT]),
+          .help = "A systemd unit by its full name, such as postgresql.service." },
+        {},
 };
 
-static void dependency_init(Dependency *dependency) {
-        *dependency = (Dependency){
+static const DependencyMembers dependency_initial = {
+        .dependency = {
                 .start_order = DEFAULT_START_ORDER,
                 .ordered = true,
                 .health = { .interval_usec = DEFAULT_CHECK_INTERVAL_USEC,
                             .budget_usec = DEFAULT_CHECK_BUDGET_USEC },
                 .startup_delay_usec = NOT_GIVEN,
                 .estimated_usec = NOT_GIVEN,
-        };
-}
+        },
+};
 
 static void dependency_complete(Dependency *dependency) {
         if (dependency->estimated_usec == NOT_GIVEN)
@@ -128,10 +151,9 @@ static bool dependency_is_ordered(const Dependency *dependency, json_object *val
 }
 
 static int parse_dependency(JsonWalk *walk, const JsonPath *path, json_object *value, Dependency *ret) {
-        DependencyMembers members = {};
+        DependencyMembers members = dependency_initial;
         int r = 0;
 
-        dependency_init(&members.dependency);
         if (json_object_is_type(value, json_type_object)) {
                 r = json_table_walk(walk, dependency_fields, &(JsonSource){ .path = path, .object = value },
                                     &members);
@@ -151,7 +173,7 @@ static int parse_dependencies(JsonWalk *walk, const JsonPath *path, const JsonFi
         size_t n = json_object_array_length(value);
         Service *service = member;
 
-        if (n > CONFIG_DEPENDENCIES_MAX)
+        if (n > (size_t) field->kind->maximum)
                 return -ERANGE;
         service->dependencies = new0(Dependency, n + 1); /* one more, for the main container */
         if (!service->dependencies)
@@ -168,22 +190,34 @@ static int parse_dependencies(JsonWalk *walk, const JsonPath *path, const JsonFi
         return 0;
 }
 
-static const JsonKind kind_dependencies = { JSON_TYPE(array), parse_dependencies,
-                                            "a list of at most 256 objects" };
+static const JsonKind kind_dependency = { JSON_TYPE(object), .fields = dependency_fields,
+                                          .initial = &dependency_initial };
+static const JsonKind kind_dependencies = { JSON_TYPE(array), parse_dependencies, "a list of at most 256 objects",
+                                            .maximum = CONFIG_DEPENDENCIES_MAX, .element = &kind_dependency };
 
 JSON_KIND_OF_NAMES(kind_page, "\"auto\", \"always\" or \"never\"", { "auto", PAGE_AUTO },
                    { "always", PAGE_ALWAYS }, { "never", PAGE_NEVER });
 JSON_KIND_OF_NAMES(kind_proxy_protocol, "\"none\", \"v1\" or \"v2\"", { "none", 0 }, { "v1", 1 }, { "v2", 2 });
 JSON_KIND_OF_NAMES(kind_protocol, "\"tcp\" or \"udp\"", { "tcp", IPPROTO_TCP }, { "udp", IPPROTO_UDP });
 
-static const JsonField port_fields[] = { { "backend", &kind_backend, offsetof(ServicePort, backend) },
-                                         { "listen", &kind_listen, offsetof(ServicePort, listen) },
-                                         { "page", &kind_page, offsetof(ServicePort, page) },
-                                         { "port", &kind_port, offsetof(ServicePort, port), JSON_MANDATORY },
-                                         { "protocol", &kind_protocol, offsetof(ServicePort, protocol) },
-                                         { "proxyProtocol", &kind_proxy_protocol,
-                                           offsetof(ServicePort, proxy_protocol) },
-                                         {} };
+static const JsonField port_fields[] = {
+        { "backend", &kind_backend, offsetof(ServicePort, backend),
+          .help = "Where clients of this port are forwarded." },
+        { "listen", &kind_listen, offsetof(ServicePort, listen),
+          .help = "Proxy mode: the addresses of this port." },
+        { "page", &kind_page, offsetof(ServicePort, page),
+          .help = "Who sees a page instead of waiting; else as the service says." },
+        { "port", &kind_port, offsetof(ServicePort, port), JSON_MANDATORY,
+          .help = "Its number, as clients use it." },
+        { "protocol", &kind_protocol, offsetof(ServicePort, protocol), .help = "What clients speak." },
+        { "proxyProtocol", &kind_proxy_protocol, offsetof(ServicePort, proxy_protocol),
+          .help = "The header that the backend gets; else as the service says." },
+        {},
+};
+
+static const ServicePort port_initial = { .protocol = IPPROTO_TCP,
+                                          .page = _PAGE_MODE_INVALID,
+                                          .proxy_protocol = -1 };
 
 /* A number, or an object that says more of it. */
 static int parse_port(JsonWalk *walk, const JsonPath *path, json_object *value, ServicePort *port) {
@@ -209,7 +243,7 @@ static int parse_ports(JsonWalk *walk, const JsonPath *path, const JsonField *fi
         Service *service = member;
         int r = 0;
 
-        if (n > CONFIG_PORTS_MAX)
+        if (n > (size_t) field->kind->maximum)
                 return -ERANGE;
         service->ports_given = true;
         service->ports = new0(ServicePort, n + 1);
@@ -219,14 +253,17 @@ static int parse_ports(JsonWalk *walk, const JsonPath *path, const JsonField *fi
                 JsonPath element = json_path_element(path, i);
                 ServicePort *port = &service->ports[service->n_ports++];
 
-                *port = (ServicePort){ .protocol = IPPROTO_TCP, .page = _PAGE_MODE_INVALID, .proxy_protocol = -1 };
+                *port = port_initial;
                 r = parse_port(walk, &element, json_object_array_get_idx(value, i), port);
         }
         return r;
 }
 
+static const JsonKind kind_one_port = { JSON_TYPE_NUMBER | JSON_TYPE(object), .minimum = 1, .maximum = UINT16_MAX,
+                                        .fields = port_fields, .initial = &port_initial };
 static const JsonKind kind_ports = { JSON_TYPE(array), parse_ports,
-                                     "a list of at most 64 ports, or of objects with 'port'" };
+                                     "a list of at most 64 ports, or of objects with 'port'",
+                                     .maximum = CONFIG_PORTS_MAX, .element = &kind_one_port };
 
 static int parse_answer(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
                         void *member) {
@@ -240,23 +277,46 @@ static int parse_answer(JsonWalk *walk, const JsonPath *path, const JsonField *f
         return 0;
 }
 
-static const JsonKind kind_answer = { JSON_TYPE_NUMBER, parse_answer, "200 or 503" };
+static const JsonKind kind_answer = { JSON_TYPE_NUMBER, parse_answer, "200 or 503", .minimum = 200,
+                                      .maximum = 503 };
 
-static const JsonField ignore_fields[] = { { "addresses", &kind_networks, offsetof(Service, ignore_addresses) },
-                                           { "answer", &kind_answer, offsetof(Service, ignore_answer) },
-                                           { "paths", &kind_url_paths, offsetof(Service, ignore_paths) },
-                                           { "userAgents", &kind_user_agents,
-                                             offsetof(Service, ignore_user_agents) },
-                                           {} };
+static const Service service_initial = {
+        .idle_timeout_usec = DEFAULT_IDLE_TIMEOUT_USEC,
+        .global_timeout_usec = DEFAULT_GLOBAL_TIMEOUT_USEC,
+        .drain_timeout_usec = DEFAULT_DRAIN_TIMEOUT_USEC,
+        .page_details = true,
+        .busy_exec = true,
+};
 
-static const JsonField busy_fields[] = { { "command", &kind_command, offsetof(Service, busy_command) },
-                                         { "cpu", &kind_percent, offsetof(Service, busy_cpu) },
-                                         { "exec", &kind_boolean, offsetof(Service, busy_exec) },
-                                         {} };
+static const JsonField ignore_fields[] = {
+        { "addresses", &kind_networks, offsetof(Service, ignore_addresses),
+          .help = "Addresses, or networks such as 10.0.0.0/8." },
+        { "answer", &kind_answer, offsetof(Service, ignore_answer),
+          .help = "The status that those who are ignored get while the service sleeps." },
+        { "paths", &kind_url_paths, offsetof(Service, ignore_paths),
+          .help = "Paths of requests, each with what lies below it; * is any text." },
+        { "userAgents", &kind_user_agents, offsetof(Service, ignore_user_agents),
+          .help = "Texts that occur in User-Agent; * is any text. @monitors, @crawlers and @scanners are lists of their own." },
+        {},
+};
 
-static const JsonField schedule_fields[] = { { "sleep", &kind_calendar, offsetof(Service, schedule_sleep), LATER },
-                                             { "wake", &kind_calendar, offsetof(Service, schedule_wake), LATER },
-                                             {} };
+static const JsonField busy_fields[] = {
+        { "command", &kind_command, offsetof(Service, busy_command),
+          .help = "A shell command of the host, which exits with 0 while there is something to do." },
+        { "cpu", &kind_percent, offsetof(Service, busy_cpu),
+          .help = "Percent of one processor that its containers use together." },
+        { "exec", &kind_boolean, offsetof(Service, busy_exec),
+          .help = "Whether a command that somebody runs in a container (docker exec) counts." },
+        {},
+};
+
+static const JsonField schedule_fields[] = {
+        { "sleep", &kind_calendar, offsetof(Service, schedule_sleep), LATER,
+          .help = "When it is put to sleep: a calendar expression of systemd.time(7). Has no effect yet." },
+        { "wake", &kind_calendar, offsetof(Service, schedule_wake), LATER,
+          .help = "When it is woken: a calendar expression of systemd.time(7). Has no effect yet." },
+        {},
+};
 
 /* Objects whose members are the service's: `member` is the service. */
 static int parse_ignore(JsonWalk *walk, const JsonPath *path, const JsonField *field, json_object *value,
@@ -278,9 +338,13 @@ static const JsonKind kind_ignore = {
         JSON_TYPE(object),
         parse_ignore,
         "an object with 'addresses', 'userAgents' or 'paths', and 'answer'",
+        .fields = ignore_fields,
+        .initial = &service_initial,
 };
-static const JsonKind kind_busy = { JSON_TYPE(object), parse_busy, "an object with 'command', 'cpu' or 'exec'" };
-static const JsonKind kind_schedule = { JSON_TYPE(object), parse_schedule, "an object with 'wake' or 'sleep'" };
+static const JsonKind kind_busy = { JSON_TYPE(object), parse_busy, "an object with 'command', 'cpu' or 'exec'",
+                                    .fields = busy_fields, .initial = &service_initial };
+static const JsonKind kind_schedule = { JSON_TYPE(object), parse_schedule, "an object with 'wake' or 'sleep'",
+                                        .fields = schedule_fields };
 
 JSON_KIND_OF_NAMES(kind_prewarm, "\"off\", \"dependencies\" or \"all\"", { "off", PREWARM_OFF },
                    { "dependencies", PREWARM_DEPENDENCIES }, { "all", PREWARM_ALL });
@@ -329,52 +393,66 @@ static const JsonKind kind_names = {
         "true, false, or a list of 1 to 32 containers of the service",
         .minimum = 1,
         .maximum = NAMED_MAX,
+        .element = &kind_container,
         .longest = 200,
         .valid = engine_name_is_valid,
 };
 
 static const JsonField service_fields[] = {
-        { "adopt", &kind_adopt, offsetof(Service, adopt) },
-        { "allow", &kind_networks, offsetof(Service, allow), JSON_GUARD },
-        { "backend", &kind_backend, offsetof(Service, backend) },
-        { "busy", &kind_busy, 0 },
-        { "composeDir", &kind_folder, offsetof(Service, compose_dir) },
-        { "crossNetworkDeps", &kind_boolean, offsetof(Service, cross_network) },
-        { "deny", &kind_networks, offsetof(Service, deny), JSON_GUARD },
-        { "dependencies", &kind_dependencies, 0, JSON_OWN },
-        { "details", &kind_boolean, offsetof(Service, page_details) },
-        { "drainTimeout", &kind_duration, offsetof(Service, drain_timeout_usec) },
-        { "globalTimeout", &kind_timeout, offsetof(Service, global_timeout_usec) },
-        { "idleBytes", &kind_boolean, offsetof(Service, idle_bytes) },
-        { "idleTimeout", &kind_idle_timeout, offsetof(Service, idle_timeout_usec) },
-        { "ignore", &kind_ignore, 0 },
-        { "listen", &kind_listen, offsetof(Service, listen), JSON_OWN },
-        { "name", &kind_container, offsetof(Service, container), JSON_OWN | JSON_MANDATORY },
-        { "names", &kind_names, 0 },
-        { "network", &kind_network, offsetof(Service, network) },
-        { "page", &kind_page, offsetof(Service, page) },
-        { "port", &kind_port, offsetof(Service, port), JSON_OWN },
-        { "ports", &kind_ports, 0, JSON_OWN },
-        { "prewarm", &kind_prewarm, offsetof(Service, prewarm), LATER_UNLESS, PREWARM_OFF },
-        { "proxyProtocol", &kind_proxy_protocol, offsetof(Service, proxy_protocol) },
-        { "redirectPort", &kind_redirect_port, offsetof(Service, redirect_port), JSON_OWN },
-        { "schedule", &kind_schedule, 0 },
-        { "sleep", &kind_sleep, offsetof(Service, sleep) },
-        { "title", &kind_title, offsetof(Service, page_title) },
-        {}
+        { "adopt", &kind_adopt, offsetof(Service, adopt),
+          .help = "Whether containers that somebody else has started are stopped when the stack goes to sleep: all (true) or none (false)." },
+        { "allow", &kind_networks, offsetof(Service, allow), JSON_GUARD,
+          .help = "Only these addresses or networks may connect; needs listen." },
+        { "backend", &kind_backend, offsetof(Service, backend),
+          .help = "Where clients are forwarded: ADDRESS:PORT, [IPV6]:PORT or CONTAINER:PORT." },
+        { "busy", &kind_busy, 0, .help = "What else than a client keeps the stack awake." },
+        { "composeDir", &kind_folder, offsetof(Service, compose_dir),
+          .help = "Folder of the compose project, which makes containers that do not exist." },
+        { "crossNetworkDeps", &kind_boolean, offsetof(Service, cross_network),
+          .help = "Allows dependencies on other networks than the service's, and connects them." },
+        { "deny", &kind_networks, offsetof(Service, deny), JSON_GUARD,
+          .help = "These addresses or networks may not connect; needs listen." },
+        { "dependencies", &kind_dependencies, 0, JSON_OWN,
+          .help = "What is started for it, the main container among them; if that is missing, it is the last." },
+        { "details", &kind_boolean, offsetof(Service, page_details),
+          .help = "Whether visitors of the page see which containers there are, and why one has failed." },
+        { "drainTimeout", &kind_duration, offsetof(Service, drain_timeout_usec),
+          .help = "How long connections may go on when the stack is put to sleep by hand." },
+        { "globalTimeout", &kind_timeout, offsetof(Service, global_timeout_usec),
+          .help = "A wake that takes longer fails." },
+        { "idleBytes", &kind_boolean, offsetof(Service, idle_bytes),
+          .help = "A connection on which the client has sent nothing for idleTimeout counts as none; needs listen." },
+        { "idleTimeout", &kind_idle_timeout, offsetof(Service, idle_timeout_usec),
+          .help = "The stack sleeps when it was not used for so long; 0 is never." },
+        { "ignore", &kind_ignore, 0, .help = "Who neither wakes the stack nor keeps it awake." },
+        { "listen", &kind_listen, offsetof(Service, listen), JSON_OWN,
+          .help = "Proxy mode: the addresses on which clients are accepted, and always forwarded to the backend." },
+        { "name", &kind_container, offsetof(Service, container), JSON_OWN | JSON_MANDATORY,
+          .help = "The main container: the one that clients want to reach." },
+        { "names", &kind_names, 0,
+          .help = "Whether its names resolve on its networks while it sleeps; a list adds those of other containers." },
+        { "network", &kind_network, offsetof(Service, network),
+          .help = "The engine's network on which the containers are reached." },
+        { "page", &kind_page, offsetof(Service, page),
+          .help = "Who sees a page instead of waiting: browsers (auto), all who ask for something (always), or nobody." },
+        { "port", &kind_port, offsetof(Service, port), JSON_OWN,
+          .help = "The TCP port that the main container publishes on the host." },
+        { "ports", &kind_ports, 0, JSON_OWN,
+          .help = "The further ports; left out: all that its containers publish." },
+        { "prewarm", &kind_prewarm, offsetof(Service, prewarm), LATER_UNLESS, PREWARM_OFF,
+          .help = "What is started ahead of time. Has no effect but for \"off\" yet." },
+        { "proxyProtocol", &kind_proxy_protocol, offsetof(Service, proxy_protocol),
+          .help = "The version of the PROXY protocol's header that the backend gets; needs listen." },
+        { "redirectPort", &kind_redirect_port, offsetof(Service, redirect_port), JSON_OWN,
+          .help = "Where clients of a sleeping stack are redirected to, otherwise port + 20000 or a free one." },
+        { "schedule", &kind_schedule, 0,
+          .help = "When it is woken and put to sleep by the clock. Has no effect yet." },
+        { "sleep", &kind_sleep, offsetof(Service, sleep),
+          .help = "What becomes of the containers: stopped, or paused, which frees no memory but wakes at once." },
+        { "title", &kind_title, offsetof(Service, page_title),
+          .help = "Its name on the page, and the unit's description." },
+        {},
 };
-
-static void service_init(Service *service) {
-        *service = (Service){
-                .name = service->name,
-                .order = service->order,
-                .idle_timeout_usec = DEFAULT_IDLE_TIMEOUT_USEC,
-                .global_timeout_usec = DEFAULT_GLOBAL_TIMEOUT_USEC,
-                .drain_timeout_usec = DEFAULT_DRAIN_TIMEOUT_USEC,
-                .page_details = true,
-                .busy_exec = true,
-        };
-}
 
 /* The main container is a dependency too: the last one, if the file does not say which. */
 static int service_add_main(DraftService *entry) {
@@ -399,7 +477,7 @@ static int service_add_main(DraftService *entry) {
         }
         entry->main_is_added = true;
         dependency = &service->dependencies[service->n_dependencies++];
-        dependency_init(dependency);
+        *dependency = dependency_initial.dependency;
         dependency_complete(dependency);
         dependency->start_order = last + 1;
         dependency->name = strdup(service->container);
@@ -408,10 +486,12 @@ static int service_add_main(DraftService *entry) {
 
 int service_read(Draft *draft, const JsonPath *path, json_object *object) {
         static const JsonPath defaults_path = { .name = "defaults", .length = 8 };
-        Service *service = &draft->current->service;
+        Service *service = &draft->current->service, initial = service_initial;
         int r;
 
-        service_init(service);
+        initial.name = service->name;
+        initial.order = service->order;
+        *service = initial;
         r = json_table_walk(&draft->walk, service_fields,
                             &(JsonSource){ path, object, &defaults_path, draft->defaults }, service);
         if (r < 0)
@@ -422,10 +502,9 @@ int service_read(Draft *draft, const JsonPath *path, json_object *object) {
 int service_check_defaults(Draft *draft, const JsonPath *path, json_object *object) {
         const char *own = draft->walk.own;
         __typeof__(draft->walk.marked) marked = draft->walk.marked;
-        Service scratch = {};
+        Service scratch = service_initial;
         int r;
 
-        service_init(&scratch);
         draft->walk.own = "belongs to one service, and cannot hold for all";
         draft->walk.marked = NULL;
         r = json_table_walk(&draft->walk, service_fields, &(JsonSource){ .path = path, .object = object },
@@ -435,3 +514,5 @@ int service_check_defaults(Draft *draft, const JsonPath *path, json_object *obje
         service_done(&scratch);
         return r;
 }
+
+const JsonKind kind_members = { JSON_TYPE(object), .fields = service_fields, .initial = &service_initial };

@@ -33,6 +33,12 @@ struct JsonKind {
         size_t longest; /* of strings, bytes; 0: JSON_STRING_MAX */
         bool (*valid)(const char *text); /* of strings; NULL: any */
         const JsonName *names; /* of enums, ended by an empty row */
+
+        /* For the schema alone: what a parser does by itself. */
+        const char *pattern; /* of strings: what `valid` wants, as nearly as a regular expression says it */
+        const JsonKind *element; /* of a list, or of an object whose names are the user's */
+        const JsonField *fields; /* of an object */
+        const void *initial; /* what the target of these rows is where nothing is given; NULL: all of it 0 */
 };
 
 #define JSON_STRING_MAX 1024
@@ -51,6 +57,7 @@ struct JsonField {
         size_t offset;
         unsigned flags;
         int plain;
+        const char *help; /* one sentence, which editors show */
 };
 
 /* A mistake. `value` means nothing if it is `missing`. `text` is NULL if the walk is terse. */

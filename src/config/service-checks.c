@@ -141,6 +141,8 @@ static void check_redirect(const Check *check) {
                 service->redirect_port = 0;
                 return;
         }
+        if (service->backend && !service_has_main_port(service))
+                warn_useless(check, "backend", "has no effect for ports of UDP alone: each may have its own");
         if (service->idle_bytes)
                 warn_useless(check, "idleBytes",
                              "has no effect without 'listen': clients of an awake service do not pass through wakechain");

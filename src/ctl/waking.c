@@ -105,7 +105,8 @@ static void waking_on_end(WakerCall *call, const CallEnding *ending, void *userd
                 order_lost(order);
                 return;
         }
-        if (ending->end != CALL_FAILED && ending->end != CALL_SILENT && !unreachable &&
+        /* Its socket may be away for a moment, which is no reason to give up a hold of hours. */
+        if (ending->end != CALL_FAILED && ending->end != CALL_SILENT && (!unreachable || order->held) &&
             ending->n_losses <= LOSSES_MAX)
                 return;
         interrupt_progress(order->waking, /* stays= */ order->waking->n_left <= 1);

@@ -301,6 +301,8 @@ static void test_further_ports(void) {
         assert_error(SERVICE("'port':80,'ports':[22,80]"), "services.s.ports[1]", "80", "'port' already");
         assert_error(SERVICE("'port':80,'ports':[22,{'port':22}]"), "services.s.ports[1]", "{…}", "already");
         assert_error(SERVICE("'ports':[22]"), "services.s.ports", "[…]", "needs 'port'");
+        assert_warning(SERVICE("'backend':'s:53','ports':[{'port':53,'protocol':'udp'}]"), "services.s.backend",
+                       "\"s:53\"", "each may have its own");
         assert_error(SERVICE("'ports':[{'port':53,'protocol':'udp'},853]"), "services.s.ports", "[…]",
                      "only ports of UDP");
         assert_error(SERVICE("'port':80,'ports':[{'port':22,'backend':'example.org:22'}]"),

@@ -1,5 +1,6 @@
 #include "import/advice.h"
 #include "import/images.h"
+#include "import/lines.h"
 #include "util/text.h"
 
 /* Advice: one row for each thing that does its work without a client, or that goes badly with sleeping. Nothing is decided here. */
@@ -135,14 +136,16 @@ static int advise(ImportProject *project, bool (*holds)(const ImportContainer *c
         size_t count = 0;
 
         for (size_t i = 0; i < project->n_containers; i++) {
-                _cleanup_free_ char *before = TAKE_PTR(names);
+                _cleanup_free_ char *before = TAKE_PTR(names), *place = NULL;
 
                 if (!holds(&project->containers[i])) {
                         names = TAKE_PTR(before);
                         continue;
                 }
-                names = text_printf("%s%s'%s'", strempty(before), count++ > 0 ? ", " : "",
-                                    project->containers[i].name);
+                place = import_place_of(&project->containers[i]);
+                names = text_printf("%s%s'%s'%s%s%s", strempty(before), count++ > 0 ? ", " : "",
+                                    project->containers[i].name, place ? " (" : "", strempty(place),
+                                    place ? ")" : "");
                 if (!names)
                         return -ENOMEM;
         }

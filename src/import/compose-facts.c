@@ -81,6 +81,24 @@ static int make_argv(char ***ret, char *const *files, bool v1) {
         return r;
 }
 
+/* Its own words may have values of variables among them, and so passwords: of those only the name is said. */
+static char *explain(const char *said, bool v1) {
+        static const char *const before[] = { "required variable ", "${" };
+
+        for (size_t i = 0; i < ELEMENTSOF(before) && said; i++) {
+                const char *name = strstr(said, before[i]);
+                size_t n;
+
+                if (!name)
+                        continue;
+                name += strlen(before[i]);
+                n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
+                if (n > 0)
+                        return text_printf("the variable %.*s is missing, or of no use", (int) n, name);
+        }
+        return text_printf("'%s config' in that folder says why", v1 ? "docker-compose" : "docker compose");
+}
+
 int import_ask_compose(ImportWorld *world, const char *folder, char *const *files, char **ret_project,
                        char **reterr_why) {
         const Environment environment = { .own = environ };
@@ -110,7 +128,7 @@ int import_ask_compose(ImportWorld *world, const char *folder, char *const *file
         else if (answer.fine)
                 *reterr_why = text_printf("it printed more than %zu MiB", COMPOSE_FILE_MAX >> 20);
         else
-                *reterr_why = strdup(r == -EINVAL && !isempty(answer.said) ? answer.said : strerror(-r));
+                *reterr_why = r == -EINVAL ? explain(answer.said, v1) : strdup(strerror(-r));
         return *reterr_why ? -EINVAL : -ENOMEM;
 }
 

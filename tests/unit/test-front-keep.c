@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,8 +36,24 @@ static uint32_t random_below(uint32_t n) {
         return (uint32_t) (((uint64_t) (random_state >> 8) * n) >> 24);
 }
 
-/* How many connections the front has kept in this state. Waits for it. */
+/* A letter for each descriptor that waits in a chest. */
+static size_t count_letters(const Stage *stage) {
+        size_t letters = 0;
+
+        for (size_t i = 0; i < stage->n_kept; i++) {
+                int size = 0;
+
+                if (ioctl(stage->kept[i].fd, FIONREAD, &size) >= 0 &&
+                    !streq(stage->kept[i].name, "wakechain-ledger"))
+                        letters += (size_t) size;
+        }
+        return letters;
+}
+
+/* Until the front has kept so many connections in this state. What is written down is not in a chest yet: both are waited for. */
 static void wait_kept(Stage *stage, LedgerState state, size_t n) {
+        const size_t letters = n * (state == LEDGER_FORWARDED ? 2 : 1);
+
         for (;;) {
                 Ledger *ledger;
                 size_t found = 0;
@@ -50,7 +67,7 @@ static void wait_kept(Stage *stage, LedgerState state, size_t n) {
                                 found += ledger->records[i].state == (uint32_t) state;
                         ledger_free(ledger);
                 }
-                if (found == n)
+                if (found == n && count_letters(stage) >= letters)
                         return;
                 poll(NULL, 0, 5);
         }

@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "control/waker-call.h"
@@ -10,6 +11,7 @@
 #include "ctl/reach.h"
 #include "ctl/until.h"
 #include "ctl/waking.h"
+#include "manager/unit-manager.h"
 #include "util/log.h"
 #include "util/text.h"
 
@@ -80,6 +82,7 @@ static void hold_on_waking(Waking *waking, int outcome, void *userdata) {
         }
         for (size_t i = 0; i < hold->n_names; i++)
                 log_notice("%s is held awake %s.", hold->names[i], until_to_string(hold->until_usec, until));
+        (void) sd_notify(0, "READY=1");
 }
 
 static void wake_on_done(Waking *waking, int outcome, void *userdata) {
@@ -157,6 +160,49 @@ static int hold_start(const char *name, uint64_t until_usec) {
                 return hold_refused(r, name, sentence);
         log_notice("%s is held awake %s, by %s.", name, until_to_string(until_usec, text), unit);
         return CTL_FINE;
+}
+
+typedef struct HoldUnit {
+        sd_event *event; /* borrowed */
+        const char *name, *unit;
+} HoldUnit;
+
+static void hold_on_unit(UnitWatch *watch, const UnitInfo *info, int error, const char *sentence, void *userdata) {
+        HoldUnit *hold = ASSERT_PTR(userdata);
+
+        if (!info || info->state == UNIT_ACTIVATING)
+                return;
+        if (info->state != UNIT_ACTIVE)
+                log_error("%s is not held awake: see 'journalctl -u %s'.", hold->name, hold->unit);
+        (void) sd_event_exit(hold->event, info->state == UNIT_ACTIVE ? CTL_FINE : CTL_FAILED);
+}
+
+/* The stack is awake, and we are about to let it go: its unit has to have it. */
+static int hold_wait(const char *name) {
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_(unit_watch_freep) UnitWatch *watch = NULL;
+        HoldUnit hold = { .name = name };
+        ManagerUnit *units = NULL;
+        size_t n = 0;
+        int r;
+
+        r = hold_list(&units, &n, name);
+        hold.unit = n > 0 ? units[n - 1].name : NULL;
+        if (r >= 0)
+                r = sd_event_new(&event);
+        hold.event = event;
+        if (r >= 0 && hold.unit)
+                r = unit_watch_new(&watch, event, hold.unit, hold_on_unit, &hold);
+        if (r >= 0)
+                r = hold.unit ? sd_event_loop(event) : CTL_FAILED;
+        if (r >= 0 && !hold.unit)
+                log_error("%s is not held awake: its unit has ended already.", name);
+        manager_units_free(units, n);
+        if (r < 0) {
+                (void) log_error_errno(r, "Failed to wait for what holds %s awake: %m", name);
+                return CTL_FAILED;
+        }
+        return r;
 }
 
 /* Those before the new one. */
@@ -245,6 +291,9 @@ int verb_hold(const CtlOptions *options, int argc, char **argv) {
                 r = hold_one(options, argv[i], hold.until_usec);
                 outcome = MAX(outcome, r);
         }
-        return options->dry_run || outcome != CTL_FINE ? outcome
-                                                       : hold_here(options, &hold, /* foreground= */ false);
+        if (!options->dry_run && outcome == CTL_FINE)
+                outcome = hold_here(options, &hold, /* foreground= */ false);
+        for (int i = 0; i < argc && !options->dry_run && outcome == CTL_FINE; i++)
+                outcome = hold_wait(argv[i]);
+        return outcome;
 }

@@ -68,9 +68,10 @@ int manager_start_transient(const TransientService *service, char **ret_sentence
         if (r >= 0)
                 r = sd_bus_message_open_container(message, 'a', "(sv)");
         if (r >= 0)
-                r = sd_bus_message_append(message, "(sv)(sv)(sv)(sv)(sv)(sv)", /* */
+                r = sd_bus_message_append(message, "(sv)(sv)(sv)(sv)(sv)(sv)(sv)", /* */
                                           "Description", "s", service->description, /* */
-                                          "Type", "s", "exec", /* */
+                                          "Type", "s", "notify", /* */
+                                          "TimeoutStartUSec", "t", UINT64_MAX, /* */
                                           "CollectMode", "s", "inactive-or-failed", /* */
                                           "User", "s", service->user, /* */
                                           "Group", "s", service->user, /* */

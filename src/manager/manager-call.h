@@ -21,7 +21,7 @@ typedef struct TransientService {
         char *const *command; /* the program's path first */
 } TransientService;
 
-/* A unit that exists while it runs. */
+/* A unit that exists while it runs. Its program says when it is ready (sd_notify), and has all the time for that. */
 int manager_start_transient(const TransientService *service, char **ret_sentence);
 
 typedef struct ManagerUnit {

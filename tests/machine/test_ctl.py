@@ -302,6 +302,8 @@ class Holds(CtlTest):
         m.systemctl("daemon-reload")
         _, err = self.ctl("hold", "--for=8s", "clemence")
         self.assertRegex(err, r"^clemence is held awake until .*, by wake-hold@clemence:[0-9a-f]+\.service\.\n")
+        # Its unit holds it a moment after that.
+        m.wait_for(lambda: self.status("clemence")["holders"] == 1, what="the unit's hold")
         self.assertRegex(self.said("status", "clemence"), r"Held: 1 holds it awake\n +Stack clemence held awake until \w{3} \d{4}-")
         (first,) = self.units()
         self.assertEqual(m.show(first, "User"), "wakechain")

@@ -40,7 +40,12 @@ static void test_says_which_variable(void) {
 }
 
 static void test_what_a_terminal_would_obey(void) {
-        assert_refused("printf 'a\\033[2Jb\\n' >&2; exit 1", "a [2Jb");
+        assert_refused("printf 'a\\033[2Jb ${X\\033[2J}\\n' >&2; exit 1", "the variable X is missing");
+}
+
+/* Its words may have a value among them. */
+static void test_no_values(void) {
+        assert_refused("echo 'invalid containerPort: hunter2' >&2; exit 1", "config' in that folder says why");
 }
 
 static void test_too_much(void) {
@@ -77,6 +82,7 @@ int main(void) {
         ASSERT_EQ(setenv("PATH", path, 1), 0);
         test_says_which_variable();
         test_what_a_terminal_would_obey();
+        test_no_values();
         test_too_much();
         test_nonsense();
         test_files_are_passed_on();
